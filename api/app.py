@@ -1,0 +1,165 @@
+"""The HTTP application: routes, page, probes, headers. It builds nothing itself; api/server.py hands it the parts."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.resources import files
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import schemas
+from api.duplicate_reports import DuplicateReports
+from api.problems import install, problem
+from api.readiness import Readiness
+from api.routes import router
+from api.thumbnails import Thumbnails
+from api.workspace import Workspace
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+_JAVASCRIPT = "text/javascript; charset=utf-8"
+PAGE = {
+    "index.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "page.js": _JAVASCRIPT,
+    "addresses.js": _JAVASCRIPT,
+    "browse_view.js": _JAVASCRIPT,
+    "duplicates_view.js": _JAVASCRIPT,
+    "elements.js": _JAVASCRIPT,
+    "large_view.js": _JAVASCRIPT,
+    "notices.js": _JAVASCRIPT,
+    "pictures.js": _JAVASCRIPT,
+    "search_view.js": _JAVASCRIPT,
+    "server.js": _JAVASCRIPT,
+    "teaching.js": _JAVASCRIPT,
+    "tiles.js": _JAVASCRIPT,
+    "when_near.js": _JAVASCRIPT,
+    "words.js": _JAVASCRIPT,
+}
+SECURITY_HEADERS = {
+    b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the application works with."""
+
+    workspace: Workspace
+    thumbnails: Thumbnails
+    readiness: Readiness
+    allowed_hosts: tuple[str, ...] = ("*",)
+    started: Callable[[], None] = lambda: None
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """Return the application; nothing global is touched."""
+    app = FastAPI(
+        title="Lookalike",
+        version="1",
+        description="Search image collections by picture. Scores are cosine similarities: higher is closer.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(parts),
+    )
+    app.state.workspace = parts.workspace
+    app.state.thumbnails = parts.thumbnails
+    app.state.reports = DuplicateReports(parts.workspace)
+    install(app)
+    app.include_router(router)
+    _add_probes(app, parts.readiness)
+    _add_page(app)
+    # DNS rebinding: a page of another site must not reach a server that trusts this machine.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
+    # Not the max_body_size of FastAPI: that one answers outside all middleware, in plain text.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
+    app.add_middleware(TooLargeAsProblem)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _lifespan(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        parts.readiness.start()
+        parts.started()
+        yield
+
+    return lifespan
+
+
+def _add_probes(app: FastAPI, readiness: Readiness) -> None:
+    @app.get("/healthz", summary="The process answers")
+    def healthz() -> schemas.Health:
+        return schemas.Health(status="ok")
+
+    @app.get("/readyz", summary="Searches will be answered", responses={503: {"description": "not yet, and why"}})
+    def readyz() -> Response:
+        reason = readiness.reason()
+        if reason is None:
+            return JSONResponse({"status": "ok"})
+        return problem("NotReady", HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve the page's files from the package, under / and /page/."""
+    folder = files("api") / "page"
+    for name, kind in PAGE.items():
+        data = (folder / name).read_bytes()
+        path = "/" if name == "index.html" else f"/page/{name}"
+        app.add_api_route(path, _file(data, kind), include_in_schema=False, methods=["GET", "HEAD"])
+
+
+def _file(data: bytes, kind: str) -> Callable[[], Response]:
+    def file() -> Response:
+        return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    return file
+
+
+class TooLargeAsProblem:
+    """Turns the plain 413 of the framework's body limit into a problem document."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; a 413 is answered with a problem document instead."""
+        refused = False
+
+        async def send_or_replace(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                refused = True
+                detail = f"the request is larger than {MAX_BODY_BYTES} bytes; send a smaller picture"
+                await problem("ContentTooLarge", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await self._app(scope, receive, send_or_replace)
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a page from running or embedding anything foreign."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, adding the headers to its answer."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *SECURITY_HEADERS.items()]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,84 @@
+"""`dedup`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from api.console import Session, counted, group_lines, out, print_json, size_text, table
+from api.workspace import Workspace
+from search.find_duplicates import DuplicateReport
+from search.find_duplicates import Progress as DedupProgress
+from search.thresholds import default_threshold
+
+SHOWN_GROUPS = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(dedup)
+
+
+def dedup(
+    context: typer.Context,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: by backbone.")
+    ] = None,
+) -> None:
+    """Report exact and near copies as groups around the image to keep. Changes nothing."""
+    session: Session = context.obj
+    with Workspace(session.store) as workspace:
+        target = workspace.collection(session.collection)
+        chosen = default_threshold(target.space) if threshold is None else threshold
+        with _bar(session) as progress:
+            report = workspace.find_duplicates(target, chosen, progress)
+    if session.json:
+        print_json(report_json(report, user_chose=threshold is not None))
+    else:
+        _print_report(report)
+
+
+def report_json(report: DuplicateReport, *, user_chose: bool) -> dict[str, object]:
+    """Return the object of `dedup`; threshold_source is "none" where nobody has calibrated or chosen."""
+    return {
+        "plan": None,
+        "threshold": report.threshold,
+        "threshold_source": "user" if user_chose else "none",
+        "images": report.images,
+        "groups_total": len(report.groups),
+        "bytes_reclaimable": report.bytes_reclaimable,
+        "truncated": len(report.groups) > SHOWN_GROUPS,
+        "groups": [group.as_json() for group in report.groups[:SHOWN_GROUPS]],
+    }
+
+
+@contextmanager
+def _bar(session: Session) -> Iterator[DedupProgress]:
+    if session.progress != "auto" or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("comparing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_report(report: DuplicateReport) -> None:
+    console = out()
+    if not report.groups:
+        console.print(f"no duplicates among {report.images} images (near copies from {report.threshold:.2f})")
+        return
+    rows = table(">group", ">score", "size", "image")
+    for number, group in enumerate(report.groups[:SHOWN_GROUPS], start=1):
+        for row in group_lines(number, group):
+            rows.add_row(*row)
+    console.print(rows)
+    copies = sum(len(group.members) for group in report.groups)
+    found = f"{counted(len(report.groups), 'group', 'groups')} with {counted(copies, 'copy', 'copies')}"
+    among = f"({size_text(report.bytes_reclaimable)}) among {counted(report.images, 'image', 'images')}"
+    console.print(f"\n{found} {among}; near copies from a score of {report.threshold:.2f}. Nothing was changed.")
+    if len(report.groups) > SHOWN_GROUPS:
+        console.print(f"the first {SHOWN_GROUPS} groups are shown")

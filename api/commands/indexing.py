@@ -1,0 +1,97 @@
+"""`init` and `index`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.commands.options import preparation_mode
+from api.console import Session, out, print_json, say
+from api.exits import INTERRUPTED, LEDGER
+
+SHOWN_FAILURES = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(init)
+    app.command()(index)
+
+
+def init(
+    context: typer.Context,
+    catalogue: Annotated[str | None, typer.Option(help="postgresql://user@host/name; default: SQLite inside.")] = None,
+    blobs: Annotated[str | None, typer.Option(help="Folder of segments and indexes; default: inside.")] = None,
+) -> None:
+    """Make a store; `index` does it too, with the defaults."""
+    from search.store import Store
+
+    session: Session = context.obj
+    with Store.create(session.store, catalogue=catalogue, blobs=blobs):
+        pass
+    if session.json:
+        print_json({"store": str(session.store)})
+    else:
+        out().print(f"store ready: {session.store}")
+
+
+def index(
+    context: typer.Context,
+    sources: Annotated[list[str], typer.Argument(help="Folders, files and globs.", metavar="SOURCE...")],
+    backbone: Annotated[
+        str | None, typer.Option(help="builtin, or any timm model; default: the collection's own.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights as a safetensors file instead of the hub's.")] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(help="full: the whole frame (default); card: as on the model card.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(min=1, max=1024, help="Pictures per call of the backbone.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Decoding processes; default: one per core.")
+    ] = None,
+    max_failed: Annotated[int, typer.Option(min=0, help="Files in the ledger before the exit code says so.")] = 0,
+) -> None:
+    """Index images: new and changed files are embedded, moved ones recognised, the rest left alone."""
+    from api.indexing import IndexRequest, run_index
+
+    session: Session = context.obj
+    request = IndexRequest(
+        sources=sources,
+        backbone=backbone,
+        weights=weights,
+        mode=preparation_mode(preprocess),
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+    )
+    try:
+        summary, created = run_index(session, request)
+    except KeyboardInterrupt:
+        say("interrupted; what was acknowledged is kept: run the same command again to go on")
+        raise typer.Exit(INTERRUPTED) from None
+    shape = summary.as_json()
+    if session.json:
+        print_json(shape)
+    else:
+        _print_summary(session, shape, created)
+    if summary.counts.failed > max_failed:
+        raise typer.Exit(LEDGER)
+
+
+def _print_summary(session: Session, shape: dict[str, object], created: bool) -> None:
+    console = out()
+    if created:
+        console.print(f"made the store {session.store}")
+    counted = ("indexed", "unchanged", "moved", "vanished", "ignored", "failed")
+    parts = [f"{shape[name]} {name}" for name in counted if shape[name] or name == "indexed"]
+    console.print(f"{session.collection}: {', '.join(parts)}")
+    if not shape["seen"]:
+        console.print("no images found there")
+        return
+    seconds, rate = shape["seconds"], shape["images_per_second"]
+    console.print(f"{seconds} s, {rate} images/s, bound by {shape['bound_by']}")
+    if shape["failed"]:
+        reasons = shape["failures_by_reason"]
+        listed = ", ".join(f"{reason} {number}" for reason, number in dict(reasons).items())  # type: ignore[call-overload]
+        console.print(f"[yellow]not indexed:[/] {listed}; `lookalike failures` names the files")

@@ -1,0 +1,84 @@
+"""`search`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import Session, out, print_json, shown_place, table
+from api.workspace import Found, QueryRequest, Workspace
+from search.errors import BadImage, UsageError
+from search.find_similar import MAX_K
+from search.records import ImageRecord, displayable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(search)
+
+
+def search(
+    context: typer.Context,
+    image: Annotated[Path | None, typer.Argument(help="A picture to search by.", metavar="IMAGE")] = None,
+    image_id: Annotated[int | None, typer.Option("--id", help="Search by an image of the collection.")] = None,
+    key: Annotated[str | None, typer.Option(help="Search by the image with this key.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=MAX_K, help="How many matches.")] = 10,
+    min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Least cosine similarity.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
+) -> None:
+    """Find the images that look most like a picture."""
+    session: Session = context.obj
+    if sum(given is not None for given in (image, image_id, key)) != 1:
+        raise UsageError("give one of: an IMAGE file, --id N, --key KEY")
+    wanted = QueryRequest(k, min_score)
+    with Workspace(session.store, device=device, weights=weights) as workspace:
+        target = workspace.collection(session.collection)
+        query: dict[str, object]
+        if image is not None:
+            data = read_picture(image)
+            query = {"path": displayable(image.absolute())}
+            found = workspace.search_by_picture(target, data, str(image), wanted)
+        else:
+            record = _stored(workspace, target.id, image_id, key)
+            query = {"id": str(record.id), "key": record.key}
+            found = workspace.search_by_image(target, record, wanted)
+    if session.json:
+        matches = [match.as_json() for match in found.matches]
+        print_json({"query": query, "matches": matches, "took_ms": found.took_ms()})
+    else:
+        _print_matches(found)
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a picture the user named.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    try:
+        data = path.expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; name a picture that can be read") from error
+    if not data:
+        raise BadImage("empty", f"{path} has no bytes")
+    return data
+
+
+def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key: str | None) -> ImageRecord:
+    if image_id is not None:
+        return workspace.store.catalogue.image_by_id(collection_id, image_id)
+    return workspace.store.catalogue.image_by_key(collection_id, key or "")
+
+
+def _print_matches(found: Found) -> None:
+    rows = table(">#", ">score", "relation", ">id", ">size", "image")
+    for rank, match in enumerate(found.matches, start=1):
+        image = match.image
+        size = f"{image.width}x{image.height}"
+        rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, shown_place(image))
+    console = out()
+    if found.matches:
+        console.print(rows)
+    else:
+        console.print("no image matches; lower --min-score, or index more with `lookalike index`")

@@ -1,0 +1,50 @@
+"""`serve`."""
+
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import Session, say
+from search.errors import GuardRefused, UsageError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+OPEN_AFTER_S = 1.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(serve)
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.", envvar="LOOKALIKE_HOST")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", envvar="LOOKALIKE_PORT")
+    ] = 8080,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    auth: Annotated[str, typer.Option(help="auto or none.", envvar="LOOKALIKE_AUTH")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
+) -> None:
+    """Serve the web page and the HTTP API."""
+    from api.server import run_server
+
+    session: Session = context.obj
+    if auth not in ("auto", "none"):
+        raise UsageError(f"--auth {auth!r} is not one of auto, none (this release has no keys yet)")
+    if host not in LOOPBACK and auth != "none":
+        raise GuardRefused(
+            f"{host} can be reached by other machines and this release has no API keys yet: "
+            "put a proxy with authentication before it and pass --auth none"
+        )
+
+    def ready(url: str) -> None:
+        say(f"Lookalike listens on {url} (Ctrl-C stops it)")
+        if browser:
+            threading.Timer(OPEN_AFTER_S, webbrowser.open, (url,)).start()
+
+    run_server(session.store, host, port, ready, device=device, weights=weights)

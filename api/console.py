@@ -1,0 +1,88 @@
+"""What the command line prints: one JSON object with --json, else lines and tables for people.
+
+Results go to stdout, progress and messages to stderr.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from search.records import DuplicateGroup, ImageRecord, displayable, path_of_uri
+
+ProgressMode = Literal["auto", "plain", "json", "none"]
+KIB = 1024
+PIPE_COLUMNS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The global options of one call."""
+
+    store: Path
+    collection: str
+    json: bool
+    progress: ProgressMode
+
+
+def out() -> Console:
+    """Return a console on stdout that never breaks paths into pieces when it is piped."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
+
+
+def print_json(shape: Mapping[str, object]) -> None:
+    """Print the one JSON object of a --json call."""
+    sys.stdout.write(json.dumps(shape, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def say(line: str) -> None:
+    """Print one line for people on stderr."""
+    sys.stderr.write(line + "\n")
+
+
+def shown_place(image: ImageRecord) -> str:
+    """Return where an image lies, as a person would write it."""
+    path = path_of_uri(image.uri)
+    return image.uri if path is None else displayable(path)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with the right form of its word."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size in the largest fitting unit, such as 1.4 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < KIB:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= KIB
+    return f"{size_bytes:.1f} TiB"
+
+
+def table(*headings: str) -> Table:
+    """Return a plain table; headings that begin with > are right-aligned."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        right = heading.startswith(">")
+        made.add_column(heading.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    return made
+
+
+def group_lines(number: int, group: DuplicateGroup) -> list[tuple[str, str, str, str]]:
+    """Return the rows of one duplicate group: mark, score, size and place of the keeper and of each member."""
+    keeper = group.keeper
+    rows = [(f"{number}", "keep", _shape(keeper), f"{shown_place(keeper)}  ({group.reason})")]
+    for member in group.members:
+        mark = "same" if member.relation == "identical" else f"{member.score:.3f}"
+        rows.append(("", mark, _shape(member.image), shown_place(member.image)))
+    return rows
+
+
+def _shape(image: ImageRecord) -> str:
+    return f"{image.width}x{image.height} {size_text(image.size_bytes)}"

@@ -1,0 +1,30 @@
+"""Duplicate reports of the server: one per state of a collection and threshold, the newest few kept."""
+
+import threading
+from collections import OrderedDict
+
+from api.workspace import Workspace
+from search.find_duplicates import DuplicateReport
+from search.records import Collection
+
+KEPT = 4
+
+
+class DuplicateReports:
+    """Computes reports one at a time and remembers them. Thread-safe."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._kept: OrderedDict[tuple[int, int, float], DuplicateReport] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, target: Collection, threshold: float) -> DuplicateReport:
+        """Return the report of a collection as it is now."""
+        name = (target.id, target.sequence, threshold)
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = self._workspace.find_duplicates(target, threshold)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(name)
+            return self._kept[name]

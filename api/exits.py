@@ -1,0 +1,27 @@
+"""Exit codes of the command line, the same for every command."""
+
+from search import errors
+
+DONE = 0
+ELSE = 1
+USAGE = 2
+LEDGER = 3
+GUARD = 4
+TRY_AGAIN = 5
+INTERRUPTED = 130
+
+_BY_ERROR: tuple[tuple[type[errors.LookalikeError], int], ...] = (
+    (errors.UsageError, USAGE),
+    (errors.StoreNotFound, USAGE),
+    (errors.CollectionNotFound, USAGE),
+    (errors.ImageNotFound, USAGE),
+    (errors.BackboneNotFound, USAGE),
+    (errors.SpaceMismatch, GUARD),
+    (errors.GuardRefused, GUARD),
+    (errors.StoreUnavailable, TRY_AGAIN),
+)
+
+
+def exit_code(error: errors.LookalikeError) -> int:
+    """Return the exit code of an error: 2 usage, 4 a guard refused, 5 try again, 1 anything else."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ELSE)

@@ -1,0 +1,86 @@
+"""Errors over HTTP: RFC 9457 problem documents, and the only place that knows HTTP status codes of errors."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from search import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+_BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
+    (errors.CollectionNotFound, HTTPStatus.NOT_FOUND),
+    (errors.ImageNotFound, HTTPStatus.NOT_FOUND),
+    (errors.UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.BadImage, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.GuardRefused, HTTPStatus.CONFLICT),
+    (errors.SpaceMismatch, HTTPStatus.CONFLICT),
+    (errors.StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.WeightsUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document. reason: the ledger's word when a picture was refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(examples=["urn:lookalike:problem:ImageNotFound"])
+    title: str
+    status: int
+    detail: str
+    reason: str | None = None
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this app answer with a problem document."""
+    app.add_exception_handler(errors.LookalikeError, _lookalike)
+    app.add_exception_handler(StarletteHTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+
+
+def status_of(error: errors.LookalikeError) -> HTTPStatus:
+    """Return the HTTP status of an error."""
+    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(kind: str, status: HTTPStatus, detail: str, reason: str | None = None) -> JSONResponse:
+    """Return a problem document as a response."""
+    document = Problem(
+        type=f"urn:lookalike:problem:{kind}", title=status.phrase, status=status, detail=detail, reason=reason
+    )
+    return JSONResponse(document.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
+
+
+async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, errors.LookalikeError):
+        raise error
+    reason = error.reason if isinstance(error, errors.BadImage) else None
+    return problem(type(error).__name__, status_of(error), str(error), reason)
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    answer = problem(status.phrase.title().replace(" ", ""), status, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _validation(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return problem("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}")
+
+
+def unsupported_media(found: str) -> HTTPException:
+    """Return the error for a body that is neither JSON nor a form."""
+    detail = f"send application/json or multipart/form-data, not {found or 'a body without a content type'}"
+    return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)

@@ -1,0 +1,217 @@
+"""The handlers under /v1: parse, call the workspace, shape the answer."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from api import schemas
+from api.duplicate_reports import DuplicateReports
+from api.problems import Problem, unsupported_media
+from api.thumbnails import Thumbnails
+from api.workspace import Found, QueryRequest, Workspace
+from search.errors import BadImage, ImageNotFound, UsageError
+from search.records import Collection
+from search.status import collection_status
+from search.thresholds import default_threshold
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
+MAX_THUMBNAIL = 2048
+
+_problems: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (404, 422, 503)
+}
+router = APIRouter(prefix="/v1", responses=_problems)
+
+
+def _workspace(request: Request) -> Workspace:
+    workspace: Workspace = request.app.state.workspace
+    return workspace
+
+
+Work = Annotated[Workspace, Depends(_workspace)]
+
+
+def _target(collection: str, workspace: Work) -> Collection:
+    return workspace.collection(collection)
+
+
+Target = Annotated[Collection, Depends(_target)]
+
+
+@router.get("/collections", summary="All collections")
+def collections(workspace: Work) -> schemas.Page[schemas.Collection]:
+    """List every collection with its counts."""
+    items = [schemas.Collection.model_validate(one.as_json()) for one in workspace.status()]
+    return schemas.Page(items=items, next_cursor=None)
+
+
+@router.get("/collections/{collection}", summary="One collection")
+def collection_counts(workspace: Work, target: Target) -> schemas.Collection:
+    """Tell what a collection holds and whether all of it can be found."""
+    return schemas.Collection.model_validate(collection_status(workspace.store, target).as_json())
+
+
+@router.get("/collections/{collection}/images", response_model_exclude_unset=True, summary="Images, a page at a time")
+def images(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor = None) -> schemas.Page[schemas.Image]:
+    """List images in the order they were indexed."""
+    page = workspace.store.catalogue.images(target.id, after=int(cursor or 0), limit=limit)
+    more = str(page[-1].id) if len(page) == limit else None
+    items = [schemas.Image.model_validate(image.as_json()) for image in page]
+    return schemas.Page(items=items, next_cursor=more)
+
+
+@router.get("/collections/{collection}/images/by-key/{key:path}", response_model_exclude_unset=True)
+def image_by_key(workspace: Work, target: Target, key: str) -> schemas.Image:
+    """Return the image with this key."""
+    return schemas.Image.model_validate(workspace.store.catalogue.image_by_key(target.id, key).as_json())
+
+
+@router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)
+def image_by_id(workspace: Work, target: Target, image_id: int) -> schemas.Image:
+    """Return the image with this id."""
+    return schemas.Image.model_validate(workspace.store.catalogue.image_by_id(target.id, image_id).as_json())
+
+
+@router.get(
+    "/collections/{collection}/images/{image_id}/thumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "unchanged"}},
+)
+def thumbnail(
+    request: Request,
+    workspace: Work,
+    target: Target,
+    image_id: int,
+    size: Annotated[int, Query(ge=16, le=MAX_THUMBNAIL, description="long side in pixels")] = 320,
+) -> Response:
+    """Return a JPEG of an image, without its metadata."""
+    image = workspace.store.catalogue.image_by_id(target.id, image_id)
+    tag = f'"{image.sha256.hex()[:32]}-{size}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=300"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    thumbnails: Thumbnails = request.app.state.thumbnails
+    try:
+        data = thumbnails.get(image, size)
+    except BadImage as error:
+        # The picture was good when it was indexed; now its file is gone or replaced.
+        raise ImageNotFound(f"the file of image {image_id} cannot be shown: {error}") from error
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+_search_bodies = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+                        "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+                    },
+                }
+            },
+            "application/json": {"schema": schemas.SearchBody.model_json_schema()},
+        },
+    }
+}
+
+
+@router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
+async def search(request: Request, workspace: Work, target: Target) -> schemas.SearchAnswer:
+    """Return the images closest to an uploaded picture, or to a stored image by id or key."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "application/json":
+        body = _parsed(await _json(request))
+        return await run_in_threadpool(_by_stored, workspace, target, body)
+    if kind != "multipart/form-data":
+        raise unsupported_media(kind)
+    async with request.form(max_files=1, max_fields=8) as form:
+        body = _parsed({name: value for name, value in form.items() if isinstance(value, str)})
+        upload = _upload(form, body)
+        if upload is None:
+            return await run_in_threadpool(_by_stored, workspace, target, body)
+        data, name = await upload.read(), upload.filename or "upload"
+    wanted = QueryRequest(body.k, body.min_score)
+    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", wanted)
+    return _answer({"name": name}, found)
+
+
+@router.get("/collections/{collection}/groups", response_model_exclude_unset=True)
+def groups(
+    request: Request,
+    target: Target,
+    threshold: Annotated[float | None, Query(ge=-1, le=1, description="least cosine of a near copy")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> schemas.Groups:
+    """List duplicate groups, largest first. Computed once per state of the collection and threshold."""
+    reports: DuplicateReports = request.app.state.reports
+    report = reports.get(target, default_threshold(target.space) if threshold is None else threshold)
+    start = int(cursor or 0)
+    page = report.groups[start : start + limit]
+    more = start + limit < len(report.groups)
+    return schemas.Groups(
+        items=[schemas.Group.model_validate(group.as_json()) for group in page],
+        next_cursor=str(start + limit) if more else None,
+        threshold=report.threshold,
+        threshold_source="none" if threshold is None else "user",
+        images=report.images,
+        groups_total=len(report.groups),
+        copies_total=sum(len(group.members) for group in report.groups),
+        bytes_reclaimable=report.bytes_reclaimable,
+    )
+
+
+def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBody) -> schemas.SearchAnswer:
+    if (body.id is None) == (body.key is None):
+        raise UsageError("give exactly one of: the picture in the form field `image`, `id`, `key`")
+    catalogue = workspace.store.catalogue
+    if body.id is not None:
+        image = catalogue.image_by_id(target.id, int(body.id))
+    else:
+        image = catalogue.image_by_key(target.id, body.key or "")
+    found = workspace.search_by_image(target, image, QueryRequest(body.k, body.min_score))
+    return _answer({"id": str(image.id), "key": image.key}, found)
+
+
+def _answer(query: dict[str, str], found: Found) -> schemas.SearchAnswer:
+    matches = [match.as_json() for match in found.matches]
+    return schemas.SearchAnswer.model_validate({"query": query, "matches": matches, "took_ms": found.took_ms()})
+
+
+def _parsed(values: object) -> schemas.SearchBody:
+    try:
+        return schemas.SearchBody.model_validate(values, strict=False)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+async def _json(request: Request) -> object:
+    try:
+        return await request.json()
+    except ValueError as error:
+        raise UsageError(f"the body is not valid JSON: {error}") from error
+
+
+def _upload(form: FormData, body: schemas.SearchBody) -> UploadFile | None:
+    """Return the uploaded picture; None when the form searches by id or key.
+
+    Raises:
+        UsageError: a picture comes together with an id or a key, or another field holds a file.
+    """
+    files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
+    if set(files) - {"image"}:
+        raise UsageError(f"the picture belongs in the form field `image`, not {sorted(files)[0]!r}")
+    if files and (body.id is not None or body.key is not None):
+        raise UsageError("give exactly one of: the picture in the form field `image`, `id`, `key`")
+    return files.get("image")

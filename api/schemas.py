@@ -1,0 +1,139 @@
+"""The shapes of HTTP answers and bodies: what OpenAPI shows."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from search.find_similar import MAX_K
+
+T = TypeVar("T")
+Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
+Relation = Literal["identical", "same_picture", "probable", "similar"]
+Verified = Literal["yes", "no", "cannot"]
+
+
+class Shape(BaseModel):
+    """Base of all shapes: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Image(Shape):
+    """An image of a collection."""
+
+    id: Annotated[str, Field(examples=["17"])]
+    key: str
+    uri: Annotated[str, Field(examples=["file:///photos/a%20b.jpg"])]
+    path: str | None = None
+    width: int
+    height: int
+    bytes: int
+    format: str
+    metadata: dict[str, object] | None = None
+
+
+class Match(Image):
+    """An image that resembles the query."""
+
+    score: Score
+    relation: Relation
+    verified: Verified | None
+
+
+class Took(Shape):
+    """Milliseconds spent in each step; null where a step did not happen."""
+
+    decode: float | None
+    embed: float | None
+    search: float | None
+    verify: float | None
+    total: float
+
+
+class Query(Shape):
+    """What was searched by."""
+
+    id: str | None = None
+    key: str | None = None
+    name: str | None = None
+
+
+class SearchAnswer(Shape):
+    """The matches of one query, best first."""
+
+    query: Query
+    matches: list[Match]
+    took_ms: Took
+
+
+class SearchBody(Shape):
+    """A search by something that is stored already: exactly one of id and key."""
+
+    id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
+    key: str | None = None
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    min_score: Score | None = None
+
+
+class Keeper(Image):
+    """The image of a group to keep, and why."""
+
+    reason: str
+
+
+class Group(Shape):
+    """A duplicate group: every member resembles the keeper directly."""
+
+    keeper: Keeper
+    members: list[Match]
+
+
+class Page(Shape, Generic[T]):
+    """A page of a list; next_cursor is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class Groups(Page[Group]):
+    """A page of duplicate groups, largest first, with the totals of the whole report."""
+
+    threshold: float
+    threshold_source: Literal["calibrated", "user", "none"]
+    images: int
+    groups_total: int
+    copies_total: int
+    bytes_reclaimable: int
+
+
+class Index(Shape):
+    """The search index of a collection. delta: rows newer than it, searched exactly."""
+
+    kind: str | None
+    rows: int
+    delta: int
+    recall_target: float | None
+    recall_measured: float | None
+
+
+class Collection(Shape):
+    """A collection and its counts: seen = images + failed."""
+
+    name: str
+    space: str
+    backbone: str
+    licence: str | None
+    seen: int
+    images: int
+    searchable: int
+    failed: int
+    ignored: int
+    tombstones: int
+    segments: int
+    index: Index
+
+
+class Health(Shape):
+    """The process answers."""
+
+    status: Literal["ok"]

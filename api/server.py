@@ -1,0 +1,66 @@
+"""Composition of the server: the only module of the HTTP side that builds real parts."""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvicorn
+
+from api.app import Parts, create_app
+from api.readiness import Readiness
+from api.thumbnails import Thumbnails
+from api.workspace import Workspace
+from indexer.backbones import BUILTIN_PREPARATION
+from indexer.decoder_pool import DecoderPool
+from search.errors import UsageError
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
+SHUTDOWN_S = 20
+
+
+def run_server(
+    root: Path, host: str, port: int, ready: Callable[[str], None], *, device: str = "auto", weights: Path | None = None
+) -> None:
+    """Serve the store in this folder until Ctrl-C or SIGTERM. ready: called with the URL once it listens.
+
+    Raises:
+        LookalikeError: by name, why the store cannot be opened.
+        UsageError: the address cannot be used.
+    """
+    listening = _listen(host, port)
+    children = max(1, (os.cpu_count() or 1) // 2)
+    with ExitStack() as stack:
+        stack.callback(listening.close)
+        workspace = stack.enter_context(Workspace(root, device=device, weights=weights, children=children))
+        # Thumbnails have children of their own, so that a page full of them does not hold up queries.
+        pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
+        parts = Parts(
+            workspace=workspace,
+            thumbnails=Thumbnails(pool),
+            readiness=Readiness(workspace),
+            allowed_hosts=LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else ("*",),
+            started=lambda: ready(_url(listening)),
+        )
+        config = uvicorn.Config(
+            create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -1,0 +1,53 @@
+"""Small JPEGs of stored images, made in the decoding children and kept in a bounded memory."""
+
+import os
+import threading
+from collections import OrderedDict
+
+from indexer.decoder_pool import DecoderPool
+from indexer.sources import FoundFile, read_file
+from search.errors import ImageNotFound
+from search.records import ImageRecord, path_of_uri
+
+CACHE_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+class Thumbnails:
+    """Makes and remembers thumbnails. Thread-safe."""
+
+    def __init__(self, pool: DecoderPool) -> None:
+        self._pool = pool
+        self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, image: ImageRecord, size: int) -> bytes:
+        """Return a JPEG of the image's file whose long side is at most `size` pixels.
+
+        Raises:
+            ImageNotFound: the file is not on this machine.
+            BadImage: the file cannot be read or decoded any more.
+        """
+        name = (image.sha256, size)
+        with self._lock:
+            found = self._kept.get(name)
+            if found is not None:
+                self._kept.move_to_end(name)
+                return found
+        made = self._make(image, size)
+        with self._lock:
+            if name not in self._kept:
+                self._kept[name] = made
+                self._bytes += len(made)
+            while self._bytes > CACHE_BYTES:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= len(oldest)
+        return made
+
+    def _make(self, image: ImageRecord, size: int) -> bytes:
+        path = path_of_uri(image.uri)
+        if path is None:
+            raise ImageNotFound(f"{image.uri} is no file of this machine")
+        file = FoundFile(os.fspath(path), image.uri, image.size_bytes, image.mtime_ns)
+        return self._pool.thumbnail(read_file(file, MAX_FILE_BYTES), size)

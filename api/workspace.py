@@ -1,0 +1,166 @@
+"""What searching needs, put together once: a store, its collections' readers, and embedders on demand.
+
+Shared by the command line, the server and `lookalike.py`. Thread-safe.
+"""
+
+import os
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.find_duplicates import DuplicateReport, find_duplicates
+from search.find_duplicates import Progress as DedupProgress
+from search.find_similar import QueryContent, Wanted, find_similar
+from search.records import Collection, Embeddings, ImageRecord, Match
+from search.snapshot import Snapshot, SnapshotReader
+from search.status import CollectionStatus, collection_status
+from search.store import Store
+from search.thresholds import default_threshold
+
+if TYPE_CHECKING:
+    from indexer.query_embedder import QueryEmbedder
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a query. Times in milliseconds, None where a step did not happen."""
+
+    matches: list[Match]
+    decode_ms: float
+    embed_ms: float
+    search_ms: float
+
+    def took_ms(self) -> dict[str, float | None]:
+        """Return the times as the command line and HTTP print them."""
+        total = self.decode_ms + self.embed_ms + self.search_ms
+        return {
+            "decode": round(self.decode_ms, 3),
+            "embed": round(self.embed_ms, 3),
+            "search": round(self.search_ms, 3),
+            "verify": None,
+            "total": round(total, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRequest:
+    """How many matches, and how good. min_score: least cosine."""
+
+    k: int = 10
+    min_score: float | None = None
+
+
+class Workspace:
+    """One open store and everything loaded for it so far."""
+
+    def __init__(self, root: Path, *, device: str = "auto", weights: Path | None = None, children: int = 1) -> None:
+        """Open the store; nothing else is loaded before it is needed.
+
+        Raises:
+            LookalikeError: by name, why the store cannot be opened.
+        """
+        self._stack = ExitStack()
+        self.store = self._stack.enter_context(Store(root))
+        self._device = device
+        self._weights = weights
+        self._children = children
+        self._readers: dict[int, SnapshotReader] = {}
+        self._embedders: dict[int, QueryEmbedder] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the decoding children and close the store."""
+        self._stack.close()
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection.
+
+        Raises:
+            CollectionNotFound: there is none of this name.
+        """
+        return self.store.catalogue.collection(name)
+
+    def search_by_picture(self, target: Collection, data: bytes, name: str, wanted: QueryRequest) -> Found:
+        """Return the images closest to a picture given as bytes; name is for messages.
+
+        Raises:
+            BadImage: it cannot be decoded.
+            LookalikeError: the backbone cannot be loaded, or a segment is damaged.
+        """
+        picture = self.embedder(target).embed(data, name)
+        found = self._search(target, self.snapshot(target), picture.unit, picture.content, wanted)
+        return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
+
+    def search_by_image(self, target: Collection, image: ImageRecord, wanted: QueryRequest) -> Found:
+        """Return the images closest to a stored one, which is its own first match. No backbone is needed.
+
+        Raises:
+            ImageNotFound: it was deleted meanwhile.
+        """
+        snapshot = self.snapshot(target)
+        content = QueryContent(image.sha256, image.pixel_hash)
+        return self._search(target, snapshot, snapshot.embedding_of(image.id), content, wanted)
+
+    def find_duplicates(
+        self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
+    ) -> DuplicateReport:
+        """Return the duplicate groups of a collection."""
+        return find_duplicates(self.snapshot(target), self.store.catalogue, threshold, progress)
+
+    def status(self) -> list[CollectionStatus]:
+        """Return the counts of every collection."""
+        targets = self.store.catalogue.collections()
+        return [collection_status(self.store, target, self._reader(target)) for target in targets]
+
+    def snapshot(self, target: Collection) -> Snapshot:
+        """Return what can be searched right now."""
+        return self._reader(target).current()
+
+    def embedder(self, target: Collection) -> "QueryEmbedder":
+        """Return the embedder of a collection's space, loading its backbone at the first call.
+
+        Raises:
+            LookalikeError: the backbone cannot be loaded.
+        """
+        with self._lock:
+            if target.space_id not in self._embedders:
+                self._embedders[target.space_id] = self._load_embedder(target)
+            return self._embedders[target.space_id]
+
+    def _load_embedder(self, target: Collection) -> "QueryEmbedder":
+        from indexer.backbones import load_for_space
+        from indexer.decoder_pool import DecoderPool
+        from indexer.query_embedder import QueryEmbedder
+
+        backbone = load_for_space(target.space, weights=self._weights, device=self._device)
+        children = min(self._children, os.cpu_count() or 1)
+        pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children))
+        return QueryEmbedder(backbone, pool)
+
+    def _reader(self, target: Collection) -> SnapshotReader:
+        with self._lock:
+            if target.id not in self._readers:
+                self._readers[target.id] = SnapshotReader(self.store.database, self.store.blobs, target)
+            return self._readers[target.id]
+
+    def _search(
+        self,
+        target: Collection,
+        snapshot: Snapshot,
+        query: Embeddings,
+        content: QueryContent,
+        wanted: QueryRequest,
+    ) -> Found:
+        began = time.perf_counter()
+        limits = Wanted(wanted.k, wanted.min_score, default_threshold(target.space))
+        matches = find_similar(snapshot, self.store.catalogue, query, content, limits)
+        return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))

@@ -1,0 +1,128 @@
+"""Bounded queues between threads, and the threads that work between them.
+
+A channel ends when all its producers have ended; an error in any stage reaches the last consumer, and nothing blocks
+afterwards.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Aborted(Exception):
+    """The channel was aborted while this thread waited; the thread just ends."""
+
+
+class Channel(Generic[T]):
+    """A bounded first-in first-out queue with an end and with abort. Thread-safe."""
+
+    def __init__(self, size: int, producers: int) -> None:
+        self._items: deque[T] = deque()
+        self._size = size
+        self._producers = producers
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def put(self, item: T) -> None:
+        """Add an item, waiting while the channel is full.
+
+        Raises:
+            Aborted: the channel was aborted.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._error is not None or len(self._items) < self._size)
+            if self._error is not None:
+                raise Aborted
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """Return the next item, or None when none came in time or the channel has ended (see `ended`).
+
+        Raises:
+            BaseException: the error the channel was aborted with.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._error is not None or self._items or self._producers == 0, timeout_s)
+            if self._error is not None:
+                raise self._error
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    @property
+    def ended(self) -> bool:
+        """Whether every producer has ended and every item was taken."""
+        with self._changed:
+            return self._producers == 0 and not self._items
+
+    def producer_ended(self) -> None:
+        """Say that one producer will put nothing more."""
+        with self._changed:
+            self._producers -= 1
+            self._changed.notify_all()
+
+    def abort(self, error: BaseException) -> None:
+        """Wake everybody; the first error given is the one consumers see."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield items until the channel ends; None is no item."""
+        while (item := self.get()) is not None:
+            yield item
+
+
+class Stage(Generic[In, Out]):
+    """Threads that turn the items of one channel (or iterator) into calls of a function.
+
+    The function sends its results on itself, since it may feed more than one channel.
+    """
+
+    def __init__(
+        self, work: Callable[[In], None], inputs: Iterable[In], outputs: list[Channel[Out]], *, threads: int
+    ) -> None:
+        self._work = work
+        self._inputs = inputs
+        self._outputs = outputs
+        self._busy = [0.0] * threads
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Wait for the threads to end."""
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def busy_share(self) -> float:
+        """Seconds of work per thread so far."""
+        return sum(self._busy) / len(self._busy)
+
+    def _run(self, number: int) -> None:
+        try:
+            for item in self._inputs:
+                began = time.perf_counter()
+                self._work(item)
+                self._busy[number] += time.perf_counter() - began
+        except Aborted:
+            pass
+        except BaseException as error:  # noqa: BLE001 -- it is raised again in the thread that waits for results
+            for channel in self._outputs:
+                channel.abort(error)
+        finally:
+            for channel in self._outputs:
+                channel.producer_ended()

@@ -1,0 +1,340 @@
+"""Decoding in disposable children: a picture that crashes, hangs or eats memory costs only itself.
+
+    pipeline threads -> DecoderPool -> one socket per child -> child: decode, hash, prepare; or make a thumbnail
+
+A child is a fresh interpreter, started by command line with nothing but light modules: 0.13 s and 19 MB of its own
+(Linux, November 2026). It is no child of multiprocessing's forkserver, which imports the caller's __main__ (torch,
+under a console script), is one per process with the preloads of whoever came first, and outlives its users. Both ends
+speak bytes and JSON: nothing that a hijacked child says is unpickled. Must never import torch.
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import math
+import os
+import queue
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+
+from indexer.decode import DecodedImage, DecodeLimits, load_plugins, require_pillow, thumbnail
+from indexer.preparation import Preparation, prepare
+from search.errors import BadImage, LookalikeError, UsageError
+
+log = logging.getLogger(__name__)
+
+LARGEST_THUMBNAIL: Final = 4_096  # pixels a side
+_LARGEST_REPLY: Final = 1 << 26  # bytes; a prepared picture of 4,096 x 4,096 fits
+_START_TIMEOUT_S: Final = 60.0
+_PARENT_CHECK_S: Final = 10.0
+_ALARM_AFTER_S: Final = 5  # beyond the timeout: a hanging child ends itself when its parent no longer does
+_READY: Final = b"ready"
+_NO_MEMORY_EXIT: Final = 77  # exit code of a child that could not even hold the file
+_BOOT: Final = (
+    "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start['path'];"
+    " from indexer.decoder_pool import be_child; be_child(start)"
+)
+# All that a child sees of the environment: no keys, no passwords; and one thread.
+_KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+# A request is {"size": side of a thumbnail, or 0 for a prepared picture}, then the file. A reply is the facts, or
+# reason and detail; then the prepared pixels, or the thumbnail, or nothing.
+Reply = tuple[dict[str, Any], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedImage(DecodedImage):
+    """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own."""
+
+
+class DecoderPool:
+    """Decoding children for any number of threads, started when first needed; close() leaves nothing of them."""
+
+    def __init__(  # noqa: PLR0913 - the limits of one thing
+        self,
+        preparation: Preparation,
+        *,
+        children: int,
+        limits: DecodeLimits | None = None,
+        timeout_s: float = 30.0,
+        memory_bytes: int = 2 << 30,
+        recycle_after: int = 2_000,
+        decode_with: str = "indexer.decode:decode",
+    ) -> None:
+        """memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
+        bound what it leaks. decode_with: "module:function" instead of decode, for tests.
+
+        Raises:
+            UsageError: a number has a value that cannot be used.
+            LookalikeError: the installed Pillow is too old to be fed untrusted files.
+        """
+        if min(children, timeout_s, memory_bytes, recycle_after) <= 0:
+            raise UsageError(f"{children=}, {timeout_s=}, {memory_bytes=} and {recycle_after=} must be above 0")
+        require_pillow()
+        self._shape = (preparation.height, preparation.width, 3)
+        self._timeout_s = timeout_s
+        self._recycle_after = recycle_after
+        self._start = {
+            "preparation": preparation.as_dict(),
+            "limits": asdict(limits or DecodeLimits()),
+            "timeout_s": timeout_s,
+            "memory_bytes": memory_bytes,
+            "decode_with": decode_with,
+        }
+        self._lock = threading.Lock()  # guards the next two
+        self._living: set[_Child] = set()
+        self._closed = False
+        self._slots: queue.LifoQueue[_Child | None] = queue.LifoQueue()  # None: a child yet to be started
+        for _ in range(children):
+            self._slots.put(None)
+
+    def decode(self, data: bytes, name: str) -> PreparedImage:
+        """Return a picture decoded and prepared; waits for a free child. name: of the file, for the log.
+
+        Raises:
+            BadImage: this file cannot be decoded, or it killed, outlasted or overfilled its child.
+            LookalikeError: the pool is closed, or children cannot start.
+        """
+        facts, pixels = self._ask(0, data, name)
+        facts |= {key: bytes.fromhex(facts[key]) for key in ("pixel_hash", "perceptual_hash")}
+        return PreparedImage(pixels=np.frombuffer(pixels, np.uint8).reshape(self._shape), **facts)
+
+    def thumbnail(self, data: bytes, size: int, name: str = "a picture for a thumbnail") -> bytes:
+        """Return a JPEG of the picture, its long side at most size pixels, never enlarged, without metadata.
+
+        Raises:
+            BadImage: as `decode`.
+            LookalikeError: as `decode`.
+            UsageError: size is not 1 to LARGEST_THUMBNAIL.
+        """
+        if not 1 <= size <= LARGEST_THUMBNAIL:
+            raise UsageError(f"a thumbnail of {size} pixels is not possible: choose 1 to {LARGEST_THUMBNAIL}")
+        return self._ask(size, data, name)[1]
+
+    def close(self) -> None:
+        """End all children, also those at work: their callers get a LookalikeError. Safe from any thread, twice too."""
+        with self._lock:
+            self._closed = True
+            living, self._living = self._living, set()
+        for child in living:
+            child.kill()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle = self._slots.get_nowait()
+                if idle is not None:
+                    idle.end()
+        self._slots.put(None)  # wakes a caller that waits for a child; it wakes the next
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, size: int, data: bytes, name: str) -> Reply:
+        log.debug("decoding %s (%d bytes)", name, len(data))
+        try:
+            facts, payload = self._ask_child(size, data, name, fresh=False)
+        except _ChildDied:
+            # An earlier file may have left that child damaged: only a fresh one convicts this file.
+            try:
+                facts, payload = self._ask_child(size, data, name, fresh=True)
+            except _ChildDied as death:
+                raise BadImage("decoder_crashed", f"its decoding child {death}, twice") from None
+        if "reason" in facts:
+            raise BadImage(facts["reason"], facts["detail"])
+        return facts, payload
+
+    def _ask_child(self, size: int, data: bytes, name: str, *, fresh: bool) -> Reply:
+        child, kept = self._slots.get(), None
+        try:
+            if child is None or fresh:
+                self._end(child)
+                child = self._start_child()
+            try:
+                facts, payload = child.ask(size, data, self._timeout_s)
+            except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
+                raise self._verdict(error, child, name) from None
+            if child.served < self._recycle_after and facts.get("reason") != "out_of_memory":
+                kept = child
+            return facts, payload
+        finally:
+            # Also after an interrupt: the answer still to come would be taken for that to the next file.
+            if kept is None:
+                self._end(child)
+            self._slots.put(kept)
+
+    def _verdict(self, error: Exception, child: "_Child", name: str) -> Exception:
+        """Return what to raise over a file whose child gave no answer."""
+        code = child.end()
+        if self._closed:
+            return LookalikeError("the decoder pool was closed")
+        if isinstance(error, TimeoutError):
+            log.warning("decoding child %d was ended: no answer on %s in %g s", child.pid, name, self._timeout_s)
+            return BadImage("decoder_timeout", f"not decoded within {self._timeout_s:g} s")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        log.warning("decoding child %d %s while at work on %s", child.pid, how, name)
+        if code == _NO_MEMORY_EXIT:
+            return BadImage("out_of_memory", "the file alone fills the memory of a decoding child")
+        return _ChildDied(how)
+
+    def _start_child(self) -> "_Child":
+        with self._lock:
+            if self._closed:
+                raise LookalikeError("the decoder pool is closed")
+            child = _Child(self._start)
+            self._living.add(child)
+            return child
+
+    def _end(self, child: "_Child | None") -> None:
+        if child is not None:
+            child.end()
+            with self._lock:
+                self._living.discard(child)
+
+
+class _ChildDied(Exception):
+    """A child ended without an answer; the message says how."""
+
+
+class _Child:
+    """The parent's end of a child: its process, and the socket to it. served: requests so far."""
+
+    def __init__(self, start: dict[str, Any]) -> None:
+        self.served = 0
+        self._connection, theirs = Pipe()
+        environment = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ} | _ONE_THREAD
+        path = [str(Path(__file__).resolve().parents[1]), *(str(Path(entry).absolute()) for entry in sys.path)]
+        with theirs:
+            start = {**start, "path": path, "parent": os.getpid(), "socket": theirs.fileno()}
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, json.dumps(start)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=environment,
+            )
+        self.pid = self._process.pid
+
+    def ask(self, size: int, data: bytes, timeout_s: float) -> Reply:
+        """Send a file, return the answer.
+
+        Raises:
+            EOFError, OSError: the child died.
+            TimeoutError: there was no answer in time.
+            ValueError: the answer is not JSON.
+            LookalikeError: children cannot start.
+        """
+        if not self.served:
+            self._await_start()
+        self.served += 1
+        self._connection.send_bytes(json.dumps({"size": size}).encode())
+        self._connection.send_bytes(data)
+        if not self._connection.poll(timeout_s):
+            raise TimeoutError
+        facts = json.loads(self._connection.recv_bytes(_LARGEST_REPLY))
+        return facts, self._connection.recv_bytes(_LARGEST_REPLY)
+
+    def _await_start(self) -> None:
+        """A child that dies before its first file says nothing about that file, but that no child can start."""
+        try:
+            if self._connection.poll(_START_TIMEOUT_S) and self._connection.recv_bytes() == _READY:
+                return
+        except (EOFError, OSError):
+            pass
+        raise LookalikeError("decoding children cannot start; what they said on standard error is above")
+
+    def kill(self) -> None:
+        """End the process, whatever it does; its socket stays with the thread that waits for an answer."""
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> int:
+        """Leave nothing of the child; return its exit code, negative for a signal. May be called twice."""
+        self._connection.close()
+        self._process.kill()
+        return self._process.wait()
+
+
+class _Work(NamedTuple):
+    """What a child does with a file."""
+
+    decode: Callable[[bytes, DecodeLimits], DecodedImage]
+    preparation: Preparation
+    limits: DecodeLimits
+
+    def do(self, size: int, data: bytes) -> Reply:
+        try:
+            if size:
+                return {}, thumbnail(data, size, self.limits)
+            image = self.decode(data, self.limits)
+            facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast")}
+            facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
+            return facts, prepare(image.pixels, self.preparation).tobytes()
+        except BadImage as bad:
+            return {"reason": bad.reason, "detail": bad.detail}, b""
+        except MemoryError:
+            return {"reason": "out_of_memory", "detail": "memory ran out while it was prepared"}, b""
+        except Exception as error:  # noqa: BLE001 - our own mistake, and it too costs only this file
+            return {"reason": "decoder_crashed", "detail": repr(error)}, b""
+
+
+def be_child(start: dict[str, Any]) -> None:
+    """Answer requests until the parent hangs up. start: as _Child writes it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a signal to the whole group is for the parent to judge
+    warnings.simplefilter("ignore")
+    load_plugins()
+    module, function = start["decode_with"].split(":")
+    decode = getattr(importlib.import_module(module), function)
+    work = _Work(decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]))
+    with Connection(start["socket"]) as connection:
+        connection.send_bytes(_READY)
+        _confine(start["memory_bytes"])
+        try:
+            _answer_requests(connection, work, math.ceil(start["timeout_s"]) + _ALARM_AFTER_S, start["parent"])
+        except MemoryError:  # over the file itself: half of it is still to be read
+            os._exit(_NO_MEMORY_EXIT)
+
+
+def _confine(memory_bytes: int) -> None:
+    """Give up what a decoder has no use for: output, files to write, core dumps, endless memory."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _answer_requests(connection: Connection, work: _Work, alarm_s: int, parent: int) -> None:
+    with contextlib.suppress(EOFError):
+        while True:
+            # A process that the parent forked may hold its end open: hanging up is not the only sign of its end.
+            while not connection.poll(_PARENT_CHECK_S):
+                if os.getppid() != parent:
+                    return
+            request = json.loads(connection.recv_bytes())
+            data = connection.recv_bytes()
+            signal.alarm(alarm_s)
+            facts, payload = work.do(request["size"], data)
+            signal.alarm(0)
+            connection.send_bytes(json.dumps(facts).encode())
+            connection.send_bytes(payload)

@@ -1,0 +1,92 @@
+"""What becomes of each file on its way through the pipeline."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.sources import FoundFile
+from search.records import ContentFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A new content, decoded and ready to embed. pixels: (H, W, 3) uint8."""
+
+    file: FoundFile
+    facts: ContentFacts
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file whose content has an embedding already: a copy, a moved file, or a touched one."""
+
+    file: FoundFile
+    content_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file for the ledger. fresh: it was tried now; otherwise the ledger has it and it was left alone."""
+
+    uri: str
+    reason: str
+    detail: str
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Files the catalogue knows, with the same size and date as before."""
+
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Files met while walking that are no images."""
+
+    files: int
+
+
+Outcome = Prepared | Known | Failed | Unchanged | Ignored
+
+
+@dataclass(slots=True)
+class Counts:
+    """The running totals of one indexing job."""
+
+    indexed: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    vanished: int = 0
+    ignored: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def failed(self) -> int:
+        """Files in the ledger."""
+        return self.failures.total()
+
+    @property
+    def seen(self) -> int:
+        """Files that are, or claim to be, images."""
+        return self.indexed + self.unchanged + self.moved + self.failed
+
+    def as_json(self) -> dict[str, object]:
+        """Return the counts as the `index` command prints them."""
+        return {
+            "seen": self.seen,
+            "indexed": self.indexed,
+            "unchanged": self.unchanged,
+            "moved": self.moved,
+            "vanished": self.vanished,
+            "removed": 0,
+            "ignored": self.ignored,
+            "failed": self.failed,
+            "failures_by_reason": dict(sorted(self.failures.items())),
+        }

@@ -1,0 +1,172 @@
+"""Read, decode, batch: the threads between the walk and the backbone, with bounded queues in between.
+
+    walk -> plan -> [read] -> hash -> [decode] -> prepared pixels -> caller
+
+A file the catalogue knows unchanged never leaves the plan; a content that is known by its sha256 is never decoded.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePath
+
+from indexer.channel import Channel, Stage
+from indexer.decoding import Decoder
+from indexer.formats import IMAGE_SUFFIXES
+from indexer.outcomes import Failed, Ignored, Known, Outcome, Prepared, Unchanged
+from indexer.sources import Found, FoundFile, UnreadableFile, read_file
+from search.catalogue import Catalogue
+from search.errors import BadImage
+from search.records import Collection, ContentFacts, LedgerEntry
+
+log = logging.getLogger(__name__)
+
+PLAN_FILES = 256
+READ_THREADS = 2
+# A file that killed or stalled its decoder this often is not tried again until it changes.
+QUARANTINE_ATTEMPTS = 2
+QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_memory"})
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineLimits:
+    """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait."""
+
+    decoders: int
+    ready_images: int
+    max_file_bytes: int
+
+
+class Pipeline:
+    """Turns found files into outcomes. Iterate over `take`, then `close`."""
+
+    def __init__(
+        self,
+        found: Iterator[Found],
+        catalogue: Catalogue,
+        target: Collection,
+        pool: Decoder,
+        limits: PipelineLimits,
+    ) -> None:
+        self.seen_ids: list[int] = []
+        self._found = found
+        self._catalogue = catalogue
+        self._target = target
+        self._pool = pool
+        self._max_file_bytes = limits.max_file_bytes
+        decoders = limits.decoders
+        self._to_read: Channel[FoundFile] = Channel(2 * PLAN_FILES, producers=1)
+        # Whole files wait here, so few of them.
+        self._to_decode: Channel[tuple[FoundFile, bytes, bytes]] = Channel(2 * decoders, producers=READ_THREADS)
+        self._outcomes: Channel[Outcome] = Channel(limits.ready_images, producers=1 + READ_THREADS + decoders)
+        everything: list[Channel[object]] = [self._outcomes, self._to_decode, self._to_read]  # type: ignore[list-item]
+        self._everything = everything
+        self._plan_stage = Stage(self._plan, _grouped(found), [everything[0], everything[2]], threads=1)
+        self._read_stage = Stage(self._read, self._to_read, everything[:2], threads=READ_THREADS)
+        self._decode_stage = Stage(self._decode, self._to_decode, everything[:1], threads=decoders)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for stage in (self._plan_stage, self._read_stage, self._decode_stage):
+            stage.start()
+
+    def take(self, timeout_s: float) -> Outcome | None:
+        """Return the next outcome, None when none came in time or all is done (see `ended`)."""
+        return self._outcomes.get(timeout_s)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every file has had its outcome taken."""
+        return self._outcomes.ended
+
+    def busy_seconds(self) -> dict[str, float]:
+        """Return how long the threads of each stage have worked, per thread."""
+        return {"read": self._read_stage.busy_share, "decode": self._decode_stage.busy_share}
+
+    def close(self) -> None:
+        """Stop all threads, also in the middle of their work."""
+        for channel in self._everything:
+            channel.abort(InterruptedError("the pipeline was closed"))
+
+    def _plan(self, group: Sequence[Found]) -> None:
+        files = [found for found in group if isinstance(found, FoundFile)]
+        uris = [file.uri for file in files]
+        known = self._catalogue.files(self._target.id, uris)
+        ledger = self._catalogue.failures_at(self._target.id, uris)
+        unreadable = [found for found in group if isinstance(found, UnreadableFile)]
+        for found in unreadable:
+            self._outcomes.put(Failed(found.uri, found.reason, found.detail))
+        ignored = len(group) - len(files) - len(unreadable)
+        if ignored:
+            self._outcomes.put(Ignored(ignored))
+        unchanged = 0
+        for file in files:
+            stored = known.get(file.uri)
+            if stored is not None:
+                self.seen_ids.append(stored.image_id)
+            entry = ledger.get(file.uri)
+            if entry is not None and _quarantined(file, entry):
+                detail = f"{entry.detail}; tried {entry.attempts} times"
+                self._outcomes.put(Failed(file.uri, entry.reason, detail, fresh=False))
+            elif (
+                entry is None
+                and stored is not None
+                and (stored.size_bytes, stored.mtime_ns) == (file.size_bytes, file.mtime_ns)
+            ):
+                unchanged += 1
+            else:
+                self._to_read.put(file)
+        if unchanged:
+            self._outcomes.put(Unchanged(unchanged))
+
+    def _read(self, file: FoundFile) -> None:
+        try:
+            data = read_file(file, self._max_file_bytes)
+        except BadImage as error:
+            self._outcomes.put(_failed(file, error))
+            return
+        sha256 = hashlib.sha256(data).digest()
+        content_id = self._catalogue.embedded_content(self._target.space_id, sha256)
+        if content_id is not None:
+            self._outcomes.put(Known(file, content_id))
+        else:
+            self._to_decode.put((file, data, sha256))
+
+    def _decode(self, item: tuple[FoundFile, bytes, bytes]) -> None:
+        file, data, sha256 = item
+        try:
+            image = self._pool.decode(data, file.uri)
+        except BadImage as error:
+            log.info("%s: %s", file.uri, error)
+            self._outcomes.put(_failed(file, error))
+            return
+        facts = ContentFacts(
+            sha256=sha256,
+            size_bytes=len(data),
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            pixel_hash=image.pixel_hash,
+            perceptual_hash=image.perceptual_hash,
+            contrast=image.contrast,
+        )
+        self._outcomes.put(Prepared(file, facts, image.pixels))
+
+
+def _grouped(found: Iterator[Found]) -> Iterator[list[Found]]:
+    while group := list(islice(found, PLAN_FILES)):
+        yield group
+
+
+def _quarantined(file: FoundFile, entry: LedgerEntry) -> bool:
+    same = (entry.size_bytes, entry.mtime_ns) == (file.size_bytes, file.mtime_ns)
+    return same and entry.reason in QUARANTINE_REASONS and entry.attempts >= QUARANTINE_ATTEMPTS
+
+
+def _failed(file: FoundFile, error: BadImage) -> Failed:
+    reason = error.reason
+    if reason == "not_an_image" and PurePath(file.path).suffix.lower() not in IMAGE_SUFFIXES:
+        reason = "unsupported_format"  # it never claimed to be a picture; the user named it
+    return Failed(file.uri, reason, error.detail, file.size_bytes, file.mtime_ns)

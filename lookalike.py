@@ -1,0 +1,126 @@
+"""Lookalike for notebooks and scripts: the same three journeys as the command line.
+
+    import lookalike
+    with lookalike.open("~/photos.store") as photos:
+        photos.index("~/Pictures")
+        for match in photos.search("query.jpg", k=5):
+            print(match.score, match.image.uri)
+        print(photos.dedup().groups)
+
+Heavy libraries are imported when a journey first needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from api.workspace import Workspace
+    from indexer.index_images import IndexSummary
+    from search.find_duplicates import DuplicateReport
+    from search.records import Match
+
+__all__ = ["Lookalike", "open"]
+
+PathLike = str | os.PathLike[str]
+
+
+def open(store: PathLike | None = None, *, collection: str = "default", device: str = "auto") -> Lookalike:  # noqa: A001
+    """Return a collection of a store, which `index` makes when it is not there yet.
+
+    store: the folder of the store; None takes LOOKALIKE_STORE, else the platform's user data folder.
+    """
+    from search.store import default_root
+
+    root = default_root() if store is None else Path(store).expanduser().absolute()
+    return Lookalike(root, collection, device)
+
+
+class Lookalike:
+    """One collection of one store. Close it, or use it in a `with`."""
+
+    def __init__(self, root: Path, collection: str, device: str) -> None:
+        self.store = root
+        self.collection = collection
+        self._device = device
+        self._workspace: Workspace | None = None
+
+    def index(
+        self, *sources: PathLike, backbone: str | None = None, weights: PathLike | None = None, progress: bool = True
+    ) -> IndexSummary:
+        """Index folders, files and globs; return what was done. Files that failed are counted in the summary.
+
+        Raises:
+            LookalikeError: by name, whatever stopped it.
+        """
+        from api.console import Session
+        from api.indexing import IndexRequest, run_index
+
+        session = Session(self.store, self.collection, json=False, progress="auto" if progress else "none")
+        file = None if weights is None else Path(weights)
+        request = IndexRequest([os.fspath(source) for source in sources], backbone, file, device=self._device)
+        return run_index(session, request)[0]
+
+    def search(
+        self,
+        image: PathLike | None = None,
+        *,
+        id: int | None = None,
+        key: str | None = None,
+        k: int = 10,  # noqa: A002
+    ) -> list[Match]:
+        """Return the k images closest to a picture file, or to a stored image by id or key; best first.
+
+        Raises:
+            LookalikeError: by name: no such image, a picture that cannot be decoded, ...
+            ValueError: not exactly one of image, id and key is given.
+        """
+        from api.workspace import QueryRequest
+
+        if sum(given is not None for given in (image, id, key)) != 1:
+            raise ValueError("give exactly one of: image, id, key")
+        workspace = self._open()
+        target = workspace.collection(self.collection)
+        wanted = QueryRequest(k)
+        if image is not None:
+            path = Path(image).expanduser()
+            return workspace.search_by_picture(target, path.read_bytes(), str(path), wanted).matches
+        catalogue = workspace.store.catalogue
+        stored = (
+            catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
+        )
+        return workspace.search_by_image(target, stored, wanted).matches
+
+    def dedup(self, threshold: float | None = None) -> DuplicateReport:
+        """Return the duplicate groups; nothing is changed. threshold: least cosine of a near copy.
+
+        Raises:
+            LookalikeError: by name, whatever stopped it.
+        """
+        from search.thresholds import default_threshold
+
+        workspace = self._open()
+        target = workspace.collection(self.collection)
+        chosen = default_threshold(target.space) if threshold is None else threshold
+        return workspace.find_duplicates(target, chosen)
+
+    def close(self) -> None:
+        """End the decoding children and close the store."""
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
+    def __enter__(self) -> Lookalike:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> Workspace:
+        from api.workspace import Workspace
+
+        if self._workspace is None:
+            self._workspace = Workspace(self.store, device=self._device)
+        return self._workspace

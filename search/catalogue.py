@@ -1,0 +1,306 @@
+"""Every question asked of the catalogue about collections, images and files. Nothing here writes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, func, select
+
+from search.database import Database
+from search.errors import CollectionNotFound, ImageNotFound
+from search.records import Collection, ImageRecord, LedgerEntry, SpaceSpec
+from search.segments import SegmentRecord
+from search.tables import collection, content, embedding, image, ledger, segment, space
+
+T = TypeVar("T")
+
+# Below the 999 bound parameters that the oldest SQLite accepts.
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the catalogue knows of one uri: the image there."""
+
+    image_id: int
+    key: str
+    uri: str
+    content_id: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where embeddings lie: parallel arrays, (N,) each, ordered by image id.
+
+    deleted marks tombstones, whose segment and row mean nothing.
+    """
+
+    ids: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    deleted: NDArray[np.bool_]
+
+
+def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`."""
+    iterator = iter(items)
+    while piece := list(islice(iterator, size)):
+        yield piece
+
+
+class Catalogue:
+    """The read side of the SQL tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collections(self) -> list[Collection]:
+        """Return all collections by name."""
+        with self._database.reading() as connection:
+            return [_collection(row) for row in connection.execute(_collections().order_by(collection.c.name))]
+
+    def collection(self, name: str) -> Collection:
+        """Return the collection of this name.
+
+        Raises:
+            CollectionNotFound: there is none.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_collections().where(collection.c.name == name)).first()
+        if row is None:
+            raise CollectionNotFound(
+                f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
+            )
+        return _collection(row)
+
+    def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
+        """Return what is known of these uris, by uri; unknown ones are left out."""
+        columns = (
+            image.c.id,
+            image.c.key,
+            image.c.uri,
+            image.c.content_id,
+            image.c.size_bytes,
+            image.c.mtime_ns,
+        )
+        query = select(*columns).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(uris) for row in connection.execute(query.where(image.c.uri.in_(part)))]
+        return {row.uri: KnownFile(*row) for row in rows}
+
+    def files_of_content(self, collection_id: int, content_id: int, limit: int = 64) -> list[KnownFile]:
+        """Return at most `limit` images of a collection that hold this content, oldest first."""
+        columns = (
+            image.c.id,
+            image.c.key,
+            image.c.uri,
+            image.c.content_id,
+            image.c.size_bytes,
+            image.c.mtime_ns,
+        )
+        query = (
+            select(*columns)
+            .where(image.c.collection_id == collection_id, image.c.content_id == content_id, ~image.c.deleted)
+            .order_by(image.c.id)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [KnownFile(*row) for row in connection.execute(query)]
+
+    def embedded_content(self, space_id: int, sha256: bytes) -> int | None:
+        """Return the id of the content with this hash when it has an embedding in the space, else None."""
+        query = (
+            select(content.c.id)
+            .join(embedding, embedding.c.content_id == content.c.id)
+            .where(content.c.sha256 == sha256, embedding.c.space_id == space_id, embedding.c.region == 0)
+        )
+        with self._database.reading() as connection:
+            found: int | None = connection.execute(query).scalar()
+        return found
+
+    def uris(self, collection_id: int, page: int = 5000) -> Iterator[tuple[int, str]]:
+        """Yield (image id, uri) of every image of a collection, by id, a page at a time."""
+        last = 0
+        query = select(image.c.id, image.c.uri).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(query.where(image.c.id > last).order_by(image.c.id).limit(page)).all()
+            if not rows:
+                return
+            yield from ((row.id, row.uri) for row in rows)
+            last = rows[-1].id
+
+    def images(self, collection_id: int, *, after: int = 0, limit: int = 100) -> list[ImageRecord]:
+        """Return a page of images by ascending id, those with an id above `after`."""
+        query = _images(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
+        with self._database.reading() as connection:
+            return [_image(row) for row in connection.execute(query)]
+
+    def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
+        """Return the images with these ids, by id; deleted and unknown ones are left out."""
+        with self._database.reading() as connection:
+            rows = [
+                row
+                for part in chunks(ids)
+                for row in connection.execute(_images(collection_id).where(image.c.id.in_(part)))
+            ]
+        return {row.id: _image(row) for row in rows}
+
+    def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
+        """Return one image.
+
+        Raises:
+            ImageNotFound: the collection has no image with this id.
+        """
+        found = self.images_by_id(collection_id, [image_id]).get(image_id)
+        if found is None:
+            raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+        return found
+
+    def image_by_key(self, collection_id: int, key: str) -> ImageRecord:
+        """Return one image.
+
+        Raises:
+            ImageNotFound: the collection has no image with this key.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_images(collection_id).where(image.c.key == key)).first()
+        if row is None:
+            raise ImageNotFound(f"there is no image with key {key!r} in this collection")
+        return _image(row)
+
+    def newest_image_id(self, collection_id: int) -> int:
+        """Return the highest image id of a collection, 0 when it is empty."""
+        query = select(func.coalesce(func.max(image.c.id), 0)).where(image.c.collection_id == collection_id)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_images(self, collection_id: int) -> int:
+        """Return how many images a collection has, tombstones apart."""
+        query = select(func.count()).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def changed_since(self, collection_id: int, space_id: int, sequence: int, *, until: int) -> Located:
+        """Return where the embeddings of images lie that changed in commits (sequence, until], tombstones too."""
+        query = (
+            select(image.c.id, embedding.c.segment_id, embedding.c.row, image.c.deleted)
+            .join(
+                embedding,
+                (embedding.c.content_id == image.c.content_id)
+                & (embedding.c.space_id == space_id)
+                & (embedding.c.region == 0),
+            )
+            .where(
+                image.c.collection_id == collection_id,
+                image.c.sequence > sequence,
+                image.c.sequence <= until,
+            )
+            .order_by(image.c.id)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        table = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 4)
+        return Located(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3].astype(np.bool_))
+
+    def segment(self, segment_id: int) -> SegmentRecord:
+        """Return the record of a segment the catalogue names."""
+        columns = (
+            segment.c.name,
+            segment.c.rows,
+            segment.c.size_bytes,
+            segment.c.sha256,
+            segment.c.checksums,
+        )
+        with self._database.reading() as connection:
+            return SegmentRecord(*connection.execute(select(*columns).where(segment.c.id == segment_id)).one())
+
+    def failures(self, collection_id: int) -> list[LedgerEntry]:
+        """Return the ledger of a collection by uri."""
+        query = select(*_LEDGER).where(ledger.c.collection_id == collection_id).order_by(ledger.c.uri)
+        with self._database.reading() as connection:
+            return [LedgerEntry(*row) for row in connection.execute(query)]
+
+    def failures_at(self, collection_id: int, uris: Sequence[str]) -> dict[str, LedgerEntry]:
+        """Return the ledger entries of these uris, by uri."""
+        query = select(*_LEDGER).where(ledger.c.collection_id == collection_id)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(uris) for row in connection.execute(query.where(ledger.c.uri.in_(part)))]
+        return {row.uri: LedgerEntry(*row) for row in rows}
+
+
+_LEDGER = (
+    ledger.c.uri,
+    ledger.c.reason,
+    ledger.c.detail,
+    ledger.c.attempts,
+    ledger.c.size_bytes,
+    ledger.c.mtime_ns,
+)
+
+
+def space_of(connection: Connection, fingerprint: str) -> int | None:
+    """Return the id of the space with this fingerprint, None when the store has none."""
+    found: int | None = connection.execute(select(space.c.id).where(space.c.fingerprint == fingerprint)).scalar()
+    return found
+
+
+def _collections() -> Select[tuple[object, ...]]:
+    return select(
+        collection.c.id,
+        collection.c.name,
+        collection.c.space_id,
+        collection.c.sequence,
+        space.c.backbone,
+        space.c.weights_sha256,
+        space.c.preparation,
+        space.c.dims,
+        space.c.pooling,
+        space.c.numeric,
+        space.c.licence,
+        space.c.weights,
+    ).join(space, space.c.id == collection.c.space_id)
+
+
+def _collection(row: Row[tuple[object, ...]]) -> Collection:
+    spec = SpaceSpec(
+        row.backbone,
+        row.weights_sha256,
+        row.preparation,
+        row.dims,
+        row.pooling,
+        row.numeric,
+        row.licence,
+        row.weights,
+    )
+    return Collection(row.id, row.name, row.space_id, spec, row.sequence)
+
+
+def _images(collection_id: int) -> Select[tuple[object, ...]]:
+    return (
+        select(
+            image.c.id,
+            image.c.key,
+            image.c.uri,
+            content.c.width,
+            content.c.height,
+            content.c.size_bytes,
+            content.c.format,
+            content.c.sha256,
+            content.c.pixel_hash,
+            content.c.contrast,
+            image.c.mtime_ns,
+            image.c.metadata,
+        )
+        .join(content, content.c.id == image.c.content_id)
+        .where(image.c.collection_id == collection_id, ~image.c.deleted)
+    )
+
+
+def _image(row: Row[tuple[object, ...]]) -> ImageRecord:
+    return ImageRecord(**row._mapping)

@@ -1,0 +1,46 @@
+"""xxh3 of every 64 KiB block of a blob, kept in the catalogue and compared when a block is first read."""
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from search.errors import CorruptFile
+
+BLOCK_BYTES = 64 * 1024
+
+
+def block_checksums(data: bytes) -> bytes:
+    """Return the xxh3 of each 64 KiB block, 8 bytes each in order, as one byte string."""
+    view = memoryview(data)
+    starts = range(0, len(view), BLOCK_BYTES)
+    return b"".join(xxhash.xxh3_64_digest(view[start : start + BLOCK_BYTES]) for start in starts)
+
+
+class CheckedBlob:
+    """A memory-mapped blob that compares each block with its checksum before it is first used."""
+
+    def __init__(self, name: str, data: NDArray[np.uint8], checksums: bytes) -> None:
+        self._name = name
+        self._data = data
+        self._checksums = checksums
+        blocks = -(-len(data) // BLOCK_BYTES)
+        if len(checksums) != 8 * blocks:
+            raise CorruptFile(f"{name}: {len(checksums) // 8} checksums for {blocks} blocks")
+        self._checked = np.zeros(blocks, np.bool_)
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return bytes [start, stop) as a view, (stop - start,) uint8.
+
+        Raises:
+            CorruptFile: a block in the range is not what was written.
+        """
+        first, last = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
+        for block in np.flatnonzero(~self._checked[first:last]) + first:
+            self._check(int(block))
+        return self._data[start:stop]
+
+    def _check(self, block: int) -> None:
+        piece = self._data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+        if xxhash.xxh3_64_digest(piece.tobytes()) != self._checksums[8 * block : 8 * block + 8]:
+            raise CorruptFile(f"{self._name}: block {block} (bytes from {block * BLOCK_BYTES}) is damaged")
+        self._checked[block] = True

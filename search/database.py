@@ -1,0 +1,83 @@
+"""One SQLAlchemy engine with the durability this project promises, and the two kinds of transaction.
+
+SQLite runs with a rollback journal (TRUNCATE) and synchronous=FULL: SQLite 3.7.0 to 3.51.2 can corrupt a database in
+WAL mode, and many systems link one of those. Writers start with BEGIN IMMEDIATE, so that two of them queue instead of
+failing half way.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from search.errors import StoreUnavailable
+
+BUSY_TIMEOUT_S = 30.0
+
+
+class Database:
+    """The catalogue's database, by URL."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection for a few SELECTs that see one state of the database.
+
+        Raises:
+            StoreUnavailable: the database is locked for longer than the busy timeout or does not answer.
+        """
+        with _translated(self.engine), self.engine.connect() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose changes are committed together at the end, or not at all.
+
+        Raises:
+            StoreUnavailable: the database is locked for longer than the busy timeout or does not answer.
+        """
+        with _translated(self.engine), self.engine.connect() as connection:
+            writer = connection.execution_options(writer=True)
+            with writer.begin():
+                yield writer
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        place = engine.url.render_as_string(hide_password=True)
+        raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; try again") from error
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # this module, not the driver, decides when a transaction begins
+    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("writer", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

@@ -1,0 +1,110 @@
+"""Every error Lookalike raises on purpose.
+
+    LookalikeError
+    |-- UsageError              an argument has a value that cannot be used
+    |-- StoreNotFound           there is no store at this place
+    |-- StoreTooNew             a newer release wrote this store
+    |-- StoreUnavailable        the store is locked or its database does not answer
+    |-- CollectionNotFound      the store has no collection of this name
+    |-- ImageNotFound           the collection has no such image
+    |-- SpaceMismatch           two embeddings are not comparable
+    |-- CorruptFile             a segment or a generation is not what was written
+    |-- BackboneNotFound        no such backbone
+    |-- WeightsUnavailable      a backbone has no weights at hand
+    |-- WeightsMismatch         a weights file belongs to another backbone
+    |-- GuardRefused            a safety rule stopped the command
+    `-- BadImage                this file cannot become an embedding
+
+BadImage is data, not a reason to stop: the pipeline catches it and writes the ledger. Every other error stops the
+command. Messages name the offending value and what to do about it. HTTP codes live in api/problems.py, exit codes in
+api/exits.py.
+"""
+
+
+class LookalikeError(Exception):
+    """Base of all errors raised on purpose; its message is one line for the user."""
+
+
+class UsageError(LookalikeError):
+    """An argument has a value that cannot be used."""
+
+
+class StoreNotFound(LookalikeError):
+    """There is no store at this place."""
+
+
+class StoreTooNew(LookalikeError):
+    """A newer release of Lookalike wrote this store."""
+
+
+class StoreUnavailable(LookalikeError):
+    """The store is locked by another process or its database does not answer."""
+
+
+class CollectionNotFound(LookalikeError):
+    """The store has no collection of this name."""
+
+
+class ImageNotFound(LookalikeError):
+    """The collection has no such image."""
+
+
+class SpaceMismatch(LookalikeError):
+    """Two embeddings are not comparable: they come from different spaces."""
+
+
+class CorruptFile(LookalikeError):
+    """A segment or a generation is missing, truncated or not what was written."""
+
+
+class BackboneNotFound(LookalikeError):
+    """Neither Lookalike nor timm has a backbone of this name."""
+
+
+class WeightsUnavailable(LookalikeError):
+    """A backbone has no weights at hand."""
+
+
+class WeightsMismatch(LookalikeError):
+    """A weights file belongs to another backbone."""
+
+
+class GuardRefused(LookalikeError):
+    """A safety rule stopped the command before anything was changed."""
+
+
+class BadImage(LookalikeError):
+    """A file cannot become an embedding; `reason` is one of REASONS and goes to the ledger with `detail`."""
+
+    REASONS = frozenset(
+        {
+            "empty",  # zero bytes
+            "not_an_image",  # no known image format in its first bytes
+            "unsupported_format",  # an image, but of a format outside the allow-list
+            "truncated",  # the file ends before the picture does
+            "corrupt",  # the decoder rejects its contents
+            "too_many_pixels",  # the header asks for more than the limit
+            "file_too_large",
+            "decoder_crashed",  # the decoding child died
+            "decoder_timeout",  # the decoding child did not answer in time
+            "out_of_memory",  # the decoding child reached its memory limit
+            "permission_denied",
+            "vanished",  # removed between the walk and the read
+            "read_error",  # the operating system reported an error
+            "invalid_embedding",  # the backbone answered with NaN, infinity or a zero vector
+        }
+    )
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Raises:
+        ValueError: the reason is not one of REASONS.
+        """
+        if reason not in self.REASONS:
+            raise ValueError(f"unknown ledger reason {reason!r}")
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["BadImage"], tuple[str, str]]:
+        """Pickle by reason and detail, since decoding children send their errors home."""
+        return type(self), (self.reason, self.detail)

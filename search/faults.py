@@ -1,0 +1,49 @@
+"""Named points at which tests make a write path fail; without LOOKALIKE_FAULT they do nothing.
+
+LOOKALIKE_FAULT=name:nth:action, where action is `kill` (SIGKILL to this process), `eio` or `enospc`. The points are
+part of the write paths on purpose: a promise about crashes is worth what its test can break.
+"""
+
+import errno
+import os
+import signal
+from collections import Counter
+
+POINTS = (
+    "segment.write",
+    "segment.fsync",
+    "segment.rename",
+    "segment.folder",
+    "commit.begin",
+    "commit.rows",
+    "commit.end",
+    "commit.done",
+    "generation.write",
+    "generation.fsync",
+    "generation.rename",
+    "generation.folder",
+    "generation.row",
+    "generation.done",
+)
+_hits: Counter[str] = Counter()
+
+
+def fault(point: str) -> None:
+    """Fail here when LOOKALIKE_FAULT asks for it.
+
+    Raises:
+        OSError: the action is `eio` or `enospc`.
+    """
+    wanted = os.environ.get("LOOKALIKE_FAULT")
+    if wanted is None:
+        return
+    name, nth, action = wanted.split(":")
+    if name != point:
+        return
+    _hits[point] += 1
+    if _hits[point] != int(nth):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    code = {"eio": errno.EIO, "enospc": errno.ENOSPC}[action]
+    raise OSError(code, os.strerror(code), point)

@@ -1,0 +1,58 @@
+"""Use case: from a query embedding to the images that resemble it."""
+
+from dataclasses import dataclass
+
+from search.catalogue import Catalogue
+from search.records import Embeddings, ImageRecord, Match, Relation
+from search.snapshot import Snapshot
+
+MAX_K = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class QueryContent:
+    """The hashes of the query picture, which tell identical pictures from similar ones."""
+
+    sha256: bytes
+    pixel_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much of the ranking a caller wants. threshold: the score from which a match is `probable`, if known."""
+
+    k: int = 10
+    min_score: float | None = None
+    threshold: float | None = None
+
+
+def find_similar(
+    snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, content: QueryContent | None, wanted: Wanted
+) -> list[Match]:
+    """Return at most k matches of one query, best first; equal scores by lower id.
+
+    query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
+    taken is left out.
+    """
+    ranked = snapshot.search(query, wanted.k)
+    records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
+    matches = []
+    for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+        record = records.get(image_id)
+        if record is None or (wanted.min_score is not None and score < wanted.min_score):
+            continue
+        matches.append(Match(record, score, _relation(record, score, content, wanted.threshold)))
+    return matches
+
+
+def _relation(record: ImageRecord, score: float, content: QueryContent | None, threshold: float | None) -> Relation:
+    if content is not None and same_pixels(record, content):
+        return "identical"
+    if threshold is not None and score >= threshold:
+        return "probable"
+    return "similar"
+
+
+def same_pixels(record: ImageRecord, content: QueryContent) -> bool:
+    """Tell whether an image holds the same bytes or shows the same pixels."""
+    return record.sha256 == content.sha256 or record.pixel_hash == content.pixel_hash

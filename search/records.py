@@ -1,0 +1,195 @@
+"""The values that travel between modules: frozen, plain, without behaviour beyond naming themselves."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embeddings = NDArray[np.float32]
+Relation = Literal["identical", "same_picture", "probable", "similar"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceSpec:
+    """What makes two embeddings comparable. `licence` and `weights` are provenance, not identity.
+
+    preparation: the preparation of pixels as canonical JSON text. dims: numbers per embedding. weights_sha256: over
+    the headless tensors, not the file. weights: where the tensors came from ("builtin", "hub" or a path).
+    """
+
+    backbone: str
+    weights_sha256: str
+    preparation: str
+    dims: int
+    pooling: str = "avg"
+    numeric: str = "float"
+    licence: str | None = None
+    weights: str = "builtin"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 64 hexadecimal digits that are equal exactly when two spaces are comparable."""
+        identity = [
+            self.backbone,
+            self.weights_sha256,
+            self.preparation,
+            self.dims,
+            self.pooling,
+            self.numeric,
+        ]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Return a short name for people: the backbone and the first digits of the fingerprint."""
+        return f"{self.backbone}-{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of images in one space. sequence: number of commits so far."""
+
+    id: int
+    name: str
+    space_id: int
+    space: SpaceSpec
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """What a file holds, known by its sha256 (32 bytes).
+
+    width, height: as displayed, in pixels. pixel_hash: 16 bytes over the decoded pixels. perceptual_hash: 32 bytes.
+    contrast: standard deviation of the luma, 0 to 127.5.
+    """
+
+    sha256: bytes
+    size_bytes: int
+    format: str
+    width: int
+    height: int
+    pixel_hash: bytes
+    perceptual_hash: bytes
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a collection as users see it."""
+
+    id: int
+    key: str
+    uri: str
+    width: int
+    height: int
+    size_bytes: int
+    format: str
+    sha256: bytes
+    pixel_hash: bytes
+    contrast: float
+    mtime_ns: int
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the image object of the command line and of HTTP."""
+        shape: dict[str, object] = {"id": str(self.id), "key": self.key, "uri": self.uri}
+        path = path_of_uri(self.uri)
+        if path is not None:
+            shape["path"] = displayable(path)
+        shape |= {"width": self.width, "height": self.height, "bytes": self.size_bytes, "format": self.format}
+        if self.metadata:
+            shape["metadata"] = dict(self.metadata)
+        return shape
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An image that resembles a query. score: exact cosine similarity, higher is closer."""
+
+    image: ImageRecord
+    score: float
+    relation: Relation
+
+    def as_json(self) -> dict[str, object]:
+        """Return the match object of the command line and of HTTP."""
+        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": None}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A copy of the keeper. score: cosine to the keeper."""
+
+    image: ImageRecord
+    score: float
+    relation: Relation
+
+    def as_json(self) -> dict[str, object]:
+        """Return the member object of a duplicate group."""
+        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": None}
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """A star: every member has a direct edge to the keeper. reason: why the keeper was chosen."""
+
+    keeper: ImageRecord
+    reason: str
+    members: tuple[GroupMember, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the group object of the command line and of HTTP."""
+        keeper = self.keeper.as_json() | {"reason": self.reason}
+        return {"keeper": keeper, "members": [member.as_json() for member in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """A file that could not be indexed. attempts: how often it was tried in this state."""
+
+    uri: str
+    reason: str
+    detail: str
+    attempts: int
+    size_bytes: int
+    mtime_ns: int
+
+    def as_json(self) -> dict[str, object]:
+        """Return the item of `failures`."""
+        return {"uri": self.uri, "reason": self.reason, "detail": self.detail, "attempts": self.attempts}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something `verify` found wrong. kind: a stable word; where: what it concerns."""
+
+    kind: str
+    where: str
+    detail: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fault object of `verify`."""
+        return {"kind": self.kind, "where": self.where, "detail": self.detail}
+
+
+def uri_of_path(path: str) -> str:
+    """Return the percent-encoded file uri of an absolute local path, also for names that are not UTF-8."""
+    return "file://" + quote_from_bytes(str.encode(path, "utf-8", "surrogateescape"), safe="/~")
+
+
+def path_of_uri(uri: str) -> Path | None:
+    """Return the local path of a file uri, None for every other uri."""
+    if not uri.startswith("file:///"):
+        return None
+    return Path(unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "surrogateescape"))
+
+
+def displayable(path: Path) -> str:
+    """Return a path as text that any terminal and any JSON reader accepts; undecodable bytes become U+FFFD."""
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,96 @@
+"""Segments: immutable files of embeddings.
+
+Format, little-endian: 8 bytes magic `LKSEG001`, uint32 dims, uint32 rows, 48 bytes zero, then rows x dims float16.
+Rows are of unit length before rounding to float16; readers restore the length, so scores are true cosines.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.blobs import LocalBlobs
+from search.checksums import CheckedBlob, block_checksums
+from search.embeddings import unit_rows
+from search.errors import CorruptFile
+from search.records import Embeddings
+
+MAGIC = b"LKSEG001"
+HEADER = struct.Struct("<8sII48x")
+FOLDER = "segments"
+SUFFIX = ".lks"
+MANY_ROWS = 32  # from here on one look at the whole span is cheaper than one look per row
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """A segment as the catalogue names it. checksums: xxh3 per 64 KiB block; sha256: of the whole file."""
+
+    name: str
+    rows: int
+    size_bytes: int
+    sha256: bytes
+    checksums: bytes
+
+
+def write_segment(blobs: LocalBlobs, embeddings: Embeddings) -> SegmentRecord:
+    """Write (N, D) unit embeddings as a new durable segment that no one knows of yet.
+
+    Raises:
+        StoreUnavailable: the disk is full or refuses the write.
+    """
+    rows, dims = embeddings.shape
+    data = HEADER.pack(MAGIC, dims, rows) + embeddings.astype("<f2").tobytes()
+    name = blobs.write(FOLDER, SUFFIX, [data], point="segment")
+    return SegmentRecord(name, rows, len(data), hashlib.sha256(data).digest(), block_checksums(data))
+
+
+class Segment:
+    """An open segment: memory-mapped, every block checked when first read."""
+
+    def __init__(self, blobs: LocalBlobs, record: SegmentRecord, dims: int) -> None:
+        """Raises:
+        CorruptFile: the file is missing, has another length or another shape than recorded.
+        """
+        self._record = record
+        self._dims = dims
+        self._blob = CheckedBlob(record.name, blobs.open(record.name, record.size_bytes), record.checksums)
+        header = HEADER.unpack(self._blob.read(0, HEADER.size).tobytes())
+        if header != (MAGIC, dims, record.rows):
+            raise CorruptFile(f"{record.name}: header says {header}, expected {dims} dims, {record.rows} rows")
+
+    def read(self, rows: Sequence[int] | NDArray[np.int64]) -> Embeddings:
+        """Return the embeddings at these rows, (len(rows), D) float32 of unit length, in the order asked.
+
+        Raises:
+            CorruptFile: a block that holds one of them is damaged, or a row is out of range.
+        """
+        wanted = np.asarray(rows, np.int64)
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._record.rows):
+            raise CorruptFile(f"{self._record.name}: row {wanted.max()} of {self._record.rows} was asked for")
+        width = 2 * self._dims
+        if len(wanted) > MANY_ROWS:
+            return self._read_span(wanted)
+        out = np.empty((len(wanted), self._dims), np.float16)
+        for place, row in enumerate(wanted.tolist()):
+            start = HEADER.size + row * width
+            out[place] = self._blob.read(start, start + width).view("<f2")
+        return unit_rows(out)
+
+    def _read_span(self, wanted: NDArray[np.int64]) -> Embeddings:
+        first, stop = int(wanted.min()), int(wanted.max()) + 1
+        width = 2 * self._dims
+        raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
+        return unit_rows(raw.reshape(stop - first, self._dims)[wanted - first])
+
+    def read_all(self) -> Embeddings:
+        """Return all embeddings, (N, D) float32 of unit length, in file order.
+
+        Raises:
+            CorruptFile: a block is damaged.
+        """
+        raw = self._blob.read(HEADER.size, self._record.size_bytes).view("<f2")
+        return unit_rows(raw.reshape(self._record.rows, self._dims))

@@ -1,0 +1,93 @@
+"""Where a store's parts lie: store.toml, overridden by the environment.
+
+store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL) and `blobs` (a folder). A plain
+local store needs neither.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.errors import StoreNotFound, StoreTooNew, UsageError
+
+FORMAT = 1
+FILE = "store.toml"
+CATALOGUE_FILE = "catalogue.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """catalogue: a database URL. blobs: the folder of segments and generations."""
+
+    root: Path
+    catalogue: str
+    blobs: Path
+
+
+def read_settings(root: Path) -> StoreSettings:
+    """Read the settings of the store in this folder.
+
+    Raises:
+        StoreNotFound: the folder holds no store.
+        StoreTooNew: a newer release wrote it.
+        UsageError: store.toml is not readable as settings.
+    """
+    file = root / FILE
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise StoreNotFound(f"there is no store in {root}; `lookalike init` or `lookalike index` makes one") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not valid TOML: {error}") from error
+    found = values.get("format")
+    if not isinstance(found, int) or found < 1:
+        raise UsageError(f"{file}: format is {found!r}, expected a whole number from 1")
+    if found > FORMAT:
+        raise StoreTooNew(
+            f"{root} is a store of format {found}; this release knows up to {FORMAT}: install a newer Lookalike"
+        )
+    catalogue = os.environ.get("LOOKALIKE_CATALOGUE") or str(values.get("catalogue", ""))
+    blobs = os.environ.get("LOOKALIKE_BLOBS") or str(values.get("blobs", ""))
+    return StoreSettings(root, catalogue or _default_catalogue(root), root / blobs if blobs else root)
+
+
+def write_settings(root: Path, catalogue: str | None, blobs: str | None) -> None:
+    """Write a new store.toml; the default places are left out, so that a store can be moved.
+
+    Raises:
+        UsageError: a value cannot be used, or the folder cannot be written.
+    """
+    lines = [f"format = {FORMAT}"]
+    if catalogue:
+        lines.append(f"catalogue = {_quoted(_usable_catalogue(catalogue))}")
+    if blobs:
+        lines.append(f"blobs = {_quoted(_usable_blobs(blobs))}")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / FILE).write_text("\n".join(lines) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot make a store in {root}: {error.strerror}; choose another --store") from error
+
+
+def _default_catalogue(root: Path) -> str:
+    return f"sqlite:///{root / CATALOGUE_FILE}"
+
+
+def _usable_catalogue(url: str) -> str:
+    if url.startswith("postgresql://"):
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+    if url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        return url
+    raise UsageError(f"catalogue {url!r} is no database URL; use postgresql://user@host/name or sqlite:////file")
+
+
+def _usable_blobs(place: str) -> str:
+    if "://" in place:
+        raise UsageError(f"blobs {place!r}: this release keeps blobs in local folders only")
+    return str(Path(place).absolute())
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

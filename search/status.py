@@ -1,0 +1,91 @@
+"""Counts that tell whether a store is complete: files seen = images + ledger, images = searchable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from search.generations import Generations
+from search.records import Collection
+from search.snapshot import SnapshotReader
+from search.store import Store
+from search.tables import embedding, image, job, ledger
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatus:
+    """The counts of one collection. searchable: images a search can return right now."""
+
+    collection: Collection
+    images: int
+    searchable: int
+    failed: int
+    ignored: int
+    tombstones: int
+    segments: int
+    index_kind: str | None
+    index_rows: int
+    delta_rows: int
+
+    def as_json(self) -> dict[str, object]:
+        """Return the collection object of `status` and of HTTP."""
+        index = {
+            "kind": self.index_kind,
+            "rows": self.index_rows,
+            "delta": self.delta_rows,
+            "recall_target": 1.0,
+            "recall_measured": None,
+        }
+        return {
+            "name": self.collection.name,
+            "space": self.collection.space.name,
+            "backbone": self.collection.space.backbone,
+            "licence": self.collection.space.licence,
+            "seen": self.images + self.failed,
+            "images": self.images,
+            "searchable": self.searchable,
+            "failed": self.failed,
+            "ignored": self.ignored,
+            "tombstones": self.tombstones,
+            "segments": self.segments,
+            "index": index,
+        }
+
+
+def collection_status(store: Store, target: Collection, reader: SnapshotReader | None = None) -> CollectionStatus:
+    """Count a collection. reader: one that is open already, else a new one is opened for this question.
+
+    Raises:
+        CorruptFile: a segment it needs is damaged.
+    """
+    snapshot = (reader or SnapshotReader(store.database, store.blobs, target)).current()
+    record = Generations(store.database, store.blobs, target).current()
+    with store.database.reading() as connection:
+        counts = _counts(connection, target)
+    return CollectionStatus(
+        collection=target,
+        searchable=len(snapshot),
+        index_kind=None if record is None else record.kind,
+        index_rows=0 if record is None else record.rows,
+        delta_rows=len(snapshot.delta.ids),
+        **counts,
+    )
+
+
+def _counts(connection: Connection, target: Collection) -> dict[str, int]:
+    here = image.c.collection_id == target.id
+    used = (
+        select(func.count(func.distinct(embedding.c.segment_id)))
+        .join(image, image.c.content_id == embedding.c.content_id)
+        .where(here, embedding.c.space_id == target.space_id)
+    )
+    last = select(job.c.progress).where(job.c.collection_id == target.id).order_by(job.c.id.desc()).limit(1)
+    progress: Mapping[str, object] | None = connection.execute(last).scalar()
+    ignored = (progress or {}).get("ignored", 0)
+    return {
+        "images": connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one(),
+        "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
+        "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
+        "segments": connection.execute(used).scalar_one(),
+        "ignored": ignored if isinstance(ignored, int) else 0,
+    }

@@ -1,0 +1,135 @@
+"""A store: one folder that holds, or points to, the catalogue and the blobs."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from search import schema
+from search.blobs import LocalBlobs
+from search.catalogue import Catalogue, space_of
+from search.database import Database
+from search.errors import LookalikeError, SpaceMismatch, UsageError
+from search.records import Collection, SpaceSpec
+from search.settings import FILE, read_settings, write_settings
+from search.tables import collection, generation, segment, space
+
+# Younger files may belong to a commit that is about to name them.
+SWEEP_AGE_S = 3600.0
+MAX_NAME = 200
+
+
+class Store:
+    """An open store; close it, or use it in a `with`."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store in this folder.
+
+        Raises:
+            StoreNotFound: there is none.
+            StoreTooNew: a newer release wrote it.
+            StoreUnavailable: the database does not answer.
+            UsageError: store.toml is unusable, or the tables wait for `lookalike migrate`.
+        """
+        self.settings = read_settings(root)
+        self.root = root
+        self.database = Database(self.settings.catalogue)
+        self.blobs = LocalBlobs(self.settings.blobs)
+        self.catalogue = Catalogue(self.database)
+        try:
+            if schema.pending(self.database):
+                raise UsageError(f"the store in {root} is of an older release: run `lookalike migrate`")
+        except LookalikeError:
+            self.database.close()
+            raise
+
+    @classmethod
+    def create(cls, root: Path, *, catalogue: str | None = None, blobs: str | None = None) -> "Store":
+        """Make a store where there is none, and open it; an existing one is opened as it is.
+
+        Raises:
+            UsageError: the folder or a setting cannot be used, or the folder holds a store with other settings.
+        """
+        if (root / FILE).exists():
+            if catalogue or blobs:
+                raise UsageError(f"{root} already holds a store; edit {root / FILE} to move its parts")
+            return cls(root)
+        write_settings(root, catalogue, blobs)
+        database = Database(read_settings(root).catalogue)
+        try:
+            schema.upgrade(database)
+        finally:
+            database.close()
+        return cls(root)
+
+    def migrate(self) -> None:
+        """Bring the tables to this release."""
+        schema.upgrade(self.database)
+
+    def close(self) -> None:
+        """Close the database connections."""
+        self.database.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open_collection(self, name: str, spec: SpaceSpec) -> Collection:
+        """Return the collection of this name in this space, making it when it is new.
+
+        Raises:
+            SpaceMismatch: the collection exists in another space.
+        """
+        existing = {found.name: found for found in self.catalogue.collections()}.get(name)
+        if existing is None:
+            self._make_collection(name, spec)
+            existing = self.catalogue.collection(name)
+        if existing.space.fingerprint != spec.fingerprint:
+            raise SpaceMismatch(_mismatch(existing, spec))
+        return existing
+
+    def _make_collection(self, name: str, spec: SpaceSpec) -> None:
+        if not name or len(name) > MAX_NAME or "/" in name:
+            raise UsageError(f"{name!r} cannot name a collection: use 1 to 200 characters without a slash")
+        values = {field: getattr(spec, field) for field in spec.__dataclass_fields__}
+        try:
+            with self.database.writing() as connection:
+                space_id = space_of(connection, spec.fingerprint)
+                if space_id is None:
+                    added = insert(space).values(fingerprint=spec.fingerprint, **values).returning(space.c.id)
+                    space_id = connection.execute(added).scalar_one()
+                connection.execute(insert(collection).values(name=name, space_id=space_id))
+        except IntegrityError:
+            return  # another process made it a moment ago; the caller reads what is there
+
+    def sweep(self, older_than_s: float = SWEEP_AGE_S) -> list[str]:
+        """Remove segment and generation files that the catalogue does not name; return their names."""
+        swept: list[str] = []
+        with self.database.writing() as connection:
+            # With the rows of all collections locked, no commit can name a file meanwhile.
+            connection.execute(select(collection.c.id).with_for_update()).all()
+            for folder, table in (("segments", segment), ("generations", generation)):
+                named = frozenset(connection.execute(select(table.c.name)).scalars())
+                swept += self.blobs.sweep(folder, named, older_than_s)
+        return swept
+
+
+def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:
+    return (
+        f"collection {existing.name!r} holds embeddings of {_described(existing.space)}, not of {_described(wanted)}; "
+        "the two cannot be compared: use --collection NAME for a new collection, or index with the first"
+    )
+
+
+def _described(spec: SpaceSpec) -> str:
+    return f"{spec.backbone} (weights {spec.weights_sha256[:8]}, {spec.preparation})"
+
+
+def default_root() -> Path:
+    """Return the folder of LOOKALIKE_STORE, else the platform's user data folder."""
+    chosen = os.environ.get("LOOKALIKE_STORE")
+    return Path(chosen).expanduser() if chosen else user_data_path("lookalike") / "store"

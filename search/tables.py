@@ -1,0 +1,164 @@
+"""The SQL tables, nothing else; Alembic compares its migrations with them.
+
+Image ids are below 2^53 and never reused. `image.sequence` is the commit in which its content last changed, so that
+readers find what a generation does not know yet with one indexed query. A deleted image stays as a tombstone.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# SQLite counts ids by itself only in a column of exactly this type.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _table(name: str, *columns: Column[object] | UniqueConstraint | Index) -> Table:
+    return Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+space = _table(
+    "space",
+    Column("id", Id, primary_key=True),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("backbone", Text, nullable=False),
+    Column("weights_sha256", String(64), nullable=False),
+    Column("preparation", Text, nullable=False),
+    Column("dims", Integer, nullable=False),
+    Column("pooling", Text, nullable=False),
+    Column("numeric", Text, nullable=False),
+    Column("licence", Text),
+    Column("weights", Text, nullable=False),
+)
+
+collection = _table(
+    "collection",
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False, server_default=text("0")),
+)
+
+content = _table(
+    "content",
+    Column("id", Id, primary_key=True),
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("pixel_hash", LargeBinary(16), nullable=False),
+    Column("perceptual_hash", LargeBinary(32), nullable=False),
+    Column("contrast", Float, nullable=False),
+    Index("ix_content_pixel_hash", "pixel_hash"),
+)
+
+image = _table(
+    "image",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("content_id", ForeignKey("content.id"), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("metadata", JSON, nullable=False, server_default=text("'{}'")),
+    Column("sequence", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False, server_default=false()),
+    Index(
+        "uq_image_collection_id_key",
+        "collection_id",
+        "key",
+        unique=True,
+        sqlite_where=text("NOT deleted"),
+        postgresql_where=text("NOT deleted"),
+    ),
+    Index("ix_image_collection_id_uri", "collection_id", "uri"),
+    Index("ix_image_collection_id_sequence", "collection_id", "sequence"),
+    Index("ix_image_content_id", "content_id"),
+)
+
+segment = _table(
+    "segment",
+    Column("id", Id, primary_key=True),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("rows", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("checksums", LargeBinary, nullable=False),
+)
+
+embedding = Table(
+    "embedding",
+    metadata,
+    Column("content_id", ForeignKey("content.id"), primary_key=True),
+    Column("space_id", ForeignKey("space.id"), primary_key=True),
+    # 0 is the whole picture; later regions of one picture get numbers of their own.
+    Column("region", Integer, primary_key=True, server_default=text("0")),
+    Column("segment_id", ForeignKey("segment.id"), nullable=False),
+    Column("row", Integer, nullable=False),
+    Index("ix_embedding_segment_id", "segment_id"),
+)
+
+generation = _table(
+    "generation",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("checksums", LargeBinary, nullable=False),
+    Index("ix_generation_collection_id", "collection_id"),
+)
+
+ledger = _table(
+    "ledger",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    UniqueConstraint("collection_id", "uri"),
+)
+
+job = _table(
+    "job",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("progress", JSON, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Index("ix_job_collection_id", "collection_id"),
+)

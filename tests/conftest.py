@@ -1,0 +1,134 @@
+"""What tests share: stores on both databases, pictures, and the rule that CI skips nothing."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+
+from search.records import Collection
+from search.store import Store
+from tests.fakes import FakeBackbone
+
+Draw = Callable[..., Path]
+
+
+def skip(reason: str) -> None:
+    """Skip on a user's machine; in CI a missing program is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have it: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of our own in a temporary folder; its URL without a database name."""
+    found = shutil.which("initdb") or "/usr/lib/postgresql/15/bin/initdb"
+    programs = Path(found).resolve().parent
+    if not (programs / "postgres").exists():
+        skip("PostgreSQL is not installed")
+    folder = tmp_path_factory.mktemp("postgresql")
+    # PostgreSQL refuses to run as root; the folder must be reachable for the other user.
+    user, group = ("nobody", "nogroup") if os.geteuid() == 0 else (None, None)
+    if user is not None:
+        for parent in (folder, *folder.parents[:3]):
+            parent.chmod(0o755)
+        shutil.chown(folder, user)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    initialise: list[str | Path] = [programs / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
+    subprocess.run(initialise, check=True, capture_output=True, cwd="/", user=user, group=group)
+    server = subprocess.Popen(
+        [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        user=user,
+        group=group,
+    )
+    url = f"postgresql://tester@127.0.0.1:{port}"
+    try:
+        _wait_for(url)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(100):
+        try:
+            psycopg.connect(f"{url}/postgres").close()
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("PostgreSQL did not start")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store, once on each database."""
+    catalogue = None
+    if request.param == "postgresql":
+        catalogue = new_database(request.getfixturevalue("postgresql"))
+    with Store.create(tmp_path / "store", catalogue=catalogue) as made:
+        yield made
+
+
+def new_database(server: str) -> str:
+    """Return the URL of a fresh database on a PostgreSQL server."""
+    name = f"test_{time.monotonic_ns()}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store on SQLite."""
+    with Store.create(tmp_path / "store") as made:
+        yield made
+
+
+@pytest.fixture
+def target(store: Store) -> Collection:
+    """A collection of the fake backbone."""
+    return store.open_collection("default", FakeBackbone().space)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """An empty folder for pictures."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def draw(photos: Path) -> Draw:
+    """A function that draws picture number N (smooth colours, different for each number) into the photos folder."""
+
+    def picture(name: str, number: int, size: tuple[int, int] = (64, 48), **options: object) -> Path:
+        path = photos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        painted(number, size).save(path, **options)  # type: ignore[arg-type]
+        return path
+
+    return picture
+
+
+def painted(number: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """Return picture number N: coarse random colours, enlarged smoothly."""
+    rng = np.random.default_rng(number)
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+    return coarse.resize(size, Image.Resampling.BICUBIC)

@@ -1,0 +1,88 @@
+"""Stand-ins that make every journey run in milliseconds: no torch, no decoding children."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from indexer.backbone import Pixels
+from indexer.decode import DecodeLimits, decode
+from indexer.decoder_pool import PreparedImage
+from indexer.outcomes import Counts
+from indexer.preparation import Preparation, prepare
+from search.commits import NewImage
+from search.records import ContentFacts, Embeddings, SpaceSpec
+
+FAKE_PREPARATION = Preparation(mode="full", height=8, width=8, interpolation="area")
+FAKE_DIMS = 8 * 8 * 3
+
+
+class FakeBackbone:
+    """Its embedding of a picture is the picture: 8 x 8 pixels, centred, so that alike pictures score high."""
+
+    def __init__(self, name: str = "fake") -> None:
+        self.preparation = FAKE_PREPARATION
+        self.space = SpaceSpec(name, "0" * 64, FAKE_PREPARATION.as_json(), FAKE_DIMS)
+        self.embedded = 0
+
+    def embed(self, pixels: Pixels) -> Embeddings:
+        self.embedded += len(pixels)
+        return pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5
+
+
+class InProcessDecoder:
+    """Decodes in the calling thread."""
+
+    def decode(self, data: bytes, name: str) -> PreparedImage:
+        image = decode(data, DecodeLimits())
+        return PreparedImage(
+            pixels=prepare(image.pixels, FAKE_PREPARATION),
+            format=image.format,
+            width=image.width,
+            height=image.height,
+            pixel_hash=image.pixel_hash,
+            perceptual_hash=image.perceptual_hash,
+            contrast=image.contrast,
+        )
+
+
+class Remembering:
+    """A progress that remembers what was acknowledged."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self.batches: list[int] = []
+
+    def update(self, counts: Counts) -> None:
+        pass
+
+    def acknowledged(self, images: Sequence[NewImage]) -> None:
+        self.uris += [image.uri for image in images]
+        self.batches.append(len(images))
+
+
+def facts(name: str, *, pixels: str | None = None, width: int = 100, contrast: float = 50.0) -> ContentFacts:
+    """Return the facts of an invented content; equal `pixels` mean equal decoded pictures."""
+    shown = pixels if pixels is not None else name
+    return ContentFacts(
+        sha256=hashlib.sha256(name.encode()).digest(),
+        size_bytes=1000,
+        format="jpeg",
+        width=width,
+        height=100,
+        pixel_hash=hashlib.md5(shown.encode(), usedforsecurity=False).digest(),
+        perceptual_hash=bytes(32),
+        contrast=contrast,
+    )
+
+
+def new_image(name: str, content: ContentFacts | int | None = None) -> NewImage:
+    """Return an image at file:///photos/NAME."""
+    uri = f"file:///photos/{name}"
+    return NewImage(uri, uri, 1000, 1, facts(name) if content is None else content)
+
+
+def unit(*numbers: float) -> Embeddings:
+    """Return one embedding of length 1 as a (1, D) matrix."""
+    row = np.array([numbers], np.float32)
+    return row / np.float32(np.linalg.norm(row))

@@ -1,0 +1,22 @@
+"""Running the index journey in tests, with the fakes."""
+
+from pathlib import Path
+
+from indexer.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.sources import resolve
+from search.store import Store
+from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
+
+
+def index(
+    store: Store,
+    *sources: Path,
+    backbone: FakeBackbone | None = None,
+    progress: Remembering | None = None,
+    options: IndexOptions | None = None,
+) -> IndexSummary:
+    """Index the sources into the collection `default`."""
+    chosen = backbone or FakeBackbone()
+    target = store.open_collection("default", chosen.space)
+    job = IndexJob(store, target, chosen, resolve([str(source) for source in sources]), progress or Remembering())
+    return job.run(InProcessDecoder(), options or IndexOptions(batch_size=8))

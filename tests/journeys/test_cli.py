@@ -1,0 +1,256 @@
+"""The command line, with the built-in backbone and real decoding children."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.cli import GLOBAL_OPTIONS, hoisted, main
+from search.store import Store
+from tests.conftest import painted
+
+Run = Callable[..., tuple[int, dict]]  # type: ignore[type-arg]
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos/ (three pictures, one copy, one near copy, two bad files) and a store/ that holds them."""
+    folder = tmp_path_factory.mktemp("album")
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(3):
+        painted(number, (320, 240)).save(photos / f"{number}.png")
+    (photos / "0 again.png").write_bytes((photos / "0.png").read_bytes())
+    painted(1, (320, 240)).save(photos / "1 small.jpg", quality=70)
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut")
+    (photos / "notes.txt").write_text("no picture")
+    with pytest.raises(SystemExit) as stop:
+        main(["--store", str(folder / "store"), "--progress", "none", "index", str(photos)])
+    assert stop.value.code == 3
+    return folder
+
+
+@pytest.fixture
+def run(album: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json on the album's store; return its exit code and its one JSON object."""
+
+    def call(*arguments: object, store: Path | None = None) -> tuple[int, dict]:  # type: ignore[type-arg]
+        capsys.readouterr()
+        code = 0
+        try:
+            main(["--store", str(store or album / "store"), "--progress", "none", "--json", *map(str, arguments)])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+def names(images: list[dict]) -> list[str]:  # type: ignore[type-arg]
+    return [Path(image["path"]).name for image in images]
+
+
+def test_index_says_what_it_did_and_that_files_failed(album: Path, run: Run, tmp_path: Path) -> None:
+    code, shape = run("index", album / "photos", store=tmp_path / "store")
+    assert code == 3
+    assert {name: shape[name] for name in ("collection", "backbone", "seen", "indexed", "failed", "ignored")} == {
+        "collection": "default",
+        "backbone": "builtin",
+        "seen": 6,
+        "indexed": 5,
+        "failed": 1,
+        "ignored": 1,
+    }
+    assert list(shape["failures_by_reason"].values()) == [1]
+    names = "collection space backbone seen indexed unchanged moved vanished removed ignored failed"
+    assert set(shape) == {*names.split(), "failures_by_reason", "seconds", "images_per_second", "bound_by"}
+
+
+def test_failures_within_max_failed_are_no_error(album: Path, run: Run) -> None:
+    code, shape = run("index", album / "photos", "--max-failed", 1)
+    assert (code, shape["unchanged"], shape["failed"]) == (0, 5, 1)
+
+
+def test_a_picture_finds_itself_first(album: Path, run: Run) -> None:
+    code, shape = run("search", album / "photos" / "2.png", "-k", 2)
+    assert code == 0
+    best = shape["matches"][0]
+    assert names(shape["matches"])[0] == "2.png"
+    assert best["score"] == pytest.approx(1.0, abs=1e-3)
+    assert (best["relation"], best["verified"], best["format"]) == ("identical", None, "png")
+    assert isinstance(best["id"], str)
+    assert set(shape["took_ms"]) == {"decode", "embed", "search", "verify", "total"}
+
+
+def test_search_by_id_and_by_key_need_no_picture(run: Run, album: Path) -> None:
+    _, by_picture = run("search", album / "photos" / "2.png", "-k", 1)
+    image = by_picture["matches"][0]
+    for option in (("--id", image["id"]), ("--key", image["key"])):
+        code, shape = run("search", *option, "-k", 1)
+        assert code == 0
+        assert shape["matches"][0]["id"] == image["id"]
+        assert shape["query"]["id"] == image["id"]
+
+
+def test_min_score_leaves_only_close_matches(run: Run, album: Path) -> None:
+    _, shape = run("search", album / "photos" / "1.png", "--min-score", 0.99)
+    assert "1.png" in names(shape["matches"])
+    assert all(match["score"] >= 0.99 for match in shape["matches"])
+
+
+def test_dedup_reports_the_copy_and_the_near_copy(run: Run) -> None:
+    code, shape = run("dedup")
+    assert code == 0
+    groups = {group["keeper"]["path"].rsplit("/")[-1]: names(group["members"]) for group in shape["groups"]}
+    assert groups["1.png"] == ["1 small.jpg"]
+    assert groups["0.png"] == ["0 again.png"]
+    assert (shape["plan"], shape["threshold_source"], shape["images"], shape["truncated"]) == (None, "none", 5, False)
+    assert shape["groups_total"] == len(shape["groups"]) == 2
+
+
+def test_a_threshold_of_the_user_is_named_as_such(run: Run) -> None:
+    _, shape = run("dedup", "--threshold", 1)
+    assert (shape["threshold"], shape["threshold_source"], shape["groups_total"]) == (1.0, "user", 1)
+
+
+def test_status_failures_and_verify_agree(run: Run, album: Path) -> None:
+    (status,) = run("status")[1]["collections"]
+    assert (status["seen"], status["images"], status["searchable"], status["failed"]) == (6, 5, 5, 1)
+    (failure,) = run("failures")[1]["items"]
+    assert failure["uri"] == (album / "photos" / "broken.jpg").as_uri()
+    assert run("verify", "--deep") == (0, {"ok": True, "faults": []})
+
+
+def test_verify_exits_1_when_a_segment_is_damaged(run: Run, album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("index", album / "photos" / "0.png", store=store)
+    segment = next((store / "segments").iterdir())
+    segment.write_bytes(segment.read_bytes()[:-1])
+    code, shape = run("verify", store=store)
+    assert code == 1
+    assert "segment_damaged" in {fault["kind"] for fault in shape["faults"]}
+
+
+def test_rebuild_needs_no_backbone_and_keeps_every_image(run: Run) -> None:
+    assert run("rebuild") == (0, {"collection": "default", "rows": 5})
+
+
+def test_embed_writes_rows_in_the_order_given(run: Run, album: Path, tmp_path: Path) -> None:
+    first, second = album / "photos" / "0.png", album / "photos" / "1.png"
+    for order, name in (((first, second), "a.npy"), ((second, first), "b.npy")):
+        code, shape = run("embed", *order, "-o", tmp_path / name)
+        assert (code, shape["rows"], shape["dims"]) == (0, 2, 256)
+    forward, backward = (np.load(tmp_path / name) for name in ("a.npy", "b.npy"))
+    assert forward.dtype == np.float32
+    np.testing.assert_allclose(forward, backward[::-1], atol=1e-6)
+
+
+def test_backbones_lists_the_builtin_first(run: Run) -> None:
+    _, shape = run("backbones", "builtin")
+    (facts,) = shape["backbones"]
+    assert (facts["name"], facts["dims"], facts["licence"]) == ("builtin", 256, "apache-2.0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["search", "/no/such.jpg"], 2, "/no/such.jpg: No such file"),
+        (["search"], 2, "give one of"),
+        (["search", "--id", "999999"], 2, "no image with id 999999"),
+        (["search", "--key", "nothing"], 2, "no image with key 'nothing'"),
+        (["search", "--id", "1", "--collection", "nowhere"], 2, "no collection 'nowhere'"),
+        (["index", "/no/such/folder"], 2, "/no/such/folder: No such file"),
+        (["index", "--backbone", "resnet_of_dreams", "."], 2, "no backbone 'resnet_of_dreams'"),
+        (["index", "--backbone", "resnet18.a1_in1k", "."], 1, "--weights FILE.safetensors"),
+        (["index", "--preprocess", "card", "--backbone", "builtin", "--weights", "x", "."], 2, "ship with the package"),
+        (["index", "--device", "cuda:99", "."], 2, "cuda:99"),
+        (["serve", "--host", "0.0.0.0"], 4, "--auth none"),
+        (["status", "--store", "/no/store"], 2, "no store in /no/store"),
+        (["embed", "/etc/hostname", "-o", "/tmp/x.npy"], 1, "picture format"),
+    ],
+)
+def test_an_error_is_one_line_an_exit_code_and_a_json_object(
+    run: Run, arguments: list[str], code: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    found, shape = run(*arguments)
+    assert found == code
+    assert says in shape["error"]["message"]
+    assert "\n" not in shape["error"]["message"]
+
+
+def test_wrong_usage_exits_2_with_json_too(run: Run) -> None:
+    assert run("search", "--no-such-option")[0] == 2
+
+
+def test_global_options_may_follow_the_command() -> None:
+    assert hoisted(["search", "a", "--json", "--store", "s", "-k", "3"]) == [
+        "--json", "--store", "s", "search", "a", "-k", "3",
+    ]  # fmt: skip
+    assert hoisted(["index", "--collection=x", "--", "--json"]) == ["--collection=x", "index", "--", "--json"]
+
+
+def test_every_global_option_is_known_to_the_reordering(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in GLOBAL_OPTIONS)
+
+
+def test_help_loads_no_heavy_library() -> None:
+    script = (
+        "import sys\n"
+        "from api.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "sys.exit(','.join(sorted({'torch', 'timm', 'fastapi', 'PIL'} & set(sys.modules))) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_sigterm_ends_indexing_with_130_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    photos.mkdir()
+    for number in range(600):
+        painted(number, (600, 400)).save(photos / f"{number}.jpg")
+    command = [sys.executable, "-m", "api", "--store", str(store), "--progress", "json", "index", str(photos)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "acknowledged" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        last = process.stderr.read().splitlines()[-1]
+    assert process.returncode == 130
+    assert "run the same command again" in last
+    with Store(store) as opened:
+        kept = opened.catalogue.count_images(opened.catalogue.collection("default").id)
+    assert 0 < kept < 600
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    shape = json.loads(again.stdout)
+    assert shape["unchanged"] == kept
+    assert shape["indexed"] == 600 - kept
+
+
+def test_a_kill_of_the_real_program_costs_at_most_a_batch(tmp_path: Path) -> None:
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    photos.mkdir()
+    for number in range(400):
+        painted(number, (600, 400)).save(photos / f"{number}.jpg")
+    command = [sys.executable, "-m", "api", "--store", str(store), "--progress", "none", "--json", "index", str(photos)]
+    for moment_s in (2.0, 3.0, 3.5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        time.sleep(moment_s)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    shape = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert shape["seen"] == 400
+    checked = subprocess.run([*command[:-2], "verify", "--deep"], capture_output=True, text=True, check=True)
+    assert json.loads(checked.stdout)["ok"]

@@ -1,0 +1,239 @@
+"""The HTTP API, with the built-in backbone, over a small album."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from httpx2 import Response
+from PIL import Image
+from starlette.testclient import TestClient
+
+from api.app import MAX_BODY_BYTES, Parts, create_app
+from api.cli import main
+from api.readiness import Readiness
+from api.thumbnails import Thumbnails
+from api.workspace import Workspace
+from indexer.backbones import BUILTIN_PREPARATION
+from indexer.decoder_pool import DecoderPool
+from tests.conftest import painted
+
+BASE = "/v1/collections/default"
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("album")
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(8):
+        painted(number, (320, 240)).save(photos / f"{number}.png")
+    (photos / "0 again.png").write_bytes((photos / "0.png").read_bytes())
+    painted(1, (320, 240)).save(photos / "1 small.jpg", quality=70)
+    with pytest.raises(SystemExit):
+        main(["--store", str(folder / "store"), "--progress", "none", "index", str(photos)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(album: Path) -> Iterator[TestClient]:
+    with (
+        Workspace(album / "store") as workspace,
+        DecoderPool(BUILTIN_PREPARATION, children=1) as pool,
+        TestClient(
+            create_app(Parts(workspace, Thumbnails(pool), Readiness(workspace), ("testserver",))),
+            raise_server_exceptions=False,
+        ) as made,
+    ):
+        while made.get("/readyz").status_code == 503:
+            pass
+        yield made
+
+
+def upload(client: TestClient, data: bytes, **fields: str) -> Response:
+    return client.post(f"{BASE}/search", files={"image": ("query.png", data)}, data=fields)
+
+
+def problem(answer: Response) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    shape = answer.json()
+    assert shape["status"] == answer.status_code
+    assert {"type", "title", "status", "detail"} <= set(shape)
+    return dict(shape)
+
+
+def test_the_process_is_alive_and_ready(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok"}
+
+
+def test_collections_are_listed_with_their_counts(client: TestClient) -> None:
+    (item,) = client.get("/v1/collections").json()["items"]
+    assert (item["name"], item["backbone"], item["images"], item["searchable"]) == ("default", "builtin", 10, 10)
+    assert client.get(BASE).json() == item
+
+
+def test_images_come_in_pages_that_join_without_gap(client: TestClient) -> None:
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get(f"{BASE}/images", params={"limit": 4} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [image["id"] for image in page["items"]]
+        cursor = page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 10
+    assert seen == sorted(seen, key=int)
+
+
+def test_an_image_is_found_by_id_and_by_key(client: TestClient) -> None:
+    images = client.get(f"{BASE}/images").json()["items"]
+    image = next(image for image in images if image["path"].endswith("3.png"))
+    assert client.get(f"{BASE}/images/{image['id']}").json() == image
+    assert client.get(f"{BASE}/images/by-key/{quote(image['key'], safe='')}").json() == image
+    assert set(image) == {"id", "key", "uri", "path", "width", "height", "bytes", "format"}
+
+
+def test_an_uploaded_picture_finds_itself_first(client: TestClient, album: Path) -> None:
+    answer = upload(client, (album / "photos" / "3.png").read_bytes(), k="3")
+    shape = answer.json()
+    assert answer.status_code == 200, shape
+    assert shape["query"] == {"name": "query.png"}
+    assert [len(shape["matches"]), shape["matches"][0]["relation"]] == [3, "identical"]
+    assert shape["matches"][0]["path"].endswith("3.png")
+    assert shape["matches"][0]["score"] == pytest.approx(1.0, abs=1e-3)
+    assert shape["matches"][0]["verified"] is None
+
+
+@pytest.mark.parametrize("by", ["id", "key"])
+def test_a_stored_image_is_searched_by_json_and_by_form(client: TestClient, by: str) -> None:
+    (image,) = client.get(f"{BASE}/images", params={"limit": 1}).json()["items"]
+    body = {by: image[by], "k": 2}
+    as_json = client.post(f"{BASE}/search", json=body).json()
+    as_form = client.post(f"{BASE}/search", files={by: (None, image[by]), "k": (None, "2")}).json()
+    assert as_json["matches"][0]["id"] == image["id"]
+    assert as_json["query"] == {"id": image["id"], "key": image["key"]}
+    assert as_form["matches"] == as_json["matches"]
+
+
+def test_min_score_leaves_only_close_matches(client: TestClient, album: Path) -> None:
+    matches = upload(client, (album / "photos" / "1.png").read_bytes(), min_score="0.99").json()["matches"]
+    assert matches
+    assert all(match["score"] >= 0.99 for match in matches)
+
+
+def test_a_thumbnail_is_a_small_jpeg_with_an_etag(client: TestClient) -> None:
+    (image,) = client.get(f"{BASE}/images", params={"limit": 1}).json()["items"]
+    path = f"{BASE}/images/{image['id']}/thumbnail"
+    answer = client.get(path, params={"size": 100})
+    assert Image.open(BytesIO(answer.content)).size == (100, 75)
+    assert answer.headers["content-type"] == "image/jpeg"
+    again = client.get(path, params={"size": 100}, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_thumbnail_of_a_file_that_is_gone_is_not_found(client: TestClient, album: Path) -> None:
+    images = client.get(f"{BASE}/images").json()["items"]
+    image = next(image for image in images if image["path"].endswith("7.png"))
+    path = album / "photos" / "7.png"
+    data = path.read_bytes()
+    path.unlink()
+    answer = client.get(f"{BASE}/images/{image['id']}/thumbnail", params={"size": 99})
+    path.write_bytes(data)
+    assert answer.status_code == 404
+    assert "cannot be shown" in problem(answer)["detail"]
+
+
+def test_groups_hold_the_copy_and_the_near_copy(client: TestClient) -> None:
+    shape = client.get(f"{BASE}/groups").json()
+    assert (shape["groups_total"], shape["images"], shape["threshold_source"]) == (2, 10, "none")
+    relations = {group["keeper"]["path"].rsplit("/")[-1]: group["members"][0]["relation"] for group in shape["items"]}
+    assert relations == {"0.png": "identical", "1.png": "probable"}
+    first = client.get(f"{BASE}/groups", params={"limit": 1}).json()
+    second = client.get(f"{BASE}/groups", params={"limit": 1, "cursor": first["next_cursor"]}).json()
+    assert [*first["items"], *second["items"]] == shape["items"]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/collections/nowhere", None, 404),
+        ("GET", f"{BASE}/images/999999", None, 404),
+        ("GET", f"{BASE}/images/abc", None, 422),
+        ("GET", f"{BASE}/images/by-key/nothing", None, 404),
+        ("GET", f"{BASE}/images?limit=0", None, 422),
+        ("GET", f"{BASE}/images?cursor=x", None, 422),
+        ("GET", f"{BASE}/images/1/thumbnail?size=100000", None, 422),
+        ("GET", f"{BASE}/groups?threshold=2", None, 422),
+        ("GET", "/v1/nothing", None, 404),
+        ("DELETE", BASE, None, 405),
+        ("POST", f"{BASE}/search", {"id": "999999"}, 404),
+        ("POST", f"{BASE}/search", {"id": "1", "key": "a"}, 422),
+        ("POST", f"{BASE}/search", {}, 422),
+        ("POST", f"{BASE}/search", {"id": "1", "k": 0}, 422),
+        ("POST", f"{BASE}/search", {"id": "1", "k": 1001}, 422),
+        ("POST", f"{BASE}/search", {"id": "1", "colour": "red"}, 422),
+        ("POST", f"{BASE}/search", {"id": "-1"}, 422),
+        ("POST", f"{BASE}/search", [1, 2], 422),
+    ],
+)
+def test_a_bad_request_is_a_problem_document(
+    client: TestClient, method: str, path: str, body: object, status: int
+) -> None:
+    answer = client.request(method, path, json=body) if body is not None else client.request(method, path)
+    assert answer.status_code == status
+    assert problem(answer)["detail"]
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"words, not pixels", "not_an_image")])
+def test_an_upload_that_is_no_picture_names_the_reason(client: TestClient, data: bytes, reason: str) -> None:
+    answer = upload(client, data)
+    assert (answer.status_code, problem(answer)["reason"]) == (422, reason)
+
+
+def test_an_upload_in_another_field_is_refused_with_the_right_name(client: TestClient) -> None:
+    answer = client.post(f"{BASE}/search", files={"file": ("a.png", b"x")})
+    assert "field `image`" in problem(answer)["detail"]
+
+
+def test_broken_json_and_other_media_types_are_refused(client: TestClient) -> None:
+    json_type = {"content-type": "application/json"}
+    assert client.post(f"{BASE}/search", content=b"{", headers=json_type).status_code == 422
+    assert client.post(f"{BASE}/search", content=b"x", headers={"content-type": "text/plain"}).status_code == 415
+
+
+def test_an_upload_that_is_too_large_is_refused(client: TestClient) -> None:
+    answer = upload(client, bytes(MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+    assert problem(answer)["detail"]
+
+
+def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
+    assert client.get("/healthz", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_the_page_may_load_nothing_foreign(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "<script>" not in answer.text
+    assert " style=" not in answer.text
+
+
+def test_openapi_describes_both_ways_to_search(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    bodies = paths["/v1/collections/{collection}/search"]["post"]["requestBody"]["content"]
+    assert set(bodies) == {"multipart/form-data", "application/json"}
+    assert "/v1/collections/{collection}/groups" in paths
+
+
+def test_new_images_are_searchable_without_a_restart(client: TestClient, album: Path) -> None:
+    path = album / "more" / "late.png"
+    path.parent.mkdir()
+    painted(77, (320, 240)).save(path)
+    with pytest.raises(SystemExit):
+        main(["--store", str(album / "store"), "--progress", "none", "index", str(path)])
+    shape = upload(client, path.read_bytes(), k="1").json()
+    assert shape["matches"][0]["path"].endswith("late.png")

@@ -1,0 +1,101 @@
+"""SIGKILL at any moment: what was acknowledged is there exactly once, and at most one batch is done again."""
+
+import multiprocessing
+import signal
+import time
+from collections import Counter
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.faults import POINTS
+from search.snapshot import SnapshotReader
+from search.store import Store
+from search.verification import verify
+from tests.conftest import painted
+from tests.kill_worker import COMMIT_ROWS, run
+
+IMAGES = 48
+RANDOM_KILLS = 30
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.kill_worker"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    for number in range(IMAGES):
+        painted(number, (16, 12)).save(tmp_path / "photos" / f"{number}.png")
+    return tmp_path
+
+
+def start(folder: Path, fault: str | None = None, pause_s: float = 0.0) -> BaseProcess:
+    process = context.Process(target=run, args=(str(folder), fault, pause_s))
+    process.start()
+    return process
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().split() if log.exists() else []
+
+
+def finish_and_check(folder: Path) -> None:
+    """Run once more to the end, then hold the store against both logs."""
+    promised = lines(folder / "acknowledged.log")
+    last = start(folder)
+    last.join()
+    assert last.exitcode == 0
+    embedded = Counter(lines(folder / "embedded.log"))
+    assert len(embedded) == IMAGES
+    assert embedded.total() - IMAGES <= COMMIT_ROWS, "more than one batch was embedded again"
+    assert len(set(promised)) == len(promised), "an image was acknowledged twice"
+    with Store(folder / "store") as store:
+        target = store.catalogue.collection("default")
+        stored = [uri for _, uri in store.catalogue.uris(target.id)]
+        assert len(stored) == len(set(stored)) == IMAGES
+        assert set(promised) <= set(stored)
+        snapshot = SnapshotReader(store.database, store.blobs, target).current()
+        ids, embeddings = snapshot.rows()
+        assert len(ids) == IMAGES
+        for image_id, row in zip(ids.tolist(), embeddings, strict=True):
+            assert snapshot.search(row[np.newaxis], 1).ids.tolist() == [image_id]
+        assert verify(store, deep=True) == []
+
+
+def check_while_killed(folder: Path) -> None:
+    """Before anything is repaired, every promise already holds."""
+    promised = lines(folder / "acknowledged.log")
+    if not promised:
+        return
+    with Store(folder / "store") as store:
+        target = store.catalogue.collection("default")
+        stored = Counter(uri for _, uri in store.catalogue.uris(target.id))
+        assert all(stored[uri] == 1 for uri in promised)
+        assert len(SnapshotReader(store.database, store.blobs, target).current()) == stored.total()
+
+
+# A job commits often and publishes once.
+MOMENTS = [(point, nth) for point in POINTS for nth in ((1,) if point.startswith("generation") else (1, 3))]
+
+
+@pytest.mark.parametrize(("point", "nth"), MOMENTS)
+def test_a_kill_at_each_step_of_the_commit_loses_and_doubles_nothing(folder: Path, point: str, nth: int) -> None:
+    killed = start(folder, fault=f"{point}:{nth}:kill")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL, f"{point} was not reached {nth} times"
+    check_while_killed(folder)
+    finish_and_check(folder)
+
+
+@pytest.mark.parametrize("trial", range(RANDOM_KILLS))
+def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(folder: Path, trial: int) -> None:
+    moment_s = float(np.random.default_rng(trial).uniform(0.05, 0.6))
+    killed = start(folder, pause_s=0.03)
+    time.sleep(moment_s)
+    killed.kill()
+    killed.join()
+    check_while_killed(folder)
+    finish_and_check(folder)

@@ -1,0 +1,95 @@
+"""Segments: what is written is what is read, and damage is found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.blobs import LocalBlobs
+from search.embeddings import unit_rows, usable_rows
+from search.errors import CorruptFile, StoreUnavailable
+from search.segments import HEADER, Segment, write_segment
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> LocalBlobs:
+    return LocalBlobs(tmp_path)
+
+
+def test_rows_come_back_in_the_order_asked_with_length_one(blobs: LocalBlobs) -> None:
+    rows = unit_rows(np.random.default_rng(1).normal(size=(100, 7)))
+    segment = Segment(blobs, write_segment(blobs, rows), dims=7)
+    np.testing.assert_allclose(segment.read([5, 0, 5]), rows[[5, 0, 5]], atol=1e-3)
+    np.testing.assert_allclose(segment.read(list(range(99, -1, -1))), rows[::-1], atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(segment.read_all(), axis=1), 1.0, atol=1e-6)
+
+
+def test_every_flipped_bit_is_found_before_the_row_is_used(blobs: LocalBlobs) -> None:
+    record = write_segment(blobs, unit_rows(np.random.default_rng(2).normal(size=(40, 8))))
+    path = blobs.path(record.name)
+    good = path.read_bytes()
+    for bit in np.random.default_rng(3).integers(0, 8 * len(good), 200).tolist():
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(bad)
+        with pytest.raises(CorruptFile, match="damaged"):
+            Segment(blobs, record, dims=8).read_all()
+
+
+def test_only_the_damaged_block_is_lost(blobs: LocalBlobs) -> None:
+    rows = unit_rows(np.random.default_rng(4).normal(size=(2000, 64)))  # 256 kB: four blocks
+    record = write_segment(blobs, rows)
+    path = blobs.path(record.name)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    segment = Segment(blobs, record, dims=64)
+    np.testing.assert_allclose(segment.read([0, 1]), rows[:2], atol=1e-3)
+    with pytest.raises(CorruptFile, match="block 3"):
+        segment.read([1999])
+
+
+def test_a_truncated_or_missing_segment_is_named(blobs: LocalBlobs) -> None:
+    record = write_segment(blobs, unit_rows(np.ones((3, 4))))
+    path = blobs.path(record.name)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptFile, match="has .* bytes, the catalogue recorded"):
+        Segment(blobs, record, dims=4)
+    path.unlink()
+    with pytest.raises(CorruptFile, match="is missing"):
+        Segment(blobs, record, dims=4)
+
+
+def test_a_row_outside_the_segment_is_refused(blobs: LocalBlobs) -> None:
+    segment = Segment(blobs, write_segment(blobs, unit_rows(np.ones((3, 4)))), dims=4)
+    with pytest.raises(CorruptFile, match="row 3 of 3"):
+        segment.read([3])
+
+
+def test_the_header_is_part_of_the_format() -> None:
+    assert HEADER.size == 64
+
+
+@pytest.mark.parametrize("point", ["segment.write", "segment.fsync", "segment.rename", "segment.folder"])
+def test_a_full_disk_is_an_error_that_leaves_no_partial_file(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr("search.faults._hits", __import__("collections").Counter())
+    monkeypatch.setenv("LOOKALIKE_FAULT", f"{point}:1:enospc")
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        write_segment(blobs, unit_rows(np.ones((3, 4))))
+    assert not list(blobs.path("segments").glob("*.partial"))
+
+
+def test_old_unnamed_files_are_swept_and_young_or_named_ones_stay(blobs: LocalBlobs) -> None:
+    named, orphan = (write_segment(blobs, unit_rows(np.ones((1, 4)))).name for _ in range(2))
+    assert blobs.sweep("segments", frozenset({named}), older_than_s=3600) == []
+    assert blobs.sweep("segments", frozenset({named}), older_than_s=-1) == [orphan]
+    assert blobs.path(named).exists()
+
+
+def test_a_row_that_cannot_be_scaled_is_zero_and_not_usable() -> None:
+    rows = np.array([[3, 4], [0, 0], [np.nan, 1], [np.inf, 1]], np.float32)
+    expected = np.array([[0.6, 0.8], [0, 0], [0, 0], [0, 0]], np.float32)
+    np.testing.assert_allclose(unit_rows(rows), expected)
+    assert usable_rows(rows).tolist() == [True, False, False, False]

@@ -1,0 +1,121 @@
+"""Stores, their settings and their migrations."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from search import schema
+from search.database import Database
+from search.errors import CollectionNotFound, SpaceMismatch, StoreNotFound, StoreTooNew, StoreUnavailable, UsageError
+from search.settings import read_settings
+from search.store import Store, default_root
+from search.tables import metadata
+from tests.fakes import FakeBackbone
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
+    with store.database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_down_and_up_again_is_the_same(store: Store) -> None:
+    schema.downgrade(store.database, "base")
+    assert schema.pending(store.database) == ["0001"]
+    with store.database.reading() as connection:
+        assert inspect(connection).get_table_names() in ([], ["alembic_version"])
+    schema.upgrade(store.database)
+    assert schema.pending(store.database) == []
+
+
+def test_a_store_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match=r"no store in .*; `lookalike init`"):
+        Store(tmp_path)
+
+
+def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    Store.create(tmp_path).close()
+    (tmp_path / "store.toml").write_text("format = 2\n")
+    with pytest.raises(StoreTooNew, match="format 2; this release knows up to 1"):
+        Store(tmp_path)
+
+
+def test_a_catalogue_of_a_newer_release_is_refused(store: Store) -> None:
+    with store.database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreTooNew, match="revision 9999"):
+        Store(store.root)
+
+
+@pytest.mark.parametrize(("content", "complaint"), [("format =", "not valid TOML"), ("format = 'x'", "whole number")])
+def test_unusable_settings_name_the_file_and_the_value(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "store.toml").write_text(content)
+    with pytest.raises(UsageError, match=complaint):
+        read_settings(tmp_path)
+
+
+def test_the_environment_comes_before_store_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store.toml").write_text('format = 1\nblobs = "elsewhere"\n')
+    assert read_settings(tmp_path).blobs == tmp_path / "elsewhere"
+    monkeypatch.setenv("LOOKALIKE_BLOBS", "/other")
+    assert read_settings(tmp_path).blobs == Path("/other")
+    monkeypatch.setenv("LOOKALIKE_STORE", "/stores/mine")
+    assert default_root() == Path("/stores/mine")
+
+
+def test_a_store_can_be_moved_with_its_folder(tmp_path: Path) -> None:
+    Store.create(tmp_path / "old").close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    with Store(tmp_path / "new") as moved:
+        assert moved.catalogue.collections() == []
+
+
+@pytest.mark.parametrize("catalogue", ["mysql://host/name", "somewhere"])
+def test_a_catalogue_url_of_another_kind_is_refused(tmp_path: Path, catalogue: str) -> None:
+    with pytest.raises(UsageError, match="is no database URL"):
+        Store.create(tmp_path, catalogue=catalogue)
+
+
+def test_a_database_that_does_not_answer_is_try_again(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        Store.create(tmp_path, catalogue="postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_a_locked_database_is_try_again(local_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.database.BUSY_TIMEOUT_S", 0.05)
+    other = Database(local_store.settings.catalogue)
+    with (
+        local_store.database.writing(),
+        pytest.raises(StoreUnavailable, match="database is locked; try again"),
+        other.writing(),
+    ):
+        pass
+    other.close()
+
+
+def test_sqlite_runs_with_a_rollback_journal_and_full_synchronisation(local_store: Store) -> None:
+    with local_store.database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "truncate"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_collection_keeps_its_space(store: Store) -> None:
+    made = store.open_collection("default", FakeBackbone().space)
+    assert store.open_collection("default", FakeBackbone().space) == made
+    with pytest.raises(SpaceMismatch, match="use --collection NAME for a new collection"):
+        store.open_collection("default", FakeBackbone("other").space)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * 201])
+def test_a_name_that_no_url_could_hold_is_refused(local_store: Store, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot name a collection"):
+        local_store.open_collection(name, FakeBackbone().space)
+
+
+def test_an_unknown_collection_says_how_to_make_one(store: Store) -> None:
+    with pytest.raises(CollectionNotFound, match="lookalike index FOLDER"):
+        store.catalogue.collection("nowhere")

@@ -1,0 +1,147 @@
+"""Real photographs to evaluate on: those that scikit-image, scikit-learn and matplotlib ship, cut into pieces.
+
+None of them was seen in training. The pieces of one photograph are different pictures, and the hardest distractors
+there are. Everything is drawn from fixed seeds: the same packages give the same set, pixel for pixel.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import skimage
+import sklearn.datasets
+from numpy.typing import NDArray
+from PIL import Image
+
+from training.edits import Edit, Picture, all_edits
+from training.procedural import procedural_images
+
+INPUT_SIZE = 96
+NO_MATCH = -1
+
+SKIMAGE_DATA = Path(skimage.__file__).parent / "data"
+SKLEARN_IMAGES = Path(sklearn.datasets.__file__).parent / "images"
+MATPLOTLIB_DATA = Path(matplotlib.get_data_path()) / "sample_data"
+
+PHOTOS: tuple[tuple[Path, int, int], ...] = (  # file, and into how many columns and rows it is cut
+    (SKIMAGE_DATA / "astronaut.png", 2, 2),
+    (SKIMAGE_DATA / "coffee.png", 3, 2),
+    (SKIMAGE_DATA / "chelsea.png", 2, 1),
+    (SKIMAGE_DATA / "rocket.jpg", 3, 2),
+    (SKIMAGE_DATA / "camera.png", 2, 2),
+    (SKIMAGE_DATA / "hubble_deep_field.jpg", 4, 3),
+    (SKIMAGE_DATA / "retina.jpg", 3, 3),
+    (SKIMAGE_DATA / "ihc.png", 2, 2),
+    (SKIMAGE_DATA / "motorcycle_left.png", 3, 2),
+    (SKLEARN_IMAGES / "china.jpg", 3, 2),
+    (SKLEARN_IMAGES / "flower.jpg", 3, 2),
+    (MATPLOTLIB_DATA / "grace_hopper.jpg", 2, 2),
+    (SKIMAGE_DATA / "brick.png", 2, 1),
+    (SKIMAGE_DATA / "grass.png", 2, 1),
+    (SKIMAGE_DATA / "gravel.png", 2, 1),
+    (SKIMAGE_DATA / "moon.png", 2, 2),
+    (SKIMAGE_DATA / "coins.png", 2, 1),
+    (SKIMAGE_DATA / "cell.png", 2, 2),
+    (SKIMAGE_DATA / "page.png", 2, 1),
+    (SKIMAGE_DATA / "text.png", 2, 1),
+    (SKIMAGE_DATA / "clock_motion.png", 1, 1),
+    (SKIMAGE_DATA / "color.png", 1, 1),
+)
+LONGEST_SIDE = 1500  # pixels; larger photographs are brought to 1200 first
+FLAT = 8  # grey levels of standard deviation, below which a piece shows nothing
+SPLIT_SEED = 12345
+DISTRACTOR_SEED = 777
+PHOTO_DISTRACTORS = 14
+UNMATCHED = 14
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """References to search in, and edited queries of which the true reference is known."""
+
+    references: NDArray[np.uint8]  # (R, 96, 96, 3)
+    queries: NDArray[np.uint8]  # (Q, 96, 96, 3)
+    truth: NDArray[np.int64]  # (Q,) row in references, or NO_MATCH
+    edits: tuple[Edit, ...]  # Q of them: what was done to each query
+
+    @property
+    def light(self) -> NDArray[np.bool_]:
+        """(Q,) True where the edit is a light one."""
+        return np.array([edit.light for edit in self.edits])
+
+
+def build_evaluation_set(*, distractors: int = 2000, originals: int | None = None) -> EvaluationSet:
+    """Return the set: every edit of every original, and edited pictures that have no original among the references.
+
+    distractors: how many procedural pictures are added to the references.
+    originals: how many photographs are searched for, all when not given.
+    """
+    pieces = photo_pieces()
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(pieces))
+    held_out = len(pieces) - PHOTO_DISTRACTORS - UNMATCHED
+    searched = [pieces[i] for i in order[:held_out]][:originals]
+    beside = [pieces[i] for i in order[held_out : held_out + PHOTO_DISTRACTORS]]
+    unmatched = [pieces[i] for i in order[held_out + PHOTO_DISTRACTORS :]]
+    references = [model_input(piece) for piece in (*searched, *beside)]
+    references += [model_input(Image.fromarray(p)) for p in procedural_images(distractors, DISTRACTOR_SEED)]
+    queries, truth, edits = zip(*_matched(searched, unmatched), *_unmatched(unmatched), strict=True)
+    return EvaluationSet(np.stack(references), np.stack(queries), np.array(truth, np.int64), edits)
+
+
+def model_input(picture: Picture) -> NDArray[np.uint8]:
+    """Return the (96, 96, 3) uint8 pixels the built-in backbone sees: the whole frame, reduced as in production.
+
+    Of Pillow's filters HAMMING is the nearest to the area averaging of the training, and the same rule serves
+    pictures smaller than 96 pixels (docs/builtin.md).
+    """
+    return np.array(picture.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.HAMMING))
+
+
+def photo_pieces() -> list[Picture]:
+    """Return the pieces of PHOTOS in order, RGB, without the flat ones."""
+    return [piece for path, columns, rows in PHOTOS for piece in _cut(path, columns, rows)]
+
+
+def _cut(path: Path, columns: int, rows: int) -> Iterator[Picture]:
+    with Image.open(path) as opened:
+        photo = opened.convert("RGB")
+    longest = max(photo.size)
+    if longest > LONGEST_SIDE:
+        width, height = (side * 1200 // longest for side in photo.size)
+        photo = photo.resize((width, height), Image.Resampling.LANCZOS)
+    width, height = photo.size
+    for row in range(rows):
+        for column in range(columns):
+            left, top = column * width // columns, row * height // rows
+            right, bottom = (column + 1) * width // columns, (row + 1) * height // rows
+            piece = photo.crop((left, top, right, bottom))
+            if np.asarray(piece.convert("L")).std() >= FLAT:
+                yield piece
+
+
+def _matched(
+    originals: Sequence[Picture], partners: Sequence[Picture]
+) -> Iterator[tuple[NDArray[np.uint8], int, Edit]]:
+    for row, original in enumerate(originals):
+        for edit in all_edits(partners):
+            yield model_input(edit.apply(original, _seeded(row, edit))), row, edit
+
+
+def _unmatched(pictures: Sequence[Picture]) -> Iterator[tuple[NDArray[np.uint8], int, Edit]]:
+    """Yield one query of each family but the collages, which would show another unmatched picture."""
+    for number, picture in enumerate(pictures):
+        families: dict[str, list[Edit]] = {}
+        for edit in all_edits(pictures):
+            families.setdefault(edit.family, []).append(edit)
+        del families["collage"]
+        for variants in families.values():
+            edit = variants[number % len(variants)]
+            yield model_input(edit.apply(picture, _seeded(number, edit))), NO_MATCH, edit
+
+
+def _seeded(row: int, edit: Edit) -> np.random.Generator:
+    """Return a generator of this picture's and this edit's own, so that adding an edit changes no other query."""
+    return np.random.default_rng([row, zlib.crc32(edit.name.encode())])
