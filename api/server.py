@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -16,12 +17,21 @@ from indexer.backbones import BUILTIN_PREPARATION
 from indexer.decoder_pool import DecoderPool
 from search.errors import UsageError
 
-LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
 SHUTDOWN_S = 20
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, and under which host names requests may come; `*` allows any."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
 
 
 def run_server(
-    root: Path, host: str, port: int, ready: Callable[[str], None], *, device: str = "auto", weights: Path | None = None
+    root: Path, address: Address, ready: Callable[[str], None], *, device: str = "auto", weights: Path | None = None
 ) -> None:
     """Serve the store in this folder until Ctrl-C or SIGTERM. ready: called with the URL once it listens.
 
@@ -29,7 +39,7 @@ def run_server(
         LookalikeError: by name, why the store cannot be opened.
         UsageError: the address cannot be used.
     """
-    listening = _listen(host, port)
+    listening = _listen(address.host, address.port)
     children = max(1, (os.cpu_count() or 1) // 2)
     with ExitStack() as stack:
         stack.callback(listening.close)
@@ -40,7 +50,7 @@ def run_server(
             workspace=workspace,
             thumbnails=Thumbnails(pool),
             readiness=Readiness(workspace),
-            allowed_hosts=LOOPBACK_HOSTS if host in LOOPBACK_HOSTS else ("*",),
+            allowed_hosts=address.names,
             started=lambda: ready(_url(listening)),
         )
         config = uvicorn.Config(
@@ -55,6 +65,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        # Listening from here on: whoever reads the line with the address may connect at once, and waits.
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error

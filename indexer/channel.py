@@ -15,6 +15,14 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+_waiting = threading.local()
+
+
+def waited_s() -> float:
+    """Return how long this thread has waited so far for room in a channel: time that is no work."""
+    return getattr(_waiting, "seconds", 0.0)
+
+
 class Aborted(Exception):
     """The channel was aborted while this thread waited; the thread just ends."""
 
@@ -36,7 +44,9 @@ class Channel(Generic[T]):
             Aborted: the channel was aborted.
         """
         with self._changed:
+            began = time.perf_counter()
             self._changed.wait_for(lambda: self._error is not None or len(self._items) < self._size)
+            _waiting.seconds = waited_s() + time.perf_counter() - began
             if self._error is not None:
                 raise Aborted
             self._items.append(item)
@@ -115,9 +125,9 @@ class Stage(Generic[In, Out]):
     def _run(self, number: int) -> None:
         try:
             for item in self._inputs:
-                began = time.perf_counter()
+                began = time.perf_counter() - waited_s()
                 self._work(item)
-                self._busy[number] += time.perf_counter() - began
+                self._busy[number] += time.perf_counter() - waited_s() - began
         except Aborted:
             pass
         except BaseException as error:  # noqa: BLE001 -- it is raised again in the thread that waits for results

@@ -48,7 +48,7 @@ _METADATA_ERRORS: Final = (
     *(SyntaxError, ValueError, TypeError, LookupError, OSError, ArithmeticError, AttributeError),
     *(AssertionError, EOFError, RuntimeError, struct.error),
 )
-_NO_MEMORY: Final = re.compile("out of memory|insufficient memory|not enough memory|cannot allocate|memory allocation", re.I)
+_NO_MEMORY: Final = re.compile("(out of|insufficient|not enough) memory|cannot allocate|memory allocation", re.I)
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\b"), 0)
 
 
@@ -180,7 +180,7 @@ def load_plugins() -> None:
 
 def _explain(error: Exception, name: str, data: bytes) -> tuple[str, str]:
     """Return (reason, detail) of what a decoder raised over a file."""
-    detail = " ".join(f"{type(error).__name__}: {error}".split())[:_DETAIL_CHARACTERS]
+    detail = " ".join(f"{type(error).__name__}: {error}".split())[:_DETAIL_CHARACTERS].rstrip(": ")
     if isinstance(error, UnidentifiedImageError):
         detail = f"the header of this {name} file cannot be read"
     if isinstance(error, MemoryError) or _NO_MEMORY.search(detail):

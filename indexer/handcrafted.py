@@ -128,8 +128,15 @@ class GaborEnergies(nn.Module):
         spread = contrast.square().mean((1, 2), keepdim=True).sqrt()
         spectrum = torch.fft.fft2(contrast / (spread + 0.05))
         # One filter at a time: all 32 responses of a batch would fall out of the processor's cache (2 x slower).
-        energies = [F.avg_pool2d(torch.fft.ifft2(spectrum * band).abs(), BLOCK).flatten(1) for band in self.filters]
+        energies = [
+            F.avg_pool2d(_magnitude(torch.fft.ifft2(spectrum * band)), BLOCK).flatten(1) for band in self.filters
+        ]
         return F.normalize(torch.cat(energies, dim=1), eps=EPS)
+
+
+def _magnitude(waves: Tensor) -> Tensor:
+    # Tensor.abs guards against overflow number by number, which takes three times as long as these sums.
+    return (waves.real.square() + waves.imag.square()).sqrt_()
 
 
 class GradientHistograms(nn.Module):

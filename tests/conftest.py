@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +39,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # PostgreSQL refuses to run as root; the folder must be reachable for the other user.
     user, group = ("nobody", "nogroup") if os.geteuid() == 0 else (None, None)
     if user is not None:
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(0o755)
+        make_reachable(folder)
         shutil.chown(folder, user)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -62,6 +62,15 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def make_reachable(folder: Path) -> None:
+    """Let another user pass through pytest's own folders above this one; what lies above them stays as it is."""
+    base = Path(tempfile.gettempdir()).resolve()
+    for place in (folder, *folder.parents):
+        if place == base or base not in place.parents:
+            return
+        place.chmod(place.stat().st_mode | 0o055)
 
 
 def _wait_for(url: str) -> None:

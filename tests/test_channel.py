@@ -93,3 +93,16 @@ def test_two_stages_pass_everything_on_once() -> None:
     feeding.start()
     assert sorted(third) == list(range(1, 201))
     feeding.join()
+
+
+def test_waiting_for_room_is_no_work() -> None:
+    inputs: Channel[int] = Channel(10, producers=1)
+    results: Channel[int] = Channel(1, producers=1)
+    stage = Stage(results.put, inputs, [results], threads=1)
+    stage.start()
+    for number in (1, 2, 3):
+        inputs.put(number)
+    inputs.producer_ended()
+    time.sleep(0.3)
+    assert list(results) == [1, 2, 3]
+    assert stage.busy_share < 0.1

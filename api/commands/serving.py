@@ -11,6 +11,7 @@ from api.console import Session, say
 from search.errors import GuardRefused, UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK_NAMES = (*LOOPBACK, "[::1]")
 OPEN_AFTER_S = 1.0
 
 
@@ -27,11 +28,15 @@ def serve(
     ] = 8080,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     auth: Annotated[str, typer.Option(help="auto or none.", envvar="LOOKALIKE_AUTH")] = "auto",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Serve the web page and the HTTP API."""
-    from api.server import run_server
+    from api.server import Address, run_server
 
     session: Session = context.obj
     if auth not in ("auto", "none"):
@@ -47,4 +52,5 @@ def serve(
         if browser:
             threading.Timer(OPEN_AFTER_S, webbrowser.open, (url,)).start()
 
-    run_server(session.store, host, port, ready, device=device, weights=weights)
+    names = tuple(allow_host or (LOOPBACK_NAMES if host in LOOPBACK else ("*",)))
+    run_server(session.store, Address(host, port, names), ready, device=device, weights=weights)

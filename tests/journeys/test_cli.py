@@ -15,7 +15,9 @@ import pytest
 from api.cli import GLOBAL_OPTIONS, hoisted, main
 from search.store import Store
 from tests.conftest import painted
+from tests.perturbed import perturbed_weights
 
+PICTURES = 500  # enough to be interrupted between two commits
 Run = Callable[..., tuple[int, dict]]  # type: ignore[type-arg]
 
 
@@ -186,6 +188,38 @@ def test_an_error_is_one_line_an_exit_code_and_a_json_object(
     assert "\n" not in shape["error"]["message"]
 
 
+def test_a_collection_in_another_space_is_refused_with_4(run: Run, album: Path, tmp_path: Path) -> None:
+    weights = perturbed_weights("test_resnet.r160_in1k", tmp_path / "weights.safetensors")
+    found, shape = run("index", album / "photos", "--backbone", "test_resnet", "--weights", weights)
+    assert found == 4
+    assert "'default' holds embeddings of builtin" in shape["error"]["message"]
+
+
+def test_another_backbone_makes_another_collection_of_the_same_store(run: Run, album: Path, tmp_path: Path) -> None:
+    weights = perturbed_weights("test_resnet.r160_in1k", tmp_path / "weights.safetensors")
+    made = ("--collection", "tiny", "--backbone", "test_resnet", "--weights", weights, "--max-failed", 1)
+    _, shape = run("index", album / "photos", *made)
+    assert (shape["backbone"], shape["indexed"]) == ("test_resnet.r160_in1k", 5)
+    _, found = run("search", album / "photos" / "2.png", "--collection", "tiny", "-k", 1)
+    assert names(found["matches"]) == ["2.png"]
+    assert run("verify")[0] == 0
+
+
+def test_an_empty_folder_is_said_and_no_error(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("index", tmp_path / "empty", store=tmp_path / "store")[1]["seen"] == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["--store", str(tmp_path / "store"), "index", str(tmp_path / "empty")])
+    assert stop.value.code in (0, None)
+    assert "no images found" in capsys.readouterr().out
+
+
+def test_a_store_of_a_newer_release_is_refused_in_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "store.toml").write_text("format = 99\n")
+    code, shape = run("status", store=tmp_path)
+    assert (code, shape["error"]["kind"]) == (1, "StoreTooNew")
+
+
 def test_wrong_usage_exits_2_with_json_too(run: Run) -> None:
     assert run("search", "--no-such-option")[0] == 2
 
@@ -218,8 +252,8 @@ def test_help_loads_no_heavy_library() -> None:
 def test_sigterm_ends_indexing_with_130_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     photos, store = tmp_path / "photos", tmp_path / "store"
     photos.mkdir()
-    for number in range(600):
-        painted(number, (600, 400)).save(photos / f"{number}.jpg")
+    for number in range(PICTURES):
+        painted(number, (300, 200)).save(photos / f"{number}.jpg")
     command = [sys.executable, "-m", "api", "--store", str(store), "--progress", "json", "index", str(photos)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -232,25 +266,25 @@ def test_sigterm_ends_indexing_with_130_and_keeps_what_was_acknowledged(tmp_path
     assert "run the same command again" in last
     with Store(store) as opened:
         kept = opened.catalogue.count_images(opened.catalogue.collection("default").id)
-    assert 0 < kept < 600
+    assert 0 < kept < PICTURES
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     shape = json.loads(again.stdout)
     assert shape["unchanged"] == kept
-    assert shape["indexed"] == 600 - kept
+    assert shape["indexed"] == PICTURES - kept
 
 
 def test_a_kill_of_the_real_program_costs_at_most_a_batch(tmp_path: Path) -> None:
     photos, store = tmp_path / "photos", tmp_path / "store"
     photos.mkdir()
-    for number in range(400):
-        painted(number, (600, 400)).save(photos / f"{number}.jpg")
+    for number in range(PICTURES):
+        painted(number, (300, 200)).save(photos / f"{number}.jpg")
     command = [sys.executable, "-m", "api", "--store", str(store), "--progress", "none", "--json", "index", str(photos)]
-    for moment_s in (2.0, 3.0, 3.5):
+    for moment_s in (2.5, 3.5):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         time.sleep(moment_s)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     shape = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert shape["seen"] == 400
+    assert shape["seen"] == PICTURES
     checked = subprocess.run([*command[:-2], "verify", "--deep"], capture_output=True, text=True, check=True)
     assert json.loads(checked.stdout)["ok"]

@@ -15,7 +15,8 @@ from search.records import Embeddings
 from search.snapshot import SnapshotReader
 from search.store import Store
 from search.verification import verify
-from tests.conftest import Draw, painted
+from tests.conftest import Draw, make_reachable, painted
+from tests.corpus import idat, png
 from tests.fakes import FakeBackbone, Remembering
 from tests.jobs import index
 
@@ -108,9 +109,15 @@ def test_bad_files_go_to_the_ledger_and_cost_no_other_file(local_store: Store, p
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "text.jpg").write_text("not a picture at all, just words")
     (photos / "notes.txt").write_text("ignored")
+    (photos / "bomb.png").write_bytes(png(idat(1, 1), header=(30_000, 30_000, 8, 2)))
     summary = index(local_store, photos)
-    assert failures_of(local_store) == {"cut.jpg": "truncated", "empty.jpg": "empty", "text.jpg": "not_an_image"}
-    assert (summary.counts.indexed, summary.counts.ignored, summary.counts.seen) == (2, 1, 5)
+    assert failures_of(local_store) == {
+        "bomb.png": "too_many_pixels",
+        "cut.jpg": "truncated",
+        "empty.jpg": "empty",
+        "text.jpg": "not_an_image",
+    }
+    assert (summary.counts.indexed, summary.counts.ignored, summary.counts.seen) == (2, 1, 6)
 
 
 def test_a_named_file_that_is_no_image_is_in_the_ledger(local_store: Store, photos: Path) -> None:
@@ -216,8 +223,7 @@ def test_files_and_folders_without_permission_are_in_the_ledger(tmp_path: Path) 
     (folder / "a.png").write_bytes(b"x")
     (folder / "a.png").chmod(0)
     (folder / "closed").chmod(0)
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(0o755)
+    make_reachable(tmp_path)
     mine, theirs = multiprocessing.get_context("forkserver").Pipe()
     process = multiprocessing.get_context("forkserver").Process(target=walk_as_another_user, args=(theirs, folder))
     process.start()

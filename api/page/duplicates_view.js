@@ -1,0 +1,279 @@
+// The duplicate report: groups around the image to keep. It only shows; nothing here changes a file.
+
+import { duplicatesAddress } from "./addresses.js";
+import { el, icon } from "./elements.js";
+import { lookCloser } from "./large_view.js";
+import { announce } from "./notices.js";
+import { groups } from "./server.js";
+import { failed, panel } from "./teaching.js";
+import { grid, lookTile, nameLine, placeholders } from "./tiles.js";
+import { count, folder, number, pixels, place, score, size } from "./words.js";
+import { whenNear } from "./when_near.js";
+
+const PAGE = 30;
+const SHOWN_MEMBERS = 15;
+const WAIT_MS = 350;
+const STILL =
+  "This page changes nothing. It shows which files are copies and which one is worth keeping; " +
+  "what happens to them is up to you.";
+
+/** Show the duplicate groups of the collection. */
+export async function showDuplicates(view) {
+  const report = new Report(view);
+  if (view.memory.groups === undefined) await report.load();
+  else report.draw(view.memory.groups);
+}
+
+class Report {
+  constructor(view) {
+    this.view = view;
+    this.chosen = view.memory.chosen ?? view.threshold;
+    this.asking = new AbortController();
+    this.totals = el("dl", { class: "totals" });
+    this.rows = el("div", { class: "groups" }, ...[3, 2, 4].map(blankGroup));
+    this.foot = el("div", { class: "foot" });
+    this.threshold = thresholdControl((value) => this.choose(value));
+    const still = el("p", { class: "still" }, icon("done"), STILL);
+    this.threshold.show(this.chosen, this.chosen !== null);
+    this.showTotals(null);
+    view.main.replaceChildren(
+      el(
+        "header",
+        { class: "result-head duplicates-head" },
+        el("div", {}, el("h1", { tabindex: "-1" }, "Duplicates"), still),
+        this.totals,
+        this.threshold.element,
+      ),
+      this.rows,
+      this.foot,
+    );
+  }
+
+  /** Fetch the report anew after the threshold was changed. */
+  async choose(value) {
+    const { view } = this;
+    this.chosen = value;
+    this.threshold.show(value, value !== null);
+    history.replaceState(history.state, "", duplicatesAddress(view.collection.name, value));
+    for (const part of Object.keys(view.memory)) delete view.memory[part];
+    view.memory.chosen = value;
+    this.asking.abort();
+    this.asking = new AbortController();
+    try {
+      await this.load();
+    } catch (error) {
+      view.fail(error);
+    }
+  }
+
+  async load() {
+    const { memory } = this.view;
+    const signal = AbortSignal.any([this.view.signal, this.asking.signal]);
+    this.rows.setAttribute("aria-busy", "true");
+    try {
+      const cursor = memory.answer?.next_cursor ?? null;
+      const answer = await groups(this.view.collection.name, { threshold: this.chosen, limit: PAGE, cursor, signal });
+      signal.throwIfAborted();
+      const first = memory.groups === undefined;
+      memory.answer = answer;
+      memory.groups = [...(memory.groups ?? []), ...answer.items];
+      this.rows.removeAttribute("aria-busy");
+      if (first) this.draw(answer.items);
+      else this.add(answer.items);
+    } catch (error) {
+      if (error.name !== "AbortError") this.giveUp();
+      throw error;
+    }
+  }
+
+  giveUp() {
+    this.rows.removeAttribute("aria-busy");
+    if (this.view.memory.groups !== undefined) return;
+    this.rows.replaceChildren();
+    this.foot.replaceChildren(failed("There is no report", this.view.again));
+  }
+
+  draw(items) {
+    const { answer } = this.view.memory;
+    this.threshold.show(answer.threshold, this.chosen !== null);
+    this.showTotals(answer);
+    this.rows.replaceChildren();
+    this.more = whenNear("Show more groups", () => this.load(), this.view);
+    this.add(items);
+    announce(`${count(answer.groups_total, "group")} of duplicates`);
+  }
+
+  add(items) {
+    const { answer } = this.view.memory;
+    this.rows.append(...items.map((group) => groupRow(this.view.collection.name, group)));
+    if (!answer.groups_total) this.foot.replaceChildren(noDuplicates(answer));
+    else if (answer.next_cursor === null)
+      this.foot.replaceChildren(el("p", { class: "quiet" }, "These are all groups."));
+    else this.foot.replaceChildren(this.more);
+  }
+
+  showTotals(answer) {
+    const facts = {
+      [answer?.groups_total === 1 ? "group" : "groups"]: answer && number(answer.groups_total),
+      [answer?.copies_total === 1 ? "copy" : "copies"]: answer && number(answer.copies_total),
+      reclaimable: answer && size(answer.bytes_reclaimable),
+      "images compared": answer && number(answer.images),
+    };
+    const rows = Object.entries(facts).map(([term, value]) =>
+      el("div", {}, el("dt", {}, term), el("dd", {}, value ?? "–")),
+    );
+    this.totals.replaceChildren(...rows);
+  }
+}
+
+/** Return {element, show}: a slider and a number that agree. changed: called once they rest, null for the default. */
+function thresholdControl(changed) {
+  const slider = el("input", { type: "range", min: "0.5", max: "1", step: "0.01", id: "threshold" });
+  const exact = el("input", {
+    type: "number",
+    min: "-1",
+    max: "1",
+    step: "0.01",
+    "aria-label": "Least score of a near copy, as a number",
+  });
+  const standard = el(
+    "button",
+    { type: "button", class: "button quiet", title: "The value for this backbone" },
+    "Default",
+  );
+  let timer;
+  const later = (source, other) => {
+    clearTimeout(timer);
+    if (source.value === "" || Math.abs(source.value) > 1) return;
+    other.value = source.value;
+    timer = setTimeout(() => changed(Number(source.value)), WAIT_MS);
+  };
+  slider.addEventListener("input", () => later(slider, exact));
+  exact.addEventListener("input", () => later(exact, slider));
+  standard.addEventListener("click", () => {
+    clearTimeout(timer);
+    changed(null);
+  });
+  const label = el("label", { for: "threshold" }, "Least score of a near copy");
+  const ends = el(
+    "div",
+    { class: "ends quiet", "aria-hidden": "true" },
+    el("span", {}, "more"),
+    el("span", {}, "surer"),
+  );
+  const element = el(
+    "div",
+    { class: "threshold" },
+    label,
+    el("div", { class: "threshold-inputs" }, el("div", {}, slider, ends), exact, standard),
+  );
+  const show = (value, chosen) => {
+    standard.disabled = !chosen;
+    if (value === null || document.activeElement === exact) return;
+    slider.value = value;
+    exact.value = String(Number(value.toFixed(4)));
+  };
+  return { element, show };
+}
+
+function groupRow(collection, { keeper, members }) {
+  const everyone = [keeper, ...members];
+  const list = grid({
+    label: "The image to keep, then its copies",
+    look: (id) => lookCloser(collection, everyone, id),
+    className: "group-tiles",
+  });
+  const later = members.slice(SHOWN_MEMBERS);
+  list.append(
+    keeperTile(collection, keeper),
+    ...members.slice(0, SHOWN_MEMBERS).map((member) => memberTile(collection, member)),
+  );
+  const freed = members.reduce((sum, member) => sum + member.bytes, 0);
+  const row = el(
+    "section",
+    { class: `group ${width(everyone.length)}` },
+    el(
+      "header",
+      {},
+      el("h2", {}, count(members.length, "copy", "copies")),
+      el("p", { class: "quiet" }, `${size(freed)} reclaimable`),
+    ),
+    list,
+  );
+  if (later.length) row.append(showLater(collection, list, later));
+  return row;
+}
+
+/** Small groups stand side by side. */
+function width(images) {
+  if (images === 2) return "pair";
+  return images <= 4 ? "few" : "";
+}
+
+function showLater(collection, list, later) {
+  const button = el(
+    "button",
+    { type: "button", class: "button quiet" },
+    `Show ${count(later.length, "more copy", "more copies")}`,
+  );
+  button.addEventListener("click", () => {
+    const tiles = later.map((member) => memberTile(collection, member));
+    list.append(...tiles);
+    tiles[0].querySelector(".face").focus({ preventScroll: true });
+    button.remove();
+  });
+  return button;
+}
+
+function keeperTile(collection, keeper) {
+  const tile = lookTile(
+    collection,
+    keeper,
+    el("p", { class: "facts reason" }, keeper.reason),
+    nameLine(keeper),
+    details(keeper),
+  );
+  tile.classList.add("keeper");
+  tile.prepend(el("span", { class: "badge keep" }, icon("done"), "keep"));
+  return tile;
+}
+
+function memberTile(collection, member) {
+  const same = member.relation === "identical";
+  const badge = el("span", { class: `badge ${member.relation}` }, same ? "same pixels" : "near copy");
+  const facts = same ? [badge] : [el("span", { class: "score" }, score(member.score)), badge];
+  return lookTile(collection, member, el("p", { class: "facts" }, ...facts), nameLine(member), details(member));
+}
+
+function details(image) {
+  const where = folder(image);
+  return el(
+    "p",
+    { class: "details quiet" },
+    `${pixels(image)} · ${size(image.bytes)}`,
+    where && el("span", { class: "folder", title: place(image) }, "in ", el("bdi", {}, where)),
+  );
+}
+
+function blankGroup(amount) {
+  const list = el("ul", { class: "grid group-tiles" }, ...placeholders(amount));
+  return el(
+    "section",
+    { class: "group blank-group", "aria-hidden": "true" },
+    el("header", {}, el("span", { class: "blank-line" })),
+    list,
+  );
+}
+
+function noDuplicates(answer) {
+  const compared = count(answer.images, "image");
+  return panel(
+    "No duplicates",
+    el("p", {}, `None of ${compared} is a copy of another at a score of ${score(answer.threshold)} or more.`),
+    el(
+      "p",
+      { class: "quiet" },
+      "A lower score above finds copies that were changed more, and some pictures that only look alike.",
+    ),
+  );
+}

@@ -1,0 +1,267 @@
+// The page: which view shows, what is remembered for Back, which collection it is about, and what happens on errors.
+
+import { address, read } from "./addresses.js";
+import { showBrowse } from "./browse_view.js";
+import { showDuplicates } from "./duplicates_view.js";
+import { el } from "./elements.js";
+import { closeLargeView } from "./large_view.js";
+import { announce, clearNotices, notice } from "./notices.js";
+import { acceptPictures, chooser, focusChooser, isPicture, isReadable, keep } from "./pictures.js";
+import { alive, collections, notReady, ServerGone } from "./server.js";
+import { showSearch } from "./search_view.js";
+import { emptyCollection, emptyStore, failed, panel, waiting } from "./teaching.js";
+import { focusTile } from "./tiles.js";
+import { count, number } from "./words.js";
+
+const SHOWS = { search: showSearch, browse: showBrowse, duplicates: showDuplicates };
+const TITLES = { search: "Search", browse: "Browse", duplicates: "Duplicates" };
+const FRESH_MS = 5000;
+const ASK_AGAIN_MS = 500;
+const PATIENCE_MS = 15000;
+const MEMORIES = 30;
+
+const main = document.getElementById("main");
+const memories = new Map();
+const known = { collections: [], at: -Infinity, ready: false };
+let current = null;
+
+/** Show the view of the address. A place visited before shows what it showed then, scrolled as it was. */
+async function arrive() {
+  const entry = history.state?.entry;
+  if (current && entry === current.entry && location.hash === current.hash) return;
+  leave();
+  const again = memories.has(entry);
+  const memory = again ? memories.get(entry) : {};
+  current = { entry: again ? entry : remember(memory), hash: location.hash, memory, leaving: new AbortController() };
+  closeLargeView();
+  await show(current, again);
+}
+
+function leave() {
+  if (current === null) return;
+  current.memory.scroll = scrollY;
+  current.memory.focus = document.activeElement?.closest(".tile")?.dataset.id;
+  current.leaving.abort();
+}
+
+function remember(memory) {
+  const entry = `${Date.now()}-${Math.random()}`;
+  history.replaceState({ entry }, "");
+  memories.set(entry, memory);
+  if (memories.size > MEMORIES) memories.delete(memories.keys().next().value);
+  return entry;
+}
+
+async function show(visit, again) {
+  const { signal } = visit.leaving;
+  const shown = again && visit.memory.scroll !== undefined;
+  try {
+    const refreshed = refreshCollections(signal);
+    // Known counts will do at first, so that Back waits for nothing.
+    if (known.at === -Infinity) await refreshed;
+    const where = read(visit.hash);
+    refreshed.then(() => visit === current && drawBar(where), fail);
+    drawBar(where);
+    document.title = `${TITLES[where.view]} · Lookalike`;
+    const drawing = draw(viewOf(visit, where), where);
+    // What is remembered is on screen already, without waiting for anything.
+    if (shown) settle(visit.memory);
+    else start();
+    await drawing;
+    if (shown) settle(visit.memory);
+  } catch (error) {
+    fail(error);
+    if (error.name === "AbortError" || main.hasChildNodes()) return;
+    main.replaceChildren(failed("Nothing to show yet", reload));
+  }
+}
+
+async function draw(view, where) {
+  if (!known.collections.length) return waitForImages(view.signal, emptyStore());
+  if (!view.collection) {
+    const back = el("a", { class: "button", href: "#/" }, `Go to ${home()}`);
+    return main.replaceChildren(
+      panel("No such collection", el("p", {}, `The store has no collection named ${where.collection}.`), back),
+    );
+  }
+  if (!view.collection.images) return waitForImages(view.signal, emptyCollection(view.collection));
+  // Searching from a stored image needs no backbone, and so no waiting.
+  const stored = where.query !== null && !isPicture(where.query);
+  if (where.view === "search" && !stored) await untilReady(view.signal);
+  return SHOWS[where.view](view);
+}
+
+/** What a view gets to work with. memory is its own, and comes back with Back. */
+function viewOf(visit, where) {
+  return {
+    main,
+    collection: collectionOf(where),
+    memory: visit.memory,
+    signal: visit.leaving.signal,
+    query: where.query,
+    threshold: where.threshold,
+    search,
+    fail,
+    again: reload,
+  };
+}
+
+function start() {
+  scrollTo(0, 0);
+  focusHeading();
+}
+
+function focusHeading() {
+  if (document.activeElement === document.body || !document.activeElement?.closest(".bar, dialog")) {
+    (main.querySelector("h1") ?? main).focus({ preventScroll: true });
+  }
+}
+
+function settle(memory) {
+  scrollTo(0, memory.scroll);
+  if (!memory.focus || !focusTile(main, memory.focus)) focusHeading();
+}
+
+/** Search for the first of these files in the collection on screen. */
+async function search(files) {
+  const [file] = files;
+  clearNotices();
+  if (!(await isReadable(file))) {
+    const text = `${file.name} cannot be read. A folder cannot be searched for; choose one picture.`;
+    notice(text, { title: "Not a file" });
+    return;
+  }
+  const collection = read(location.hash).collection ?? home();
+  if (collection === undefined) {
+    notice("There is nothing to search in yet: index some pictures first.", { kind: "hint" });
+    return;
+  }
+  if (files.length > 1) {
+    notice(`A search takes one picture: this is ${file.name}, the first of ${number(files.length)}.`, { kind: "hint" });
+  }
+  history.pushState(null, "", address("search", collection, keep(file)));
+  await arrive();
+}
+
+function reload() {
+  if (current === null) return;
+  leave();
+  current.leaving = new AbortController();
+  current.hash = location.hash;
+  known.at = -Infinity;
+  show(current, true);
+}
+
+function fail(error) {
+  if (error.name === "AbortError") return;
+  const gone = error instanceof ServerGone;
+  const banner = notice(error.message, { title: gone ? "Server gone" : error.title });
+  announce("");
+  if (gone) untilBack(banner);
+  else if (error.status === undefined) throw error;
+}
+
+let waitingForServer = false;
+async function untilBack(dismiss) {
+  if (waitingForServer) return;
+  waitingForServer = true;
+  while (!(await alive())) await pause(ASK_AGAIN_MS);
+  waitingForServer = false;
+  known.ready = false;
+  dismiss();
+  clearNotices();
+  reload();
+}
+
+async function untilReady(signal) {
+  const began = performance.now();
+  const panel = waiting(() => (known.ready = true));
+  while (!known.ready) {
+    const reason = await notReady(signal);
+    if (reason === null) break;
+    if (!main.contains(panel.element)) main.replaceChildren(panel.element);
+    panel.update(reason, performance.now() - began > PATIENCE_MS);
+    await pause(ASK_AGAIN_MS);
+    signal.throwIfAborted();
+  }
+  known.ready = true;
+}
+
+async function waitForImages(signal, teaching) {
+  main.replaceChildren(teaching);
+  const before = JSON.stringify(known.collections);
+  while (JSON.stringify(known.collections) === before) {
+    await pause(3 * ASK_AGAIN_MS);
+    known.at = -Infinity;
+    await refreshCollections(signal);
+  }
+  reload();
+}
+
+async function refreshCollections(signal) {
+  if (performance.now() - known.at < FRESH_MS) return;
+  known.collections = await collections(signal);
+  known.at = performance.now();
+}
+
+function collectionOf(where) {
+  return known.collections.find((one) => one.name === (where.collection ?? home()));
+}
+
+/** The collection that #/ means. */
+function home() {
+  return (known.collections.find((one) => one.name === "default") ?? known.collections[0])?.name;
+}
+
+function drawBar(where) {
+  const { view } = where;
+  const collection = collectionOf(where);
+  for (const link of document.querySelectorAll("[data-view]")) {
+    link.ariaCurrent = link.dataset.view === view ? "page" : null;
+    if (collection) link.href = viewAddress(link.dataset.view, collection.name);
+  }
+  document.getElementById("bar-choose").hidden = view === "search" || !collection;
+  const options = known.collections.map(({ name }) =>
+    el("option", { value: name, selected: name === collection?.name }, name),
+  );
+  document.getElementById("collection").replaceChildren(...options);
+  document.getElementById("choice").hidden = known.collections.length < 2;
+  document.getElementById("counts").replaceChildren(...(collection ? counts(collection) : []));
+}
+
+function viewAddress(view, collection) {
+  return view === "search" && collection === home() ? "#/" : address(view, collection);
+}
+
+function counts({ images, searchable, failed: notIndexed }) {
+  const lost = el(
+    "li",
+    { class: notIndexed ? "lost" : "", title: "lookalike failures says which files, and why" },
+    `${number(notIndexed)} failed`,
+  );
+  return [el("li", {}, count(images, "image")), el("li", {}, `${number(searchable)} searchable`), lost];
+}
+
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+history.scrollRestoration = "manual";
+addEventListener("popstate", arrive);
+addEventListener("hashchange", arrive);
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  (main.querySelector(".grid .face") ?? main).focus();
+});
+document.getElementById("collection").addEventListener("change", (event) => {
+  location.hash = viewAddress(read(location.hash).view, event.target.value);
+});
+document.getElementById("bar-choose").append(chooser("Search by picture", search, "button"));
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.target.matches("input:not([type=file]), textarea")) return;
+  event.preventDefault();
+  focusChooser();
+});
+acceptPictures({ found: search, refused: (text) => notice(text, { kind: "hint" }) });
+arrive();

@@ -1,0 +1,230 @@
+// Searching by picture: where it starts, and the results beside the query.
+
+import { el } from "./elements.js";
+import { lookCloser } from "./large_view.js";
+import { announce } from "./notices.js";
+import { chooser, isPicture, pictureOf, zone } from "./pictures.js";
+import { images, searchByImage, searchByPicture } from "./server.js";
+import { failed, panel } from "./teaching.js";
+import { grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
+import { count, name, number, pixels, relation, score, size } from "./words.js";
+
+const FIRST_K = 24;
+const MAX_K = 1000;
+const SAMPLES = 12;
+
+/** Show the start of a search, or the results of the address's query. */
+export function showSearch(view) {
+  return view.query === null ? showStart(view) : showResults(view);
+}
+
+async function showStart(view) {
+  const control = /Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl";
+  const hint = el(
+    "span",
+    { class: "quiet keys" },
+    "or paste it with ",
+    el("kbd", {}, control),
+    " ",
+    el("kbd", {}, "V"),
+    " · ",
+    el("kbd", {}, "/"),
+    " comes back here",
+  );
+  const searchable = count(view.collection.searchable, "image");
+  const look = (id) => lookCloser(view.collection.name, view.memory.samples, id);
+  const list = grid({ label: "Images of the collection", look, className: "samples" });
+  list.append(...placeholders(Math.min(SAMPLES, view.collection.images)));
+  view.main.replaceChildren(
+    el(
+      "section",
+      { class: "start" },
+      el("h1", { tabindex: "-1" }, "Have you seen this picture?"),
+      el("p", { class: "lead" }, `Find its copies and everything that looks like it, among ${searchable}.`),
+      zone(view.search, { title: "Drop a picture anywhere", text: "Choose a picture", hint }),
+    ),
+    el("section", { class: "from-here" }, el("h2", {}, "Or start from one of yours"), list),
+  );
+  view.memory.samples ??= (await images(view.collection.name, { limit: SAMPLES, signal: view.signal })).items;
+  list.replaceChildren(...view.memory.samples.map((image) => searchTile(view.collection.name, image)));
+}
+
+async function showResults(view) {
+  const query = isPicture(view.query) ? pictureOf(view.query) : { id: view.query };
+  if (query === undefined) return showForgotten(view);
+  const results = new Results(view, query);
+  if (view.memory.answer === undefined) await results.load(FIRST_K);
+  else results.draw(view.memory.answer.matches);
+}
+
+function showForgotten(view) {
+  view.main.replaceChildren(
+    panel(
+      "This picture is gone",
+      el("p", {}, "A picture you choose stays in this page's memory, and a reload empties that. Choose it again."),
+      chooser("Choose a picture", view.search),
+    ),
+  );
+}
+
+/** The results of one query. query: {file, url} of a picture of this page, or {id} of a stored image. */
+class Results {
+  constructor(view, query) {
+    this.view = view;
+    this.query = query;
+    this.matches = [];
+    this.shown = new Set();
+    this.list = grid({
+      label: "Results, closest first",
+      look: (id) => lookCloser(view.collection.name, this.matches, id),
+    });
+    this.list.append(...placeholders(Math.min(FIRST_K, view.collection.searchable)));
+    this.title = el("h1", { tabindex: "-1" }, "Searching…");
+    this.note = el("p", { class: "quiet note" }, "\u00a0");
+    this.foot = el("div", { class: "foot" });
+    this.queryFacts = el("div", { class: "query-facts" });
+    this.queryPicture = el("div", { class: "query-picture" }, this.preview());
+    this.body = el(
+      "div",
+      { class: "result-body" },
+      el("header", { class: "result-head" }, this.title, this.note),
+      this.list,
+      this.foot,
+    );
+    view.main.replaceChildren(el("div", { class: "results" }, this.side(), this.body));
+    if (query.file) this.describe(query.file.name || "pasted picture", size(query.file.size));
+  }
+
+  side() {
+    const another = chooser("Another picture", this.view.search, "button");
+    return el(
+      "aside",
+      { class: "query", "aria-label": "The picture searched for" },
+      this.queryPicture,
+      el("div", { class: "query-text" }, this.queryFacts, another),
+    );
+  }
+
+  preview() {
+    if (!this.query.file) return picture(this.view.collection.name, { id: this.query.id }, 640);
+    const shown = el("img", { src: this.query.url, alt: "Your picture", class: "loaded", draggable: "false" });
+    shown.addEventListener("error", () => shown.replaceWith(noPicture("No preview of this format")), { once: true });
+    return shown;
+  }
+
+  describe(title, facts) {
+    document.title = `${title} · Lookalike`;
+    this.queryFacts.replaceChildren(
+      el("p", { class: "name", title }, el("bdi", {}, title)),
+      el("p", { class: "quiet" }, facts),
+    );
+  }
+
+  /** Ask for k matches and show those that are new. */
+  async load(k) {
+    const { view } = this;
+    this.body.setAttribute("aria-busy", "true");
+    try {
+      const answer = await this.ask(k);
+      view.memory.answer = answer;
+      view.memory.k = k;
+      this.draw(answer.matches);
+    } catch (error) {
+      if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
+      throw error;
+    } finally {
+      this.body.removeAttribute("aria-busy");
+    }
+  }
+
+  ask(k) {
+    const { collection, signal } = this.view;
+    return this.query.file
+      ? searchByPicture(collection.name, this.query.file, k, signal)
+      : searchByImage(collection.name, this.query.id, k, signal);
+  }
+
+  giveUp() {
+    this.body.replaceChildren(failed("The search did not work", this.view.again));
+  }
+
+  draw(matches) {
+    const fresh = matches.filter((match) => !this.shown.has(match.id));
+    for (const blank of this.list.querySelectorAll(".blank")) blank.remove();
+    for (const match of fresh) this.shown.add(match.id);
+    this.matches.push(...fresh);
+    this.list.append(...fresh.map((match) => this.tile(match)));
+    this.head();
+    this.foot.replaceChildren(...this.ending());
+  }
+
+  tile(match) {
+    const self = match.id === this.query.id;
+    const badge = el("span", { class: `badge ${match.relation}` }, self ? "this image" : relation(match.relation));
+    const made = searchTile(
+      this.view.collection.name,
+      match,
+      el("span", { class: "score" }, score(match.score)),
+      badge,
+    );
+    if (self) {
+      made.classList.add("self");
+      this.describe(name(match), `${pixels(match)} · ${size(match.bytes)}`);
+    }
+    return made;
+  }
+
+  head() {
+    const { view, matches } = this;
+    this.title.textContent = this.verdict();
+    const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
+    const all = count(view.collection.searchable, "image");
+    this.note.textContent = `The closest ${number(matches.length)} of ${all} · ${number(took)} ms`;
+    announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
+  }
+
+  /** The answer in words: were copies found? The query itself does not count. */
+  verdict() {
+    const others = this.matches.filter((match) => match.id !== this.query.id);
+    const identical = others.filter((match) => match.relation === "identical").length;
+    const copies = others.filter((match) => match.relation !== "identical" && match.relation !== "similar").length;
+    const found = [];
+    if (identical) found.push(count(identical, "identical image"));
+    if (copies) found.push(count(copies, "probable copy", "probable copies"));
+    if (!found.length) return this.query.file ? "No copy found" : "No other copy found";
+    const more = identical + copies === others.length && this.matches.length === this.view.memory.k;
+    return (more ? "At least " : "") + found.join(" and ");
+  }
+
+  ending() {
+    const k = this.view.memory.k;
+    if (!this.matches.length)
+      return [panel("No results", el("p", {}, "Nothing in this collection can be compared with the picture yet."))];
+    if (this.matches.length < k)
+      return [el("p", { class: "quiet" }, `These are all ${count(this.matches.length, "image")}.`)];
+    if (k >= MAX_K)
+      return [el("p", { class: "quiet" }, `These are the closest ${number(MAX_K)}; a search shows no more.`)];
+    const next = Math.min(2 * k, MAX_K);
+    return [
+      el(
+        "button",
+        { type: "button", class: "button more", onclick: (event) => this.more(next, event.currentTarget) },
+        "Show more",
+      ),
+    ];
+  }
+
+  async more(k, button) {
+    const before = this.matches.length;
+    button.disabled = true;
+    button.textContent = "Searching…";
+    try {
+      await this.load(k);
+      this.list.children[before]?.querySelector(".face").focus({ preventScroll: true });
+    } catch (error) {
+      button.disabled = false;
+      button.textContent = "Show more";
+      this.view.fail(error);
+    }
+  }
+}

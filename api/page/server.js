@@ -1,0 +1,114 @@
+// Everything this page asks the server.
+
+/** The server answered with a problem document. */
+class Problem extends Error {
+  constructor(status, title, detail) {
+    super(detail);
+    this.status = status;
+    this.title = title;
+  }
+}
+
+/** The server did not answer at all. */
+export class ServerGone extends Error {}
+
+const TITLES = { 404: "Not found", 413: "Too large", 415: "Not a picture", 503: "Not available right now" };
+const GONE = "The server does not answer. Is it still running? This page goes on by itself when it is back.";
+
+/** Return all collections with their counts. */
+export async function collections(signal) {
+  return (await ask("/v1/collections", { signal })).items;
+}
+
+/** Return a page of images, {items, next_cursor}. */
+export function images(collection, { limit, cursor, signal }) {
+  return ask(`${inside(collection)}/images${parameters({ limit, cursor })}`, { signal });
+}
+
+/** Return a page of duplicate groups with the totals of the report. */
+export function groups(collection, { threshold, limit, cursor, signal }) {
+  return ask(`${inside(collection)}/groups${parameters({ threshold, limit, cursor })}`, { signal });
+}
+
+/** Return the images closest to a stored one. */
+export function searchByImage(collection, id, k, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(`${inside(collection)}/search`, { method: "POST", headers, body: JSON.stringify({ id, k }), signal });
+}
+
+/** Return the images closest to a picture. */
+export async function searchByPicture(collection, file, k, signal) {
+  const body = new FormData();
+  body.append("image", file, file.name || "pasted picture");
+  body.append("k", String(k));
+  try {
+    return await ask(`${inside(collection)}/search`, { method: "POST", body, signal });
+  } catch (error) {
+    // A server may hang up on a body that is too large before the browser reads its answer.
+    if (error instanceof ServerGone && (await alive())) {
+      throw new Problem(
+        413,
+        TITLES[413],
+        "The server ended the upload before the picture was complete; it may be too large.",
+      );
+    }
+    throw error;
+  }
+}
+
+/** Return why searches are not answered yet, null when they are. */
+export async function notReady(signal) {
+  try {
+    await ask("/readyz", { signal });
+    return null;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 503) return error.message;
+    throw error;
+  }
+}
+
+/** Tell whether the server answers anything. */
+export async function alive() {
+  try {
+    return (await fetch("/healthz", { cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** Return the address of a small picture; size: its long side in pixels. */
+export function thumbnail(collection, id, size) {
+  return `${inside(collection)}/images/${encodeURIComponent(id)}/thumbnail?size=${size}`;
+}
+
+function inside(collection) {
+  return `/v1/collections/${encodeURIComponent(collection)}`;
+}
+
+function parameters(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, cache: "no-store" });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ServerGone(GONE);
+  }
+  if (!response.ok) throw await problem(response);
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new ServerGone(GONE);
+  }
+}
+
+async function problem(response) {
+  const fallback = `the server answered ${response.status} ${response.statusText}`.trim();
+  const body = await response.json().catch(() => ({}));
+  const detail = typeof body.detail === "string" && body.detail ? body.detail : fallback;
+  const title = body.reason ? "This picture cannot be read" : (TITLES[response.status] ?? body.title ?? "Error");
+  return new Problem(response.status, title, detail);
+}

@@ -1,0 +1,66 @@
+// How values read on the page.
+
+const RELATIONS = {
+  identical: "identical",
+  same_picture: "same picture",
+  probable: "probable copy",
+  similar: "similar",
+};
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+const NUMBER = new Intl.NumberFormat("en-US");
+
+/** Return "1,200". */
+export function number(value) {
+  return NUMBER.format(value);
+}
+
+/** Return "1 copy" or "1,200 copies". */
+export function count(value, one, many = `${one}s`) {
+  return `${number(value)} ${value === 1 ? one : many}`;
+}
+
+/** Return a size in the largest fitting unit, as the command line does. */
+export function size(bytes) {
+  let unit = 0;
+  for (; bytes >= 1024 && unit < UNITS.length - 1; unit += 1) bytes /= 1024;
+  return unit === 0 ? `${bytes} B` : `${bytes.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** Return a cosine with three digits, such as 0.913. */
+export function score(cosine) {
+  return cosine.toFixed(3);
+}
+
+/** Return "800 × 600". */
+export function pixels(image) {
+  return `${number(image.width)} × ${number(image.height)}`;
+}
+
+/** Return what people call a relation. */
+export function relation(word) {
+  return RELATIONS[word] ?? word;
+}
+
+/** Return where an image is: its path on this machine, else its uri. */
+export function place(image) {
+  return image.path ?? image.uri ?? image.key;
+}
+
+/** Return the last part of an image's place. */
+export function name(image) {
+  if (image.path) return lastPart(image.path);
+  try {
+    return lastPart(decodeURIComponent(image.uri));
+  } catch {
+    return lastPart(image.uri);
+  }
+}
+
+/** Return the folder that holds an image, without those above it. */
+export function folder(image) {
+  return lastPart(place(image).split(/[\\/]/).slice(0, -1).join("/"));
+}
+
+function lastPart(text) {
+  return text.split(/[\\/]/).filter(Boolean).at(-1) ?? text;
+}

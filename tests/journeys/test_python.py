@@ -1,0 +1,36 @@
+"""Notebooks and scripts."""
+
+from pathlib import Path
+
+import pytest
+
+import lookalike
+from search.errors import CollectionNotFound, StoreNotFound
+from tests.conftest import Draw
+
+
+def test_the_three_journeys_from_a_script(tmp_path: Path, photos: Path, draw: Draw) -> None:
+    paths = [draw(f"{number}.png", number, size=(200, 150)) for number in range(3)]
+    (photos / "copy.png").write_bytes(paths[0].read_bytes())
+    with lookalike.open(tmp_path / "store") as album:
+        assert album.index(photos, progress=False).counts.indexed == 4
+        best = album.search(paths[1], k=1)[0]
+        assert (best.relation, best.image.uri) == ("identical", paths[1].as_uri())
+        assert album.search(id=best.image.id, k=1)[0].image == best.image
+        assert album.search(key=best.image.key, k=1)[0].image == best.image
+        (group,) = album.dedup().groups
+        assert {group.keeper.uri, group.members[0].image.uri} == {paths[0].as_uri(), (photos / "copy.png").as_uri()}
+
+
+def test_nothing_indexed_yet_is_a_clear_error(tmp_path: Path, photos: Path, draw: Draw) -> None:
+    with lookalike.open(tmp_path / "store") as album, pytest.raises(StoreNotFound, match="lookalike index"):
+        album.search(id=1)
+    with lookalike.open(tmp_path / "store") as album:
+        album.index(draw("a.png", 1), progress=False)
+    with lookalike.open(tmp_path / "store", collection="other") as other, pytest.raises(CollectionNotFound):
+        other.dedup()
+
+
+def test_exactly_one_query_is_wanted(tmp_path: Path) -> None:
+    with lookalike.open(tmp_path / "store") as album, pytest.raises(ValueError, match="exactly one"):
+        album.search("a.jpg", id=3)

@@ -1,0 +1,70 @@
+"""The real server process: it says where it listens, answers, and stops when asked."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from api.cli import main
+from tests.conftest import painted
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    painted(1, (200, 150)).save(photos / "a b&c.png")
+    with pytest.raises(SystemExit):
+        main(["--store", str(tmp_path / "store"), "--progress", "none", "index", str(photos)])
+    return tmp_path / "store"
+
+
+@contextmanager
+def server(store: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "listens on http://" in line, line
+        try:
+            yield next(word for word in line.split() if word.startswith("http://")), process
+        finally:
+            process.kill()
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url) as answer:
+        return dict(json.load(answer))
+
+
+def test_the_server_answers_keeps_its_address_and_ends_when_asked(store: Path) -> None:
+    with server(store) as (url, process):
+        base = f"{url}v1/collections/default/images"
+        items = get(base)["items"]
+        assert isinstance(items, list)
+        key = items[0]["key"]
+        assert "%20" in key, "percent signs in a key must survive the path"
+        assert get(f"{base}/by-key/{quote(key, safe='')}") == items[0]
+        port = url.rstrip("/").rsplit(":", maxsplit=1)[1]
+        second = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", port]
+        done = subprocess.run(second, capture_output=True, text=True, check=False)
+        assert (done.returncode, "choose another --port" in done.stderr) == (2, True)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "api", "--store", str(tmp_path), "serve", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no store in" in done.stderr
+    assert "Traceback" not in done.stderr

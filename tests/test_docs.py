@@ -1,0 +1,78 @@
+"""What a user can meet is in the documentation."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from api import exits
+from api.cli import GLOBAL_OPTIONS, app
+from api.routes import router
+from search.errors import BadImage
+
+ROOT = Path(__file__).parent.parent
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def words(folder: str) -> str:
+    return "".join(path.read_text() for path in sorted((ROOT / folder).rglob("*.py")))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_row(command: str) -> None:
+    assert f"| `{command}` |" in OPERATIONS
+
+
+@pytest.mark.parametrize("option", sorted(GLOBAL_OPTIONS))
+def test_every_global_option_is_named(option: str) -> None:
+    assert option in OPERATIONS
+
+
+def test_every_environment_variable_is_named() -> None:
+    code = words("api") + words("search") + words("indexer")
+    variables = set(re.findall(r"LOOKALIKE_[A-Z]+", code))
+    assert variables == set(re.findall(r"LOOKALIKE_[A-Z]+", OPERATIONS))
+
+
+@pytest.mark.parametrize("reason", sorted(BadImage.REASONS))
+def test_every_reason_of_the_ledger_is_explained(reason: str) -> None:
+    assert f"`{reason}`" in (ROOT / "docs" / "indexing.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in router.routes}))  # type: ignore[attr-defined]
+def test_every_route_has_a_row(path: str) -> None:
+    assert f"{path.replace(':path', '')}`" in (ROOT / "docs" / "http.md").read_text()
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    shown = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)}
+    assert shown == codes
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docker").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_python_of_the_readme_is_the_python_api() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    import lookalike
+
+    for name in re.findall(r"photos\.(\w+)\(", block):
+        assert hasattr(lookalike.Lookalike, name)
+    compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("module", ["search.store", "search.find_duplicates", "search.verification", "lookalike"])
+def test_searching_loads_no_torch(module: str) -> None:
+    heavy = "{'torch', 'PIL', 'timm', 'fastapi'}"
+    script = f"import sys, {module}; sys.exit(','.join({heavy} & set(sys.modules)) or None)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
