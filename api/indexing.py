@@ -1,10 +1,8 @@
 """Composition of the index journey: store, backbone, decoding children, job."""
 
 import os
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import torch
@@ -44,10 +42,9 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
 
     Raises:
         LookalikeError: by name, whatever stopped it.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, after what was embedded became durable.
+        KeyboardInterrupt: after what was embedded became durable.
     """
     sources = resolve(request.sources)
-    signal.signal(signal.SIGTERM, _interrupt)
     created = not (session.store / FILE).exists()
     # The backbone first: a name or a file that is wrong must not leave an empty store behind.
     backbone = None if not created and request.backbone is None else _named(request)
@@ -96,7 +93,3 @@ def _remembered(store: Store, name: str, request: IndexRequest) -> TorchBackbone
         # Another mode is another space: open_collection refuses it and names both.
         return _named(replace(request, backbone=space.backbone))
     return load_for_space(space, weights=request.weights, device=request.device)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

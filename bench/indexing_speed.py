@@ -22,52 +22,41 @@ from pathlib import Path
 from statistics import median
 
 BACKBONES = ("builtin", "eca_nfnet_l0")
-CARD_BATCH = 16
 
-CARD_LOOP = """
+LOOP = """
 import sys, time
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image
 folder, weights, out = sys.argv[1:4]
+{setup}
+paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+began = time.perf_counter()
+rows = []
+with torch.no_grad():
+    for start in range(0, len(paths), 16):
+        batch = torch.stack([transform(Image.open(path).convert("RGB")) for path in paths[start : start + 16]])
+        rows.append(model(batch).numpy())
+np.save(out, np.concatenate(rows))
+print(len(paths) / (time.perf_counter() - began))
+"""
+
+SETUPS = {
+    "eca_nfnet_l0": """
 from indexer.timm_models import timm
 overlay = {"file": weights}
 model = timm.create_model("eca_nfnet_l0", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0).eval()
-config = timm.data.resolve_model_data_config(model)
-transform = timm.data.create_transform(**config, is_training=False)
-paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
-began = time.perf_counter()
-rows = []
-with torch.no_grad():
-    for start in range(0, len(paths), 16):
-        batch = torch.stack([transform(Image.open(path).convert("RGB")) for path in paths[start : start + 16]])
-        rows.append(model(batch).numpy())
-np.save(out, np.concatenate(rows))
-print(len(paths) / (time.perf_counter() - began))
-"""
-
-# The built-in network has no card; its plain loop is the same loop around the same network.
-BUILTIN_LOOP = """
-import sys, time
-from pathlib import Path
-import numpy as np, torch
-from PIL import Image
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+""",
+    # The built-in network has no card; its plain loop is the same loop around the same network.
+    "builtin": """
 from indexer.builtin import MEAN, STD, load_builtin
-folder, weights, out = sys.argv[1:4]
 model = load_builtin()
-paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
 def transform(image):
     small = np.asarray(image.resize((96, 96), Image.Resampling.HAMMING), np.float32)
     return torch.from_numpy((small / 255 - MEAN) / STD).permute(2, 0, 1)
-began = time.perf_counter()
-rows = []
-with torch.no_grad():
-    for start in range(0, len(paths), 16):
-        batch = torch.stack([transform(Image.open(path).convert("RGB")) for path in paths[start : start + 16]])
-        rows.append(model(batch).numpy())
-np.save(out, np.concatenate(rows))
-print(len(paths) / (time.perf_counter() - began))
-"""
+""",
+}
 
 
 def main() -> None:
@@ -114,7 +103,7 @@ def our_speed(name: str, folder: Path, weights: Path) -> tuple[float, int]:
 
 
 def peer_speed(name: str, folder: Path, weights: Path) -> float:
-    loop = BUILTIN_LOOP if name == "builtin" else CARD_LOOP
+    loop = LOOP.replace("{setup}", SETUPS[name])
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-W", "ignore", "-c", loop, str(folder), str(weights), f"{out}/rows.npy"]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

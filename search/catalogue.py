@@ -80,31 +80,15 @@ class Catalogue:
 
     def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
         """Return what is known of these uris, by uri; unknown ones are left out."""
-        columns = (
-            image.c.id,
-            image.c.key,
-            image.c.uri,
-            image.c.content_id,
-            image.c.size_bytes,
-            image.c.mtime_ns,
-        )
-        query = select(*columns).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        query = select(*_KNOWN_FILE).where(image.c.collection_id == collection_id, ~image.c.deleted)
         with self._database.reading() as connection:
             rows = [row for part in chunks(uris) for row in connection.execute(query.where(image.c.uri.in_(part)))]
         return {row.uri: KnownFile(*row) for row in rows}
 
     def files_of_content(self, collection_id: int, content_id: int, limit: int = 64) -> list[KnownFile]:
         """Return at most `limit` images of a collection that hold this content, oldest first."""
-        columns = (
-            image.c.id,
-            image.c.key,
-            image.c.uri,
-            image.c.content_id,
-            image.c.size_bytes,
-            image.c.mtime_ns,
-        )
         query = (
-            select(*columns)
+            select(*_KNOWN_FILE)
             .where(image.c.collection_id == collection_id, image.c.content_id == content_id, ~image.c.deleted)
             .order_by(image.c.id)
             .limit(limit)
@@ -234,6 +218,14 @@ class Catalogue:
         return {row.uri: LedgerEntry(*row) for row in rows}
 
 
+_KNOWN_FILE = (
+    image.c.id,
+    image.c.key,
+    image.c.uri,
+    image.c.content_id,
+    image.c.size_bytes,
+    image.c.mtime_ns,
+)
 _LEDGER = (
     ledger.c.uri,
     ledger.c.reason,

@@ -111,7 +111,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image that resembles a query. score: exact cosine similarity, higher is closer."""
+    """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer."""
 
     image: ImageRecord
     score: float
@@ -123,25 +123,12 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupMember:
-    """A copy of the keeper. score: cosine to the keeper."""
-
-    image: ImageRecord
-    score: float
-    relation: Relation
-
-    def as_json(self) -> dict[str, object]:
-        """Return the member object of a duplicate group."""
-        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": None}
-
-
-@dataclass(frozen=True, slots=True)
 class DuplicateGroup:
     """A star: every member has a direct edge to the keeper. reason: why the keeper was chosen."""
 
     keeper: ImageRecord
     reason: str
-    members: tuple[GroupMember, ...]
+    members: tuple[Match, ...]
 
     def as_json(self) -> dict[str, object]:
         """Return the group object of the command line and of HTTP."""

@@ -1,6 +1,8 @@
 """`init` and `index`."""
 
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -65,6 +67,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
     )
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         summary, created = run_index(session, request)
     except KeyboardInterrupt:
@@ -77,6 +80,11 @@ def index(
         _print_summary(session, shape, created)
     if summary.counts.failed > max_failed:
         raise typer.Exit(LEDGER)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Treat SIGTERM as Ctrl-C: keep what was embedded, and end."""
+    raise KeyboardInterrupt
 
 
 def _print_summary(session: Session, shape: dict[str, object], created: bool) -> None:

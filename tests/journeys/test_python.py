@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import lookalike
+from bench.sample_collection import build
 from search.errors import CollectionNotFound, StoreNotFound
 from tests.conftest import Draw
 
@@ -20,6 +21,17 @@ def test_the_three_journeys_from_a_script(tmp_path: Path, photos: Path, draw: Dr
         assert album.search(key=best.image.key, k=1)[0].image == best.image
         (group,) = album.dedup().groups
         assert {group.keeper.uri, group.members[0].image.uri} == {paths[0].as_uri(), (photos / "copy.png").as_uri()}
+
+
+def test_every_photograph_finds_itself_first_with_a_score_of_one(tmp_path: Path) -> None:
+    sample = build(tmp_path / "sample").photos
+    paths = sorted(path for path in sample.rglob("*") if path.is_file() and path.suffix != ".txt")
+    with lookalike.open(tmp_path / "store") as album:
+        assert album.index(sample, progress=False).counts.failed == 0
+        for path in paths:
+            best = album.search(path, k=1)[0]
+            assert best.relation == "identical"
+            assert best.score == pytest.approx(1.0, abs=1e-3)
 
 
 def test_nothing_indexed_yet_is_a_clear_error(tmp_path: Path, photos: Path, draw: Draw) -> None:
