@@ -12,10 +12,11 @@ from indexer.backbone import Backbone
 from indexer.decoding import Decoder
 from indexer.movements import Movements
 from indexer.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
-from indexer.pipeline import Pipeline, PipelineLimits
+from indexer.pipeline import QUARANTINE_REASONS, Pipeline, PipelineLimits
 from indexer.sources import Source, walk
 from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Batch, Committer, FailedFile, NewImage, no_embeddings
 from search.embeddings import unit_rows, usable_rows
+from search.errors import LookalikeError
 from search.generations import Generations
 from search.records import Collection, Embeddings
 from search.snapshot import SnapshotReader
@@ -24,6 +25,7 @@ from search.store import Store
 log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
+HOPELESS_DEATHS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ class IndexJob:
         self._pending = _Pending(target.space.dims)
         self._counts = Counts()
         self._failed: set[str] = set()
+        # Whether decoding has ever worked here.
+        self._decoded = False
+        self._deaths = 0
         self._busy = {"embed": 0.0, "commit": 0.0}
 
     def run(self, pool: Decoder, options: IndexOptions) -> IndexSummary:
@@ -108,6 +113,7 @@ class IndexJob:
         began = time.perf_counter()
         self._store.sweep()
         newest = self._store.catalogue.newest_image_id(self._target.id)
+        self._decoded = newest > 0
         committer = Committer(self._store.database, self._store.blobs, self._target)
         pipeline = Pipeline(
             walk(self._sources, skip=self._store.root),
@@ -139,6 +145,7 @@ class IndexJob:
         while not pipeline.ended:
             outcome = pipeline.take(timeout_s=0.2)
             if isinstance(outcome, Prepared):
+                self._decoded = True
                 waiting.append(outcome)
             elif outcome is not None:
                 self._note(outcome)
@@ -178,10 +185,26 @@ class IndexJob:
         elif isinstance(outcome, Failed):
             counts.failures[outcome.reason] += 1
             self._failed.add(outcome.uri)
+            self._stop_if_hopeless(outcome)
             if outcome.fresh:
                 self._pending.add_failed(outcome)
         elif isinstance(outcome, Known):
             self._note_known(outcome)
+
+    def _stop_if_hopeless(self, failed: Failed) -> None:
+        """A file that kills its decoder costs only itself; when all do, the machine is to blame and not the files.
+
+        Raises:
+            LookalikeError: the first pictures all killed their decoder.
+        """
+        if not failed.fresh or failed.reason not in QUARANTINE_REASONS:
+            return
+        self._deaths += 1
+        if not self._decoded and self._deaths >= HOPELESS_DEATHS:
+            raise LookalikeError(
+                f"the first {self._deaths} pictures all killed their decoder (the last: {failed.detail}): something is wrong "
+                "with this machine or installation; free memory, lower --workers, or look closer with --verbose"
+            )
 
     def _note_known(self, known: Known) -> None:
         """A content that has its embedding: a touched file, a moved image, or one more copy."""

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from search.errors import StoreUnavailable
+from search.errors import CorruptFile, StoreUnavailable
 
 BUSY_TIMEOUT_S = 30.0
 
@@ -30,6 +30,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database is locked for longer than the busy timeout or does not answer.
+            CorruptFile: the database is damaged.
         """
         with _translated(self.engine), self.engine.connect() as connection:
             if self.engine.dialect.name == "postgresql":
@@ -42,6 +43,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database is locked for longer than the busy timeout or does not answer.
+            CorruptFile: the database is damaged.
         """
         with _translated(self.engine), self.engine.connect() as connection:
             writer = connection.execution_options(writer=True)
@@ -61,6 +63,12 @@ def _translated(engine: Engine) -> Iterator[None]:
         reason = str(error.orig).strip().splitlines()[0]
         place = engine.url.render_as_string(hide_password=True)
         raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; try again") from error
+    except DatabaseError as error:
+        # Its subclasses say what was wrong with a statement; the class itself says that the file is.
+        if type(error) is not DatabaseError:
+            raise
+        place = engine.url.render_as_string(hide_password=True)
+        raise CorruptFile(f"the catalogue {place} is damaged: {error.orig}; restore the store from a backup") from error
 
 
 def _engine(url: str) -> Engine:

@@ -14,9 +14,10 @@ def index(
     backbone: FakeBackbone | None = None,
     progress: Remembering | None = None,
     options: IndexOptions | None = None,
+    decoder: InProcessDecoder | None = None,
 ) -> IndexSummary:
     """Index the sources into the collection `default`."""
     chosen = backbone or FakeBackbone()
     target = store.open_collection("default", chosen.space)
     job = IndexJob(store, target, chosen, resolve([str(source) for source in sources]), progress or Remembering())
-    return job.run(InProcessDecoder(), options or IndexOptions(batch_size=8))
+    return job.run(decoder or InProcessDecoder(), options or IndexOptions(batch_size=8))

@@ -9,7 +9,15 @@ from sqlalchemy import inspect, text
 
 from search import schema
 from search.database import Database
-from search.errors import CollectionNotFound, SpaceMismatch, StoreNotFound, StoreTooNew, StoreUnavailable, UsageError
+from search.errors import (
+    CollectionNotFound,
+    CorruptFile,
+    SpaceMismatch,
+    StoreNotFound,
+    StoreTooNew,
+    StoreUnavailable,
+    UsageError,
+)
 from search.settings import read_settings
 from search.store import Store, default_root
 from search.tables import metadata
@@ -119,3 +127,10 @@ def test_a_name_that_no_url_could_hold_is_refused(local_store: Store, name: str)
 def test_an_unknown_collection_says_how_to_make_one(store: Store) -> None:
     with pytest.raises(CollectionNotFound, match="lookalike index FOLDER"):
         store.catalogue.collection("nowhere")
+
+
+def test_a_damaged_catalogue_is_named_as_such(tmp_path: Path) -> None:
+    Store.create(tmp_path).close()
+    (tmp_path / "catalogue.sqlite").write_bytes(b"no database at all" * 300)
+    with pytest.raises(CorruptFile, match="is damaged: .*; restore the store from a backup"):
+        Store(tmp_path)

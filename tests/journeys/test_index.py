@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from indexer.backbone import Pixels
+from indexer.decoder_pool import PreparedImage
 from indexer.index_images import IndexOptions
 from indexer.sources import FoundFile, UnreadableFile, read_file, resolve, walk
-from search.errors import BadImage, SpaceMismatch, UsageError
+from search.errors import BadImage, LookalikeError, SpaceMismatch, UsageError
 from search.records import Embeddings
 from search.snapshot import SnapshotReader
 from search.store import Store
 from search.verification import verify
 from tests.conftest import Draw, make_reachable, painted
 from tests.corpus import idat, png
-from tests.fakes import FakeBackbone, Remembering
+from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
 from tests.jobs import index
 
 
@@ -305,3 +306,46 @@ def test_the_store_itself_is_never_indexed(photos: Path, draw: Draw) -> None:
     with Store.create(photos / "store") as inside:
         (photos / "store" / "b.png").write_bytes((photos / "a.png").read_bytes())
         assert index(inside, photos).counts.indexed == 1
+
+
+class Deadly(InProcessDecoder):
+    """A decoder over which every file dies but those whose uri contains `good`."""
+
+    def decode(self, data: bytes, name: str) -> PreparedImage:
+        if "good" not in name:
+            raise BadImage("decoder_crashed", "two decoding children died over it")
+        return super().decode(data, name)
+
+
+def test_when_every_file_kills_its_decoder_the_job_stops_and_says_so(
+    local_store: Store, photos: Path, draw: Draw
+) -> None:
+    for number in range(80):
+        draw(f"{number}.png", number)
+    with pytest.raises(LookalikeError, match="something is wrong with this machine"):
+        index(local_store, photos, decoder=Deadly())
+
+
+def test_many_deadly_files_beside_a_good_one_cost_only_themselves(local_store: Store, photos: Path, draw: Draw) -> None:
+    draw("0 good.png", 0)
+    for number in range(1, 80):
+        draw(f"{number}.png", number)
+    summary = index(local_store, photos, decoder=Deadly())
+    assert (summary.counts.indexed, summary.counts.failures) == (1, {"decoder_crashed": 79})
+    for _ in range(2):  # known by now: tried once more, then left alone; neither stops a job
+        (photos / "0 good.png").touch()
+        assert index(local_store, photos, decoder=Deadly()).counts.failed == 79
+
+
+def test_a_file_that_killed_its_decoder_twice_is_left_alone_until_it_changes(
+    local_store: Store, photos: Path, draw: Draw
+) -> None:
+    draw("good.png", 1)
+    path = draw("bad.png", 2)
+    for attempts in (1, 2, 2):
+        assert index(local_store, photos, decoder=Deadly()).counts.failures == {"decoder_crashed": 1}
+        (entry,) = local_store.catalogue.failures(local_store.catalogue.collection("default").id)
+        assert entry.attempts == attempts
+    os.utime(path, ns=(1, 1))
+    index(local_store, photos)
+    assert failures_of(local_store) == {}
