@@ -1,16 +1,26 @@
 """`python -m api`, and the console script `lookalike`."""
 
 import os
+import signal
+import sys
+from types import FrameType
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Ctrl-C and SIGTERM end it with 130 from the first moment on."""
     # Threads of torch that wait must sleep: spinning, they take the cores from the decoding children (indexing took up
     # to twice as long on 2 busy cores). Read when torch is first imported, so it is set before anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from api.cli import main as run
-
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        from api.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
     run()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -82,7 +83,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
     # Not the max_body_size of FastAPI: that one answers outside all middleware, in plain text.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
-    app.add_middleware(TooLargeAsProblem)
+    app.add_middleware(PlainErrorsAsProblems)
     app.add_middleware(SecurityHeaders)
     return app
 
@@ -93,16 +94,21 @@ def _lifespan(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[N
         parts.readiness.start()
         parts.started()
         yield
+        parts.readiness.stop()
 
     return lifespan
 
 
 def _add_probes(app: FastAPI, readiness: Readiness) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="The process answers")
     def healthz() -> schemas.Health:
         return schemas.Health(status="ok")
 
-    @app.get("/readyz", summary="Searches will be answered", responses={503: {"description": "not yet, and why"}})
+    not_yet: dict[int | str, dict[str, Any]] = {503: {"description": "not yet, and why"}}
+
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", summary="Searches will be answered", responses=not_yet)
     def readyz() -> Response:
         reason = readiness.reason()
         if reason is None:
@@ -126,26 +132,37 @@ def _file(data: bytes, kind: str) -> Callable[[], Response]:
     return file
 
 
-class TooLargeAsProblem:
-    """Turns the plain 413 of the framework's body limit into a problem document."""
+class PlainErrorsAsProblems:
+    """Turns the framework's own refusals, which are plain text, into problem documents."""
+
+    DETAILS: ClassVar[dict[int, str]] = {
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"more than {MAX_BODY_BYTES} bytes were sent; send a smaller picture",
+        HTTPStatus.BAD_REQUEST: "this host name is not served here; the server's --allow-host names those that are",
+    }
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; a 413 is answered with a problem document instead."""
+        """Pass a request on; a plain refusal is answered with a problem document instead."""
         refused = False
 
         async def send_or_replace(message: Message) -> None:
             nonlocal refused
-            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            if message["type"] == "http.response.start" and _is_plain_refusal(message):
                 refused = True
-                detail = f"the request is larger than {MAX_BODY_BYTES} bytes; send a smaller picture"
-                await problem("ContentTooLarge", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
+                status = HTTPStatus(message["status"])
+                kind = status.phrase.title().replace(" ", "")
+                await problem(kind, status, self.DETAILS[status])(scope, receive, send)
             if not refused:
                 await send(message)
 
         await self._app(scope, receive, send_or_replace)
+
+
+def _is_plain_refusal(message: Message) -> bool:
+    plain = any(name == b"content-type" and value.startswith(b"text/plain") for name, value in message["headers"])
+    return plain and message["status"] in PlainErrorsAsProblems.DETAILS
 
 
 class SecurityHeaders:

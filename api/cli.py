@@ -7,14 +7,19 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from api.commands import deduplication, indexing, models, operations, searching, serving
 from api.console import ProgressMode, Session, print_json, say
-from api.exits import USAGE, exit_code
+from api.exits import DONE, ELSE, INTERRUPTED, USAGE, exit_code
 from search.errors import LookalikeError
+
+log = logging.getLogger(__name__)
+
+# The base of all errors of the option parser, which typer does not name in public.
+ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,23 +62,51 @@ def lookalike(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; with --json every error is a JSON object too."""
     given = sys.argv[1:] if arguments is None else arguments
     ordered = hoisted(given)
-    as_json = "--json" in ordered
+    report = _Report(as_json="--json" in ordered)
     try:
-        app(args=ordered, prog_name="lookalike")
+        code = app(args=ordered, prog_name="lookalike", standalone_mode=False)
     except LookalikeError as error:
-        _report(type(error).__name__, str(error), as_json)
-        sys.exit(exit_code(error))
-    except SystemExit as stop:
-        if stop.code == USAGE and as_json:
-            print_json({"error": {"kind": "UsageError", "message": "see stderr"}})
-        raise
+        code = report.error(type(error).__name__, str(error), exit_code(error))
+    except ClickError as error:
+        code = report.usage(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has left; a second failure at exit would only print noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = ELSE
+    except Exception as error:  # noqa: BLE001 -- the last resort: nobody shall meet a traceback unasked
+        log.debug("unexpected", exc_info=True)
+        text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
+        code = report.error("Unexpected", f"{text}; please report it with what --verbose prints", ELSE)
+    if code == INTERRUPTED:
+        report.error("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+class _Report:
+    """Tells about an error: one line on stderr, and the one JSON object of a --json call."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def error(self, kind: str, message: str, code: int) -> int:
+        line = message.replace("\n", " ")
+        say(f"lookalike: {line}")
+        if self._as_json:
+            print_json({"error": {"kind": kind, "message": line}})
+        return code
+
+    def usage(self, error: Any) -> int:
+        """Report a mistake in the command line; `lookalike` alone is a wish for help."""
+        message = error.format_message()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            say(message)
+            return USAGE
+        return self.error("UsageError", f"{message}; `lookalike COMMAND --help` tells more", USAGE)
 
 
 def hoisted(arguments: list[str]) -> list[str]:
@@ -94,9 +127,3 @@ def hoisted(arguments: list[str]) -> list[str]:
         else:
             rest.append(word)
     return [*first, *rest]
-
-
-def _report(kind: str, message: str, as_json: bool) -> None:
-    say(f"lookalike: {message}")
-    if as_json:
-        print_json({"error": {"kind": kind, "message": message}})

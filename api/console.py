@@ -17,7 +17,7 @@ from search.records import DuplicateGroup, ImageRecord, displayable, path_of_uri
 
 ProgressMode = Literal["auto", "plain", "json", "none"]
 KIB = 1024
-PIPE_COLUMNS = 2000
+COLUMNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,16 @@ class Session:
 
 
 def out() -> Console:
-    """Return a console on stdout that never breaks paths into pieces when it is piped."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
+    """Return a console on stdout that prints text as it is: no markup, no line breaks inside names."""
+    return Console(width=COLUMNS, highlight=False, markup=False, emoji=False)
+
+
+def print_table(rows: Table) -> None:
+    """Print a table; a line longer than the terminal is wrapped by the terminal, so that names can be copied."""
+    console = out()
+    with console.capture() as printed:
+        console.print(rows)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
 
 
 def print_json(shape: Mapping[str, object]) -> None:
@@ -47,8 +55,14 @@ def say(line: str) -> None:
 
 def shown_place(image: ImageRecord) -> str:
     """Return where an image lies, as a person would write it."""
-    path = path_of_uri(image.uri)
-    return image.uri if path is None else displayable(path)
+    return shown_uri(image.uri)
+
+
+def shown_uri(uri: str) -> str:
+    """Return a uri as a path where it is one, with control characters escaped: a name must not move the cursor."""
+    path = path_of_uri(uri)
+    text = uri if path is None else displayable(path)
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -41,6 +41,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.LookalikeError, _lookalike)
     app.add_exception_handler(StarletteHTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def status_of(error: errors.LookalikeError) -> HTTPStatus:
@@ -76,8 +77,15 @@ async def _validation(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"]) or "body"
     return problem("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}")
+
+
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    # The framework logs the traceback; the client learns nothing of our insides.
+    return problem(
+        "Unexpected", HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here; the server's log says what"
+    )
 
 
 def unsupported_media(found: str) -> HTTPException:

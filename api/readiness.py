@@ -5,20 +5,32 @@ import threading
 
 from api.workspace import Workspace
 from search.errors import LookalikeError
+from search.records import Collection
 
 log = logging.getLogger(__name__)
 
+RETRY_S = 10.0
+
 
 class Readiness:
-    """Loads indexes and backbones in the background, so that the first query is as fast as the next."""
+    """Loads indexes and backbones in the background, so that the first query is as fast as the next.
+
+    A collection that cannot be loaded (its weights are gone) is tried again and again, and holds up no other: the
+    server is ready when at least one collection is, or when there is none.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._reason: str | None = "starting"
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Begin to warm up; returns at once."""
         threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def stop(self) -> None:
+        """Try no more."""
+        self._stopped.set()
 
     def reason(self) -> str | None:
         """Return why searches are not answered yet, None when they are."""
@@ -31,12 +43,30 @@ class Readiness:
         return None
 
     def _warm_up(self) -> None:
+        while not self._stopped.is_set():
+            if self._load_all():
+                return
+            self._stopped.wait(RETRY_S)
+
+    def _load_all(self) -> bool:
+        """Load what can be loaded; return whether that was all."""
+        failures: list[str] = []
         try:
-            for target in self._workspace.store.catalogue.collections():
-                self._reason = f"loading collection {target.name}"
-                self._workspace.snapshot(target)
-                self._workspace.embedder(target)
-            self._reason = None
+            targets = self._workspace.store.catalogue.collections()
+            for target in targets:
+                if self._reason is not None:
+                    self._reason = f"loading collection {target.name}"
+                failures += self._load(target)
         except LookalikeError as error:
-            log.warning("not ready: %s", error)
-            self._reason = str(error)
+            targets, failures = [], [str(error)]
+        self._reason = failures[0] if failures and len(failures) >= len(targets) else None
+        return not failures
+
+    def _load(self, target: Collection) -> list[str]:
+        try:
+            self._workspace.snapshot(target)
+            self._workspace.embedder(target)
+        except Exception as error:  # noqa: BLE001 -- the outermost loop of this thread: a dead one would say "loading" for ever
+            log.warning("collection %s cannot be searched by picture: %s", target.name, error)
+            return [f"collection {target.name}: {error}"]
+        return []

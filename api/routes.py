@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -21,10 +22,12 @@ from search.thresholds import default_threshold
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
+# Ids are below 2^53, so that every JSON reader keeps them.
+ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
 MAX_THUMBNAIL = 2048
 
 _problems: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (404, 422, 503)
+    status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (400, 404, 413, 415, 422, 503)
 }
 router = APIRouter(prefix="/v1", responses=_problems)
 
@@ -73,11 +76,12 @@ def image_by_key(workspace: Work, target: Target, key: str) -> schemas.Image:
 
 
 @router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)
-def image_by_id(workspace: Work, target: Target, image_id: int) -> schemas.Image:
+def image_by_id(workspace: Work, target: Target, image_id: ImageId) -> schemas.Image:
     """Return the image with this id."""
     return schemas.Image.model_validate(workspace.store.catalogue.image_by_id(target.id, image_id).as_json())
 
 
+@router.head("/collections/{collection}/images/{image_id}/thumbnail", include_in_schema=False)
 @router.get(
     "/collections/{collection}/images/{image_id}/thumbnail",
     response_class=Response,
@@ -87,14 +91,14 @@ def thumbnail(
     request: Request,
     workspace: Work,
     target: Target,
-    image_id: int,
+    image_id: ImageId,
     size: Annotated[int, Query(ge=16, le=MAX_THUMBNAIL, description="long side in pixels")] = 320,
 ) -> Response:
     """Return a JPEG of an image, without its metadata."""
     image = workspace.store.catalogue.image_by_id(target.id, image_id)
     tag = f'"{image.sha256.hex()[:32]}-{size}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=300"}
-    if request.headers.get("if-none-match") == tag:
+    if _names(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     thumbnails: Thumbnails = request.app.state.thumbnails
     try:
@@ -172,6 +176,11 @@ def groups(
     )
 
 
+def _names(condition: str, tag: str) -> bool:
+    """Tell whether an If-None-Match header names this tag (RFC 9110: a list, weak tags and * count)."""
+    return any(given.strip().removeprefix("W/") in (tag, "*") for given in condition.split(","))
+
+
 def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBody) -> schemas.SearchAnswer:
     if (body.id is None) == (body.key is None):
         raise UsageError("give exactly one of: the picture in the form field `image`, `id`, `key`")
@@ -199,7 +208,7 @@ def _parsed(values: object) -> schemas.SearchBody:
 async def _json(request: Request) -> object:
     try:
         return await request.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"the body is not valid JSON: {error}") from error
 
 

@@ -1,16 +1,16 @@
 """Small JPEGs of stored images, made in the decoding children and kept in a bounded memory."""
 
+import hashlib
 import os
 import threading
 from collections import OrderedDict
 
 from indexer.decoder_pool import DecoderPool
-from indexer.sources import FoundFile, read_file
+from indexer.sources import MAX_FILE_BYTES, FoundFile, read_file
 from search.errors import ImageNotFound
 from search.records import ImageRecord, path_of_uri
 
 CACHE_BYTES = 64 * 1024 * 1024
-MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class Thumbnails:
@@ -26,7 +26,7 @@ class Thumbnails:
         """Return a JPEG of the image's file whose long side is at most `size` pixels.
 
         Raises:
-            ImageNotFound: the file is not on this machine.
+            ImageNotFound: the file is not on this machine, or holds another picture now.
             BadImage: the file cannot be read or decoded any more.
         """
         name = (image.sha256, size)
@@ -50,4 +50,7 @@ class Thumbnails:
         if path is None:
             raise ImageNotFound(f"{image.uri} is no file of this machine")
         file = FoundFile(os.fspath(path), image.uri, image.size_bytes, image.mtime_ns)
-        return self._pool.thumbnail(read_file(file, MAX_FILE_BYTES), size)
+        data = read_file(file, MAX_FILE_BYTES)
+        if hashlib.sha256(data).digest() != image.sha256:
+            raise ImageNotFound(f"{image.uri} has changed since it was indexed; index it again")
+        return self._pool.thumbnail(data, size)

@@ -137,11 +137,13 @@ class Workspace:
             return self._embedders[target.space_id]
 
     def _load_embedder(self, target: Collection) -> "QueryEmbedder":
-        from indexer.backbones import load_for_space
+        from indexer.backbones import BUILTIN, load_for_space
         from indexer.decoder_pool import DecoderPool
         from indexer.query_embedder import QueryEmbedder
 
-        backbone = load_for_space(target.space, weights=self._weights, device=self._device)
+        # One --weights file cannot belong to every collection of a store: the built-in backbone needs none.
+        weights = None if target.space.backbone == BUILTIN else self._weights
+        backbone = load_for_space(target.space, weights=weights, device=self._device)
         children = min(self._children, os.cpu_count() or 1)
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children))
         return QueryEmbedder(backbone, pool)

@@ -70,9 +70,11 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     """
     preparation = Preparation.from_json(space.preparation)
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
+    if weights is None and remembered is not None and not remembered.exists():
+        raise WeightsUnavailable(
+            f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
+        )
     file = weights or remembered
-    if file is not None and not file.exists():
-        raise WeightsUnavailable(f"the weights of {space.backbone} are not at {file} any more; pass --weights FILE")
     loaded = load_backbone(space.backbone, weights=file, mode=preparation.mode, device=device)
     if loaded.space.fingerprint != space.fingerprint:
         raise SpaceMismatch(

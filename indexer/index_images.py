@@ -13,7 +13,7 @@ from indexer.decoding import Decoder
 from indexer.movements import Movements
 from indexer.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.pipeline import QUARANTINE_REASONS, Pipeline, PipelineLimits
-from indexer.sources import Source, walk
+from indexer.sources import MAX_FILE_BYTES, Source, walk
 from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Batch, Committer, FailedFile, NewImage, no_embeddings
 from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
@@ -24,7 +24,6 @@ from search.store import Store
 
 log = logging.getLogger(__name__)
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
 HOPELESS_DEATHS = 50
 
 
@@ -135,7 +134,13 @@ class IndexJob:
         finally:
             pipeline.close()
             committer.finish(state, self._counts.as_json())
-        publish_if_due(self._store, self._target)
+        try:
+            publish_if_due(self._store, self._target)
+        except LookalikeError as error:
+            # The type keeps its exit code; the message keeps the user calm.
+            raise type(error)(
+                f"what was indexed is safe, but the search index could not be renewed: {error}"
+            ) from error
         busy = pipeline.busy_seconds() | self._busy
         bound_by = max(busy, key=lambda stage: busy[stage])
         return IndexSummary(self._target, self._counts, time.perf_counter() - began, bound_by)
@@ -202,8 +207,8 @@ class IndexJob:
         self._deaths += 1
         if not self._decoded and self._deaths >= HOPELESS_DEATHS:
             raise LookalikeError(
-                f"the first {self._deaths} pictures all killed their decoder (the last: {failed.detail}): something is wrong "
-                "with this machine or installation; free memory, lower --workers, or look closer with --verbose"
+                f"the first {self._deaths} pictures all killed their decoder (the last: {failed.detail}): something is "
+                "wrong with this machine or installation; free memory, lower --workers, or look closer with --verbose"
             )
 
     def _note_known(self, known: Known) -> None:

@@ -11,6 +11,9 @@ from indexer.sources import Source
 from search.catalogue import Catalogue, KnownFile
 from search.records import Collection, path_of_uri, uri_of_path
 
+# Where systems mount disks that come and go.
+REMOVABLE = (Path("/media"), Path("/mnt"), Path("/run/media"), Path("/Volumes"))
+
 
 class Movements:
     """Decides which stored image a file with a known content is. Each image moves at most once per job."""
@@ -28,8 +31,8 @@ class Movements:
     def moved_from(self, known: Known) -> KnownFile | None:
         """Return the image whose file this one is under a new name, None for a further copy.
 
-        An image has moved when its own file is gone from a place that can be seen: a whole folder that is missing
-        outside the sources of this job may be a disk that is not plugged in.
+        An image has moved when its own file is gone. Where disks are mounted, a whole folder that is missing may be a
+        disk that is not plugged in, and its images are left where they are.
         """
         for stored in self._catalogue.files_of_content(self._target.id, known.content_id):
             if stored.image_id not in self.claimed and self._is_gone(stored.uri):
@@ -58,10 +61,13 @@ class Movements:
         return any(f"{uri}/".startswith(root) for root in self._roots)
 
     def _is_gone(self, uri: str) -> bool:
+        """Tell whether a file is gone for good, and not on a disk that is not plugged in."""
         path = path_of_uri(uri)
         if path is None or not _is_missing(uri):
             return False
-        return self._below_roots(uri) or path.parent.is_dir()
+        if self._below_roots(uri) or path.parent.is_dir():
+            return True
+        return not any(path.is_relative_to(place) for place in REMOVABLE)
 
 
 def _is_missing(uri: str) -> bool:

@@ -6,6 +6,7 @@ walking are not followed: a link and its target are one picture, and links can f
 
 import glob
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from indexer.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, SNIFF_BYTES, is_suppor
 from search.errors import BadImage, UsageError
 from search.records import displayable, uri_of_path
 
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file to index. named: the user named it, so that it is never silently ignored."""
+    """A file that is, or claims to be, a picture."""
 
     path: str
     uri: str
@@ -170,6 +173,10 @@ def _unreadable(path: str, error: OSError) -> UnreadableFile:
     return UnreadableFile(uri_of_path(path), reason_of(error), f"{error.strerror} ({displayable(Path(path))})")
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def reason_of(error: OSError) -> str:
     """Return the ledger reason of an operating-system error."""
     if isinstance(error, PermissionError):
@@ -184,7 +191,10 @@ def read_file(found: FoundFile, max_bytes: int) -> bytes:
         BadImage: it is gone, unreadable, or larger than max_bytes.
     """
     try:
-        with open(found.path, "rb") as file:  # noqa: PTH123
+        # Without waiting: a pipe under a picture's name would otherwise hold this thread for ever.
+        with open(found.path, "rb", opener=_open_at_once) as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadImage("read_error", "it is no regular file any more")
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise BadImage(reason_of(error), error.strerror or str(error)) from error

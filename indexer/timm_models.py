@@ -51,6 +51,7 @@ __all__ = ["ModelCard", "canonical_name", "load_timm", "model_card", "model_name
 
 Mode = Literal["full", "card"]
 WEIGHTS_NAME = "model.safetensors"
+SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,21 @@ def canonical_name(name: str) -> str:
     """
     short = name.removeprefix("hf_hub:").removeprefix("hf-hub:").removeprefix("timm/")
     if not timm.is_model(short):
-        near = difflib.get_close_matches(short, [*timm.list_models(), *timm.list_models(pretrained=True)], 3, 0.5)
+        near = difflib.get_close_matches(
+            short, [*timm.list_models(), *timm.list_models(pretrained=True)], SUGGESTIONS, 0.5
+        )
         hint = f"did you mean {', '.join(near)}?" if near else "`lookalike backbones` lists some"
         raise BackboneNotFound(f"there is no backbone {name!r}: {hint}")
     # timm maps legacy names while it builds; on the meta device building costs nothing.
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        config: dict[str, Any] = timm.create_model(short, pretrained=False).pretrained_cfg
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            config: dict[str, Any] = timm.create_model(short, pretrained=False).pretrained_cfg
+    except RuntimeError as error:  # the architecture is known, its tag is not
+        tags = ", ".join(timm.list_pretrained(f"{short.split('.', maxsplit=1)[0]}.*")[:SUGGESTIONS])
+        raise BackboneNotFound(
+            f"there is no backbone {name!r}: {error}; timm has {tags or 'no weights for it'}"
+        ) from error
     tag = config.get("tag")
     return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
 

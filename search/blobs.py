@@ -54,6 +54,7 @@ class LocalBlobs:
             sync_folder(target.parent)
         except OSError as error:
             partial.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
             raise StoreUnavailable(
                 f"cannot write {target}: {error.strerror or error}; free space or permissions, then run again"
             ) from error

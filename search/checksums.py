@@ -42,5 +42,6 @@ class CheckedBlob:
     def _check(self, block: int) -> None:
         piece = self._data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         if xxhash.xxh3_64_digest(piece.tobytes()) != self._checksums[8 * block : 8 * block + 8]:
-            raise CorruptFile(f"{self._name}: block {block} (bytes from {block * BLOCK_BYTES}) is damaged")
+            place = f"{self._name}: block {block} (bytes from {block * BLOCK_BYTES})"
+            raise CorruptFile(f"{place} is damaged; `lookalike verify` tells what else is")
         self._checked[block] = True

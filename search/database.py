@@ -16,6 +16,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from search.errors import CorruptFile, StoreUnavailable
 
 BUSY_TIMEOUT_S = 30.0
+# Words of errors that waiting does not mend.
+LASTING = ("readonly", "does not exist", "unable to open", "authentication", "permission")
 
 
 class Database:
@@ -62,7 +64,9 @@ def _translated(engine: Engine) -> Iterator[None]:
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0]
         place = engine.url.render_as_string(hide_password=True)
-        raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; try again") from error
+        lasting = any(word in reason for word in LASTING)
+        remedy = "check its name and permissions" if lasting else "try again"
+        raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; {remedy}") from error
     except DatabaseError as error:
         # Its subclasses say what was wrong with a statement; the class itself says that the file is.
         if type(error) is not DatabaseError:

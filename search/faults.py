@@ -10,6 +10,8 @@ import signal
 from collections import Counter
 
 POINTS = (
+    "store.tables",
+    "store.rename",
     "segment.write",
     "segment.fsync",
     "segment.rename",

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from search.database import Database
-from search.errors import StoreTooNew
+from search.errors import CorruptFile, StoreTooNew
 
 
 def upgrade(database: Database) -> None:
@@ -22,6 +22,16 @@ def upgrade(database: Database) -> None:
     with database.writing() as connection:
         _refuse_unknown(connection)
         command.upgrade(_config(connection), "head")
+
+
+def refuse_empty(database: Database) -> None:
+    """Raises:
+    CorruptFile: the database has no tables of ours, although a store says it is its catalogue.
+    """
+    with database.reading() as connection:
+        if _refuse_unknown(connection) is None:
+            place = database.engine.url.render_as_string(hide_password=True)
+            raise CorruptFile(f"the catalogue {place} is missing or empty; restore it from a backup")
 
 
 def downgrade(database: Database, revision: str) -> None:

@@ -6,10 +6,13 @@ local store needs neither.
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.blobs import sync_folder
 from search.errors import StoreNotFound, StoreTooNew, UsageError
+from search.faults import fault
 
 FORMAT = 1
 FILE = "store.toml"
@@ -38,6 +41,8 @@ def read_settings(root: Path) -> StoreSettings:
         values = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
         raise StoreNotFound(f"there is no store in {root}; `lookalike init` or `lookalike index` makes one") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}; choose another --store") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from error
     found = values.get("format")
@@ -47,16 +52,16 @@ def read_settings(root: Path) -> StoreSettings:
         raise StoreTooNew(
             f"{root} is a store of format {found}; this release knows up to {FORMAT}: install a newer Lookalike"
         )
-    catalogue = os.environ.get("LOOKALIKE_CATALOGUE") or str(values.get("catalogue", ""))
-    blobs = os.environ.get("LOOKALIKE_BLOBS") or str(values.get("blobs", ""))
-    return StoreSettings(root, catalogue or _default_catalogue(root), root / blobs if blobs else root)
+    return _settings(root, values)
 
 
-def write_settings(root: Path, catalogue: str | None, blobs: str | None) -> None:
-    """Write a new store.toml; the default places are left out, so that a store can be moved.
+def new_settings(root: Path, catalogue: str | None, blobs: str | None) -> tuple[StoreSettings, str]:
+    """Return the settings of a store to be made, and the store.toml that says so.
+
+    The default places are left out of it, so that a store can be moved.
 
     Raises:
-        UsageError: a value cannot be used, or the folder cannot be written.
+        UsageError: a value cannot be used, or the folder cannot be made.
     """
     lines = [f"format = {FORMAT}"]
     if catalogue:
@@ -65,9 +70,42 @@ def write_settings(root: Path, catalogue: str | None, blobs: str | None) -> None
         lines.append(f"blobs = {_quoted(_usable_blobs(blobs))}")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        (root / FILE).write_text("\n".join(lines) + "\n", "utf-8")
     except OSError as error:
-        raise UsageError(f"cannot make a store in {root}: {error.strerror}; choose another --store") from error
+        raise _no_store(root, error) from error
+    return _settings(root, tomllib.loads("\n".join(lines))), "\n".join(lines) + "\n"
+
+
+def publish_settings(root: Path, text: str) -> None:
+    """Write store.toml durably and at once: from here on the folder is a store.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    partial = root / f"{FILE}.{os.getpid()}.partial"
+    try:
+        # Only for its owner: the URL of the catalogue may hold a password.
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fault("store.rename")
+        partial.rename(root / FILE)
+        sync_folder(root)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _no_store(root, error) from error
+
+
+def _no_store(root: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot make a store in {root}: {error.strerror}; choose another --store")
+
+
+def _settings(root: Path, values: Mapping[str, object]) -> StoreSettings:
+    catalogue = os.environ.get("LOOKALIKE_CATALOGUE") or str(values.get("catalogue", ""))
+    blobs = os.environ.get("LOOKALIKE_BLOBS") or str(values.get("blobs", ""))
+    url = _usable_catalogue(catalogue) if catalogue else _default_catalogue(root)
+    return StoreSettings(root, url, root / blobs if blobs else root)
 
 
 def _default_catalogue(root: Path) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
+from search.errors import CorruptFile
 from search.generations import Generations
 from search.records import Collection
 from search.snapshot import SnapshotReader
@@ -14,9 +15,14 @@ from search.tables import embedding, image, job, ledger
 
 @dataclass(frozen=True, slots=True)
 class CollectionStatus:
-    """The counts of one collection. searchable: images a search can return right now."""
+    """The counts of one collection. searchable: images a search can return right now.
+
+    seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
+    ignored: files that the last job passed over. damage: why nothing can be searched, if so.
+    """
 
     collection: Collection
+    seen: int
     images: int
     searchable: int
     failed: int
@@ -26,6 +32,7 @@ class CollectionStatus:
     index_kind: str | None
     index_rows: int
     delta_rows: int
+    damage: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the collection object of `status` and of HTTP."""
@@ -41,7 +48,7 @@ class CollectionStatus:
             "space": self.collection.space.name,
             "backbone": self.collection.space.backbone,
             "licence": self.collection.space.licence,
-            "seen": self.images + self.failed,
+            "seen": self.seen,
             "images": self.images,
             "searchable": self.searchable,
             "failed": self.failed,
@@ -49,25 +56,31 @@ class CollectionStatus:
             "tombstones": self.tombstones,
             "segments": self.segments,
             "index": index,
+            "damage": self.damage,
         }
 
 
 def collection_status(store: Store, target: Collection, reader: SnapshotReader | None = None) -> CollectionStatus:
-    """Count a collection. reader: one that is open already, else a new one is opened for this question.
-
-    Raises:
-        CorruptFile: a segment it needs is damaged.
-    """
-    snapshot = (reader or SnapshotReader(store.database, store.blobs, target)).current()
+    """Count a collection. reader: one that is open already, else a new one is opened for this question."""
     record = Generations(store.database, store.blobs, target).current()
     with store.database.reading() as connection:
         counts = _counts(connection, target)
+    searchable, delta_rows, damage = 0, 0, None
+    try:
+        snapshot = (reader or SnapshotReader(store.database, store.blobs, target)).current()
+    except CorruptFile as error:
+        damage = str(error)
+    else:
+        searchable, delta_rows = len(snapshot), len(snapshot.delta.ids)
+        if record is not None and snapshot.generation is None:
+            damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
     return CollectionStatus(
         collection=target,
-        searchable=len(snapshot),
+        searchable=searchable,
         index_kind=None if record is None else record.kind,
         index_rows=0 if record is None else record.rows,
-        delta_rows=len(snapshot.delta.ids),
+        delta_rows=delta_rows,
+        damage=damage,
         **counts,
     )
 
@@ -82,8 +95,12 @@ def _counts(connection: Connection, target: Collection) -> dict[str, int]:
     last = select(job.c.progress).where(job.c.collection_id == target.id).order_by(job.c.id.desc()).limit(1)
     progress: Mapping[str, object] | None = connection.execute(last).scalar()
     ignored = (progress or {}).get("ignored", 0)
+    images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
+    known = exists().where(here, ~image.c.deleted, image.c.uri == ledger.c.uri)
+    unknown = select(func.count()).where(ledger.c.collection_id == target.id, ~known)
     return {
-        "images": connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one(),
+        "seen": images + connection.execute(unknown).scalar_one(),
+        "images": images,
         "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
         "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
         "segments": connection.execute(used).scalar_one(),

@@ -1,5 +1,6 @@
 """A store: one folder that holds, or points to, the catalogue and the blobs."""
 
+import json
 import os
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from search.blobs import LocalBlobs
 from search.catalogue import Catalogue, space_of
 from search.database import Database
 from search.errors import LookalikeError, SpaceMismatch, UsageError
+from search.faults import fault
 from search.records import Collection, SpaceSpec
-from search.settings import FILE, read_settings, write_settings
+from search.settings import FILE, new_settings, publish_settings, read_settings
 from search.tables import collection, generation, segment, space
 
 # Younger files may belong to a commit that is about to name them.
@@ -39,6 +41,7 @@ class Store:
         self.blobs = LocalBlobs(self.settings.blobs)
         self.catalogue = Catalogue(self.database)
         try:
+            schema.refuse_empty(self.database)
             if schema.pending(self.database):
                 raise UsageError(f"the store in {root} is of an older release: run `lookalike migrate`")
         except LookalikeError:
@@ -56,12 +59,15 @@ class Store:
             if catalogue or blobs:
                 raise UsageError(f"{root} already holds a store; edit {root / FILE} to move its parts")
             return cls(root)
-        write_settings(root, catalogue, blobs)
-        database = Database(read_settings(root).catalogue)
+        # The tables first and store.toml last: a folder with a store.toml is a whole store, whenever this is killed.
+        settings, text = new_settings(root, catalogue, blobs)
+        database = Database(settings.catalogue)
         try:
+            fault("store.tables")
             schema.upgrade(database)
         finally:
             database.close()
+        publish_settings(root, text)
         return cls(root)
 
     def migrate(self) -> None:
@@ -126,7 +132,9 @@ def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:
 
 
 def _described(spec: SpaceSpec) -> str:
-    return f"{spec.backbone} (weights {spec.weights_sha256[:8]}, {spec.preparation})"
+    shape = json.loads(spec.preparation)
+    size = f"{shape.get('width')}x{shape.get('height')}"
+    return f"{spec.backbone} ({shape.get('mode')}, {size}, weights {spec.weights_sha256[:8]})"
 
 
 def default_root() -> Path:

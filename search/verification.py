@@ -23,7 +23,10 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
     Checks the database's own structure, that every image has an embedding, that every embedding lies in a segment,
     and each 64 KiB block of each segment and generation. deep: also the sha256 of whole files.
     """
-    faults = list(_database_faults(store))
+    try:
+        faults = list(_database_faults(store))
+    except CorruptFile as error:
+        return [Fault("database_damaged", store.settings.catalogue, str(error))]
     faults += _segment_faults(store, deep)
     for target in store.catalogue.collections():
         faults += _generation_faults(store, target, deep)

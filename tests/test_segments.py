@@ -1,11 +1,13 @@
 """Segments: what is written is what is read, and damage is found."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from search.blobs import LocalBlobs
+from search.checksums import BLOCK_BYTES
 from search.embeddings import unit_rows, usable_rows
 from search.errors import CorruptFile, StoreUnavailable
 from search.segments import HEADER, Segment, write_segment
@@ -93,3 +95,39 @@ def test_a_row_that_cannot_be_scaled_is_zero_and_not_usable() -> None:
     expected = np.array([[0.6, 0.8], [0, 0], [0, 0], [0, 0]], np.float32)
     np.testing.assert_allclose(unit_rows(rows), expected)
     assert usable_rows(rows).tolist() == [True, False, False, False]
+
+
+def test_bytes_and_names_are_made_durable_in_the_order_that_survives_a_power_cut(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A kill cannot show a missing fsync (the system keeps the pages), so the calls themselves are watched.
+    calls: list[tuple[str, str, int]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def watched_fsync(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        calls.append(("fsync", "folder" if path.is_dir() else path.suffix, path.stat().st_size))
+        fsync(handle)
+
+    def watched_rename(path: Path, target: Path) -> Path:
+        calls.append(("rename", f"{path.suffix} to {target.suffix}", path.stat().st_size))
+        return rename(path, target)
+
+    monkeypatch.setattr("os.fsync", watched_fsync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    record = write_segment(blobs, unit_rows(np.ones((3, 4))))
+    assert calls[0] == ("fsync", ".partial", record.size_bytes), "all bytes are durable before they get their name"
+    assert calls[1] == ("rename", ".partial to .lks", record.size_bytes)
+    assert [call[:2] for call in calls[2:]] == [("fsync", "folder")]
+
+
+def test_damage_in_any_block_of_a_long_read_is_found(blobs: LocalBlobs) -> None:
+    record = write_segment(blobs, unit_rows(np.random.default_rng(4).normal(size=(2000, 64))))
+    path = blobs.path(record.name)
+    good = path.read_bytes()
+    for block in range(4):
+        bad = bytearray(good)
+        bad[block * BLOCK_BYTES + 100] ^= 1
+        path.write_bytes(bad)
+        with pytest.raises(CorruptFile, match=f"block {block} "):
+            Segment(blobs, record, dims=64).read_all()

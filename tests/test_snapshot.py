@@ -139,3 +139,16 @@ def test_range_search_keeps_scores_equal_to_the_threshold() -> None:
     axes = np.eye(3, dtype=np.float32)
     pairs = ExactIndex.build(axes).range_search(axes, 1.0)
     assert list(zip(pairs.queries.tolist(), pairs.rows.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_commit_that_happens_while_a_snapshot_is_taken_belongs_to_the_next_one(
+    store: Store, target: Collection, committer: Committer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committer.commit(Batch([new_image("a")], rows(1, 1)))
+    before = store.catalogue.collection("default")
+    committer.commit(Batch([new_image("b")], rows(1, 2)))
+    reader = SnapshotReader(store.database, store.blobs, target)
+    with monkeypatch.context() as patch:
+        patch.setattr("search.catalogue.Catalogue.collection", lambda _self, _name: before)
+        assert reader.current().delta.ids.tolist() == [1]
+    assert reader.current().delta.ids.tolist() == [1, 2]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from api.console import Session, counted, group_lines, out, print_json, size_text, table
+from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
 from api.workspace import Workspace
 from search.find_duplicates import DuplicateReport
 from search.find_duplicates import Progress as DedupProgress
@@ -75,7 +75,7 @@ def _print_report(report: DuplicateReport) -> None:
     for number, group in enumerate(report.groups[:SHOWN_GROUPS], start=1):
         for row in group_lines(number, group):
             rows.add_row(*row)
-    console.print(rows)
+    print_table(rows)
     copies = sum(len(group.members) for group in report.groups)
     found = f"{counted(len(report.groups), 'group', 'groups')} with {counted(copies, 'copy', 'copies')}"
     among = f"({size_text(report.bytes_reclaimable)}) among {counted(report.images, 'image', 'images')}"

@@ -1,15 +1,13 @@
 """`init` and `index`."""
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from api.commands.options import preparation_mode
-from api.console import Session, out, print_json, say
-from api.exits import INTERRUPTED, LEDGER
+from api.console import Session, out, print_json
+from api.exits import LEDGER
 
 SHOWN_FAILURES = 10
 
@@ -67,12 +65,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        summary, created = run_index(session, request)
-    except KeyboardInterrupt:
-        say("interrupted; what was acknowledged is kept: run the same command again to go on")
-        raise typer.Exit(INTERRUPTED) from None
+    summary, created = run_index(session, request)
     shape = summary.as_json()
     if session.json:
         print_json(shape)
@@ -80,11 +73,6 @@ def index(
         _print_summary(session, shape, created)
     if summary.counts.failed > max_failed:
         raise typer.Exit(LEDGER)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Treat SIGTERM as Ctrl-C: keep what was embedded, and end."""
-    raise KeyboardInterrupt
 
 
 def _print_summary(session: Session, shape: dict[str, object], created: bool) -> None:
@@ -102,4 +90,4 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     if shape["failed"]:
         reasons = shape["failures_by_reason"]
         listed = ", ".join(f"{reason} {number}" for reason, number in dict(reasons).items())  # type: ignore[call-overload]
-        console.print(f"[yellow]not indexed:[/] {listed}; `lookalike failures` names the files")
+        console.print(f"not indexed: {listed}; `lookalike failures` names the files")

@@ -8,7 +8,7 @@ import typer
 
 from api.commands.options import preparation_mode
 from api.commands.searching import read_picture
-from api.console import Session, out, print_json, table
+from api.console import Session, out, print_json, print_table, table
 from search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,4 +84,4 @@ def _print_backbones(facts: "Sequence[ModelFacts]") -> None:
         pixels = f"{one.preparation.width}x{one.preparation.height}"
         millions = f"{one.parameters / 1e6:.2f} M"
         rows.add_row(one.name, str(one.dims), millions, pixels, card, one.licence or "unknown")
-    out().print(rows)
+    print_table(rows)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import Session, out, print_json, table
+from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import ELSE
 from api.workspace import Workspace
 from search import schema
@@ -34,14 +34,17 @@ def status(context: typer.Context) -> None:
     if not found:
         console.print("no collections yet; `lookalike index FOLDER` makes one")
         return
-    rows = table("collection", "backbone", ">images", ">searchable", ">failed", ">ignored", "index")
+    rows = table("collection", "backbone", ">seen", ">images", ">searchable", ">failed", ">ignored", "index")
     for one in found:
         index = (
             f"{one.index_kind} {one.index_rows} + {one.delta_rows} new" if one.index_kind else f"{one.delta_rows} new"
         )
-        counts = (one.images, one.searchable, one.failed, one.ignored)
+        counts = (one.seen, one.images, one.searchable, one.failed, one.ignored)
         rows.add_row(one.collection.name, one.collection.space.backbone, *map(str, counts), index)
-    console.print(rows)
+    print_table(rows)
+    for one in found:
+        if one.damage is not None:
+            say(f"{one.collection.name}: {one.damage}")
 
 
 def failures(context: typer.Context) -> None:
@@ -54,8 +57,11 @@ def failures(context: typer.Context) -> None:
         return
     rows = table("reason", ">tries", "file", "detail")
     for entry in entries:
-        rows.add_row(entry.reason, str(entry.attempts), entry.uri, entry.detail)
-    out().print(rows if entries else "no failures")
+        rows.add_row(entry.reason, str(entry.attempts), shown_uri(entry.uri), entry.detail)
+    if entries:
+        print_table(rows)
+    else:
+        out().print("no failures")
 
 
 def verify(
@@ -70,8 +76,8 @@ def verify(
         print_json({"ok": not faults, "faults": [fault.as_json() for fault in faults]})
     else:
         for fault in faults:
-            out().print(f"[red]{fault.kind}[/]: {fault.where}: {fault.detail}")
-        out().print("all well" if not faults else f"{len(faults)} faults")
+            out().print(f"{fault.kind}: {fault.where}: {fault.detail}")
+        out().print("all well" if not faults else counted(len(faults), "fault", "faults"))
     if faults:
         raise typer.Exit(ELSE)
 
@@ -99,6 +105,7 @@ def migrate(
     session: Session = context.obj
     database = Database(read_settings(session.store).catalogue)
     try:
+        schema.refuse_empty(database)
         waiting = schema.pending(database)
         if waiting and not check:
             schema.upgrade(database)

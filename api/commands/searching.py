@@ -1,11 +1,12 @@
 """`search`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from api.console import Session, out, print_json, shown_place, table
+from api.console import Session, out, print_json, print_table, shown_place, table
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, UsageError
 from search.find_similar import MAX_K
@@ -57,7 +58,7 @@ def read_picture(path: Path) -> bytes:
         UsageError: there is no such file, or it cannot be read.
     """
     try:
-        data = path.expanduser().read_bytes()
+        data = Path(os.path.expanduser(path)).read_bytes()  # noqa: PTH111 -- Path.expanduser fails on names like ~draft.jpg
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a picture that can be read") from error
     if not data:
@@ -77,8 +78,7 @@ def _print_matches(found: Found) -> None:
         image = match.image
         size = f"{image.width}x{image.height}"
         rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, shown_place(image))
-    console = out()
     if found.matches:
-        console.print(rows)
+        print_table(rows)
     else:
-        console.print("no image matches; lower --min-score, or index more with `lookalike index`")
+        out().print("no image matches; lower --min-score, or index more with `lookalike index`")

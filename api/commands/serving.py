@@ -1,8 +1,11 @@
 """`serve`."""
 
+import signal
+import sys
 import threading
 import webbrowser
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -47,6 +50,9 @@ def serve(
             "put a proxy with authentication before it and pass --auth none"
         )
 
+    # After uvicorn has closed everything it raises the signal again: asked to end and ended is a success.
+    signal.signal(signal.SIGTERM, _stopped)
+
     def ready(url: str) -> None:
         say(f"Lookalike listens on {url} (Ctrl-C stops it)")
         if browser:
@@ -54,3 +60,7 @@ def serve(
 
     names = tuple(allow_host or (LOOPBACK_NAMES if host in LOOPBACK else ("*",)))
     run_server(session.store, Address(host, port, names), ready, device=device, weights=weights)
+
+
+def _stopped(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)

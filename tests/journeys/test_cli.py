@@ -288,3 +288,83 @@ def test_a_kill_of_the_real_program_costs_at_most_a_batch(tmp_path: Path) -> Non
     assert shape["seen"] == PICTURES
     checked = subprocess.run([*command[:-2], "verify", "--deep"], capture_output=True, text=True, check=True)
     assert json.loads(checked.stdout)["ok"]
+
+
+def test_brackets_and_control_characters_in_names_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "IMG [edited]"
+    photos.mkdir()
+    for name in ("a[", "plain"):
+        (photos / name).mkdir()
+        painted(1, (200, 150)).save(photos / name / "b].png")
+    painted(2, (200, 150)).save(photos / "line\nbreak\x1b[31m.png")
+    store = ["--store", str(tmp_path / "[red]store"), "--progress", "none"]
+    for command in (["index", str(photos)], ["search", str(photos / "plain" / "b].png")], ["dedup"], ["status"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*store, *command])
+        assert stop.value.code == 0
+        shown = capsys.readouterr().out
+        if command[0] in ("search", "dedup"):
+            assert str(photos / "a[" / "b].png") in shown
+            assert "\x1b[31m" not in shown
+        if command[0] == "search":
+            assert "line\\nbreak\\x1b[31m.png" in shown
+        if command[0] == "status":
+            assert "[red]store" in shown
+
+
+@pytest.mark.parametrize("command", [["status"], ["search", "--id", "1"], ["verify"], ["migrate"]])
+@pytest.mark.parametrize("damage", ["missing", "empty", "random"])
+def test_a_lost_catalogue_is_named_and_never_replaced_by_an_empty_one(
+    run: Run, tmp_path: Path, damage: str, command: list[str]
+) -> None:
+    store = tmp_path / "store"
+    run("init", store=store)
+    catalogue = store / "catalogue.sqlite"
+    catalogue.unlink()
+    if damage != "missing":
+        catalogue.write_bytes(os.urandom(20_000) if damage == "random" else b"")
+    code, shape = run(*command, store=store)
+    assert code == 1
+    assert "backup" in shape["error"]["message"]
+
+
+def test_a_store_in_an_impossible_place_is_one_clear_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, shape = run("status", store=place)
+        assert code == 2
+        assert "--store" in shape["error"]["message"]
+
+
+def test_a_damaged_segment_is_told_by_status_and_by_verify(run: Run, album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run("index", album / "photos" / "0.png", store=store)
+    (segment,) = (store / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-2] + b"xx")
+    for generation in (store / "generations").iterdir():
+        generation.unlink()
+    code, shape = run("status", store=store)
+    assert code == 0
+    assert "is damaged" in shape["collections"][0]["damage"]
+    kinds = {fault["kind"] for fault in run("verify", store=store)[1]["faults"]}
+    assert kinds == {"segment_damaged", "generation_damaged"}
+
+
+def test_a_picture_that_went_bad_after_it_was_indexed_is_seen_once(run: Run, tmp_path: Path) -> None:
+    for number in range(2):
+        painted(number, (100, 80)).save(tmp_path / f"{number}.png")
+    store = tmp_path / "store"
+    run("index", tmp_path / "0.png", tmp_path / "1.png", store=store)
+    (tmp_path / "0.png").write_bytes(b"")
+    assert run("index", tmp_path / "0.png", store=store)[0] == 3
+    (status,) = run("status", store=store)[1]["collections"]
+    assert (status["seen"], status["images"], status["failed"]) == (2, 2, 1)
+
+
+def test_an_error_nobody_expected_is_one_line_and_not_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.commands.operations.Workspace.status", lambda _self: 1 / 0)
+    code, shape = run("status")
+    assert code == 1
+    assert "ZeroDivisionError" in shape["error"]["message"]

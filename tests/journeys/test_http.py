@@ -1,5 +1,6 @@
 """The HTTP API, with the built-in backbone, over a small album."""
 
+import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from api.workspace import Workspace
 from indexer.backbones import BUILTIN_PREPARATION
 from indexer.decoder_pool import DecoderPool
 from tests.conftest import painted
+from tests.fakes import FakeBackbone
 
 BASE = "/v1/collections/default"
 
@@ -210,7 +212,9 @@ def test_an_upload_that_is_too_large_is_refused(client: TestClient) -> None:
 
 
 def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
-    assert client.get("/healthz", headers={"host": "evil.example"}).status_code == 400
+    answer = client.get("/healthz", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "--allow-host" in problem(answer)["detail"]
 
 
 def test_the_page_may_load_nothing_foreign(client: TestClient) -> None:
@@ -237,3 +241,80 @@ def test_new_images_are_searchable_without_a_restart(client: TestClient, album: 
         main(["--store", str(album / "store"), "--progress", "none", "index", str(path)])
     shape = upload(client, path.read_bytes(), k="1").json()
     assert shape["matches"][0]["path"].endswith("late.png")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"{BASE}/images/99999999999999999999999", None),
+        ("POST", f"{BASE}/search", b'{"key": "\\ud800"}'),
+        ("POST", f"{BASE}/search", b"[" * 200_000),
+    ],
+)
+def test_hostile_numbers_letters_and_nesting_are_problem_documents(
+    client: TestClient, method: str, path: str, body: bytes | None
+) -> None:
+    answer = client.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert problem(answer)["detail"]
+
+
+def test_an_error_nobody_expected_tells_nothing_of_our_insides(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr("search.catalogue.Catalogue.images", broken)
+    answer = client.get(f"{BASE}/images")
+    assert answer.status_code == 500
+    assert "secret" not in problem(answer)["detail"]
+
+
+def test_a_file_that_holds_another_picture_now_is_not_shown_as_the_old_one(client: TestClient, album: Path) -> None:
+    images = client.get(f"{BASE}/images").json()["items"]
+    image = next(image for image in images if image["path"].endswith("6.png"))
+    path = album / "photos" / "6.png"
+    good = path.read_bytes()
+    path.write_bytes((album / "photos" / "5.png").read_bytes())
+    answer = client.get(f"{BASE}/images/{image['id']}/thumbnail", params={"size": 98})
+    path.write_bytes(good)
+    assert answer.status_code == 404
+    assert "has changed since it was indexed" in problem(answer)["detail"]
+
+
+def test_a_pipe_under_the_name_of_a_picture_holds_up_nothing(client: TestClient, album: Path) -> None:
+    images = client.get(f"{BASE}/images").json()["items"]
+    image = next(image for image in images if image["path"].endswith("6.png"))
+    path = album / "photos" / "6.png"
+    good = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    answer = client.get(f"{BASE}/images/{image['id']}/thumbnail", params={"size": 97})
+    path.unlink()
+    path.write_bytes(good)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("condition", ["{}", "W/{}", '"other", {}', "*"])
+def test_every_way_to_name_a_tag_is_understood(client: TestClient, condition: str) -> None:
+    path = f"{BASE}/images/1/thumbnail"
+    tag = client.head(path).headers["etag"]
+    assert client.get(path, headers={"If-None-Match": condition.format(tag)}).status_code == 304
+    assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_probes_answer_head(client: TestClient) -> None:
+    assert client.head("/healthz").status_code == client.head("/readyz").status_code == 200
+
+
+def test_a_collection_that_cannot_be_loaded_holds_up_no_other(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Workspace(album / "store") as workspace:
+        lost = FakeBackbone("no_such_backbone").space
+        workspace.store.open_collection("another", lost)
+        readiness = Readiness(workspace)
+        assert readiness._load_all() is False
+        assert readiness.reason() is None
+        monkeypatch.setattr(Workspace, "embedder", lambda *_: 1 / 0)
+        assert readiness._load_all() is False
+        assert "division by zero" in str(readiness.reason())

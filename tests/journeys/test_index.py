@@ -81,11 +81,24 @@ def test_a_copy_is_an_image_of_its_own_and_is_not_embedded_again(local_store: St
     assert files_of(local_store) == ["a.png", "copy.png"]
 
 
-def test_a_copy_of_a_file_whose_disk_is_not_plugged_in_is_no_move(local_store: Store, tmp_path: Path) -> None:
-    disk, laptop = tmp_path / "disk", tmp_path / "laptop"
+def test_a_renamed_top_folder_is_moved_as_a_whole(local_store: Store, photos: Path, draw: Draw) -> None:
+    for number in range(3):
+        draw(f"{number}.png", number)
+    index(local_store, photos)
+    renamed = photos.rename(photos.parent / "renamed")
+    summary = index(local_store, renamed)
+    assert (summary.counts.moved, summary.counts.indexed) == (3, 0)
+    assert len(files_of(local_store)) == 3
+
+
+def test_a_copy_of_a_file_whose_disk_is_not_plugged_in_is_no_move(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, laptop = tmp_path / "media" / "disk", tmp_path / "laptop"
     for folder in (disk, laptop):
-        folder.mkdir()
+        folder.mkdir(parents=True)
     painted(1).save(disk / "a.png")
+    monkeypatch.setattr("indexer.movements.REMOVABLE", (tmp_path / "media",))
     index(local_store, disk)
     (laptop / "a.png").write_bytes((disk / "a.png").read_bytes())
     disk.rename(tmp_path / "unplugged")

@@ -19,6 +19,7 @@ from tests.kill_worker import COMMIT_ROWS, run
 
 IMAGES = 48
 RANDOM_KILLS = 30
+EARLY_KILLS = 8
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(["tests.kill_worker"])
@@ -77,8 +78,9 @@ def check_while_killed(folder: Path) -> None:
         assert len(SnapshotReader(store.database, store.blobs, target).current()) == stored.total()
 
 
-# A job commits often and publishes once.
-MOMENTS = [(point, nth) for point in POINTS for nth in ((1,) if point.startswith("generation") else (1, 3))]
+# A job commits often, makes its store once and publishes once.
+OFTEN = ("segment", "commit")
+MOMENTS = [(point, nth) for point in POINTS for nth in ((1, 3) if point.startswith(OFTEN) else (1,))]
 
 
 @pytest.mark.parametrize(("point", "nth"), MOMENTS)
@@ -92,10 +94,29 @@ def test_a_kill_at_each_step_of_the_commit_loses_and_doubles_nothing(folder: Pat
 
 @pytest.mark.parametrize("trial", range(RANDOM_KILLS))
 def test_a_kill_at_a_random_moment_loses_and_doubles_nothing(folder: Path, trial: int) -> None:
-    moment_s = float(np.random.default_rng(trial).uniform(0.05, 0.6))
     killed = start(folder, pause_s=0.03)
-    time.sleep(moment_s)
+    wait_for(folder / "embedded.log", killed)
+    time.sleep(float(np.random.default_rng(trial).uniform(0.0, 0.35)))
+    killed.kill()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL, "it was over before it was killed"
+    assert 0 < len(lines(folder / "embedded.log")) <= IMAGES
+    check_while_killed(folder)
+    finish_and_check(folder)
+
+
+@pytest.mark.parametrize("trial", range(EARLY_KILLS))
+def test_a_kill_while_the_store_is_being_made_leaves_nothing_in_the_way(folder: Path, trial: int) -> None:
+    killed = start(folder, pause_s=0.03)
+    wait_for(folder / "store", killed)
+    time.sleep(float(np.random.default_rng(trial).uniform(0.0, 0.1)))
     killed.kill()
     killed.join()
     check_while_killed(folder)
     finish_and_check(folder)
+
+
+def wait_for(path: Path, process: BaseProcess) -> None:
+    while not path.exists():
+        assert process.is_alive()
+        time.sleep(0.001)
