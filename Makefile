@@ -39,7 +39,8 @@ ifeq ($(PHOTOS),)
 else
   # A shell leaves the ~ of an argument such as PHOTOS=~/Pictures alone.
   DEMO_PHOTOS := $(patsubst ~/%,$(HOME)/%,$(PHOTOS))
-  DEMO_STORE := demo/own-store
+  # A store for each folder, so that two of them do not mix.
+  DEMO_STORE := demo/store-$(shell printf %s '$(DEMO_PHOTOS)' | cksum | cut -d ' ' -f 1)
 endif
 LOOKALIKE := $(BIN)/lookalike --store $(DEMO_STORE)
 

@@ -77,6 +77,7 @@ class Lookalike:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
             ValueError: not exactly one of image, id and key is given.
         """
+        from api.commands.searching import read_picture
         from api.workspace import QueryRequest
 
         if sum(given is not None for given in (image, id, key)) != 1:
@@ -85,8 +86,7 @@ class Lookalike:
         target = workspace.collection(self.collection)
         wanted = QueryRequest(k)
         if image is not None:
-            path = Path(image).expanduser()
-            return workspace.search_by_picture(target, path.read_bytes(), str(path), wanted).matches
+            return workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted).matches
         catalogue = workspace.store.catalogue
         stored = (
             catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")

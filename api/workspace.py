@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.errors import UsageError
 from search.find_duplicates import DuplicateReport, find_duplicates
 from search.find_duplicates import Progress as DedupProgress
-from search.find_similar import QueryContent, Wanted, find_similar
+from search.find_similar import MAX_K, QueryContent, Wanted, find_similar
 from search.records import Collection, Embeddings, ImageRecord, Match
 from search.snapshot import Snapshot, SnapshotReader
 from search.status import CollectionStatus, collection_status
@@ -47,10 +48,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """How many matches, and how good. min_score: least cosine."""
+    """How many matches, and how good. min_score: least cosine.
+
+    Raises:
+        UsageError: k is not 1 to MAX_K.
+    """
 
     k: int = 10
     min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_K:
+            raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
 
 
 class Workspace:
@@ -113,7 +122,13 @@ class Workspace:
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
     ) -> DuplicateReport:
-        """Return the duplicate groups of a collection."""
+        """Return the duplicate groups of a collection.
+
+        Raises:
+            UsageError: the threshold is no cosine.
+        """
+        if not -1 <= threshold <= 1:
+            raise UsageError(f"threshold is {threshold}, choose -1 to 1")
         return find_duplicates(self.snapshot(target), self.store.catalogue, threshold, progress)
 
     def status(self) -> list[CollectionStatus]:

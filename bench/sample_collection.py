@@ -41,6 +41,7 @@ EDITED = {
     "rocket.jpg": ("captioned", "resized"),
 }
 QUALITY = 92
+EDITED_QUALITY = 70  # who edits a picture saves it again, and smaller
 CROP_SIDE = 0.88  # of each side: a visible crop that leaves the subject whole
 CAPTION = "seen on the internet"
 NOTES = "This folder also holds a file that is no picture: an indexer should pass it by.\n"
@@ -117,18 +118,18 @@ def _cropped(picture: Image.Image) -> bytes:
 
 
 def _mirrored(picture: Image.Image) -> bytes:
-    return _jpeg(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    return _jpeg(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), EDITED_QUALITY)
 
 
 def _captioned(picture: Image.Image) -> bytes:
-    """Add a white bar below the picture, with words in it."""
+    """Write words on a white bar over the bottom of the picture."""
     bar = max(24, picture.height // 10)
-    canvas = Image.new("RGB", (picture.width, picture.height + bar), "white")
-    canvas.paste(picture)
-    font = ImageFont.load_default(size=bar * 0.6)
-    centre = (picture.width / 2, picture.height + bar / 2)
-    ImageDraw.Draw(canvas).text(centre, CAPTION, fill="black", font=font, anchor="mm")
-    return _jpeg(canvas)
+    canvas = picture.convert("RGB")
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((0, picture.height - bar, picture.width, picture.height), fill="white")
+    centre = (picture.width / 2, picture.height - bar / 2)
+    draw.text(centre, CAPTION, fill="black", font=ImageFont.load_default(size=bar * 0.6), anchor="mm")
+    return _jpeg(canvas, EDITED_QUALITY)
 
 
 def _webp(picture: Image.Image) -> bytes:
@@ -152,7 +153,7 @@ EDITS: dict[str, tuple[str, Callable[[Image.Image], bytes]]] = {
 
 def _query(picture: Image.Image) -> bytes:
     """Return what a stranger might send: cropped tighter than the copy in the collection, smaller, recompressed."""
-    cropped = _crop(picture.convert("RGB"), 0.8)
+    cropped = _crop(picture.convert("RGB"), 0.92)
     return _jpeg(cropped.resize((320, 320 * cropped.height // cropped.width), Image.Resampling.LANCZOS), 60)
 
 

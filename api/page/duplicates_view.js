@@ -6,8 +6,8 @@ import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
 import { groups } from "./server.js";
 import { failed, panel } from "./teaching.js";
-import { grid, lookTile, nameLine, placeholders } from "./tiles.js";
-import { count, folder, number, pixels, place, score, size } from "./words.js";
+import { folderLine, grid, lookTile, nameLine, placeholders } from "./tiles.js";
+import { count, folder, number, pixels, score, size } from "./words.js";
 import { whenNear } from "./when_near.js";
 
 const PAGE = 30;
@@ -251,7 +251,7 @@ function details(image) {
     "p",
     { class: "details quiet" },
     `${pixels(image)} · ${size(image.bytes)}`,
-    where && el("span", { class: "folder", title: place(image) }, "in ", el("bdi", {}, where)),
+    where && folderLine(image),
   );
 }
 

@@ -3,7 +3,7 @@
 import { address } from "./addresses.js";
 import { el, icon } from "./elements.js";
 import { thumbnail } from "./server.js";
-import { name, place } from "./words.js";
+import { folder, name, place } from "./words.js";
 
 const FACE = ".face";
 const THUMBNAIL = 320;
@@ -41,7 +41,14 @@ export function searchTile(collection, image, ...facts) {
   return tile(
     image,
     face,
-    el("div", { class: "caption" }, el("p", { class: "facts" }, ...facts), nameLine(image), look),
+    el(
+      "div",
+      { class: "caption" },
+      el("p", { class: "facts" }, ...facts),
+      nameLine(image),
+      facts.length ? folderLine(image) : "",
+      look,
+    ),
   );
 }
 
@@ -55,6 +62,11 @@ export function lookTile(collection, image, ...lines) {
 /** Return the name of an image as a line of its own, its whole place on hovering. */
 export function nameLine(image) {
   return el("p", { class: "name", title: place(image) }, el("bdi", {}, name(image)));
+}
+
+/** Return the folder of an image as a line of its own, its whole place on hovering. */
+export function folderLine(image) {
+  return el("span", { class: "folder", title: place(image) }, "in ", el("bdi", {}, folder(image)));
 }
 
 /** Return tiles without a picture, as large as those to come. */

@@ -6,7 +6,7 @@ import pytest
 
 import lookalike
 from bench.sample_collection import build
-from search.errors import CollectionNotFound, StoreNotFound
+from search.errors import CollectionNotFound, StoreNotFound, UsageError
 from tests.conftest import Draw
 
 
@@ -46,3 +46,16 @@ def test_nothing_indexed_yet_is_a_clear_error(tmp_path: Path, photos: Path, draw
 def test_exactly_one_query_is_wanted(tmp_path: Path) -> None:
     with lookalike.open(tmp_path / "store") as album, pytest.raises(ValueError, match="exactly one"):
         album.search("a.jpg", id=3)
+
+
+def test_wrong_values_are_clear_errors(tmp_path: Path, draw: Draw) -> None:
+    path = draw("a.png", 1)
+    with lookalike.open(tmp_path / "store") as album:
+        album.index(path, progress=False)
+        for k in (0, -3, 5000):
+            with pytest.raises(UsageError, match=f"k is {k}"):
+                album.search(path, k=k)
+        with pytest.raises(UsageError, match="threshold is nan"):
+            album.dedup(float("nan"))
+        with pytest.raises(UsageError, match=r"/nope\.jpg: No such file"):
+            album.search("/nope.jpg")
