@@ -252,8 +252,9 @@ def test_help_loads_no_heavy_library() -> None:
 def test_sigterm_ends_indexing_with_130_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     photos, store = tmp_path / "photos", tmp_path / "store"
     photos.mkdir()
-    for number in range(PICTURES):
-        painted(number, (300, 200)).save(photos / f"{number}.jpg")
+    many = 1500  # a commit comes after 2 seconds or 1,024 images: this is more than two of them
+    for number in range(many):
+        painted(number, (160, 120)).save(photos / f"{number}.jpg")
     command = [sys.executable, "-m", "api", "--store", str(store), "--progress", "json", "index", str(photos)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -266,11 +267,11 @@ def test_sigterm_ends_indexing_with_130_and_keeps_what_was_acknowledged(tmp_path
     assert "run the same command again" in last
     with Store(store) as opened:
         kept = opened.catalogue.count_images(opened.catalogue.collection("default").id)
-    assert 0 < kept < PICTURES
+    assert 0 < kept < many
     again = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     shape = json.loads(again.stdout)
     assert shape["unchanged"] == kept
-    assert shape["indexed"] == PICTURES - kept
+    assert shape["indexed"] == many - kept
 
 
 def test_a_kill_of_the_real_program_costs_at_most_a_batch(tmp_path: Path) -> None:
