@@ -8,8 +8,9 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line. Ctrl-C and SIGTERM end it with 130 from the first moment on."""
-    # Threads of torch that wait must sleep: spinning, they take the cores from the decoding children (indexing took up
-    # to twice as long on 2 busy cores). Read when torch is first imported, so it is set before anything else.
+    # Threads of torch that wait shall sleep and not spin, which takes the cores from the decoding children and from
+    # others. Seen on a 2-core machine that was busy with other work, a few runs each; on a quiet one it was not
+    # compared. Read when torch is first imported, so it is set before anything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -54,7 +54,7 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         target = store.open_collection(session.collection, backbone.space)
         children = request.workers or os.cpu_count() or 1
         batch_size = request.batch_size or _batch_size(backbone)
-        torch.set_num_threads(_torch_threads(backbone.space.backbone, os.cpu_count() or 1))
+        torch.set_num_threads(os.cpu_count() or 1)
         with (
             DecoderPool(backbone.preparation, children=children) as pool,
             index_progress(session.progress, sources) as progress,
@@ -67,16 +67,6 @@ def _batch_size(backbone: TorchBackbone) -> int:
     if backbone.device.type == "cuda":
         return GPU_BATCH
     return BUILTIN_BATCH if backbone.space.backbone == BUILTIN else CPU_BATCH
-
-
-def _torch_threads(backbone: str, cores: int) -> int:
-    """Share the cores between torch and the decoding children.
-
-    The built-in network costs about as much as decoding does, and gains little from threads: with all cores it fights
-    the children for them (200 photographs on 2 cores: 134 images/s with one thread, 81 with two, 2026-11-22). Any
-    other backbone costs so much more than decoding that it takes them all.
-    """
-    return max(1, cores // 2) if backbone == BUILTIN else cores
 
 
 def _named(request: IndexRequest) -> TorchBackbone:
