@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from indexer.builtin import DIMS, MEAN, STD, WEIGHTS_SHA256, load_builtin
 from indexer.preparation import Preparation
-from indexer.torch_backbone import TorchBackbone, choose_device
+from indexer.torch_backbone import TorchBackbone, choose_device, weights_sha256
 from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
 from search.records import SpaceSpec
 
@@ -33,11 +35,17 @@ BUILTIN_PREPARATION = Preparation(
 
 
 def load_backbone(
-    name: str, *, weights: Path | None = None, mode: Literal["full", "card"] = "full", device: str = "auto"
+    name: str,
+    *,
+    weights: Path | None = None,
+    mode: Literal["full", "card"] = "full",
+    size: int | Literal["test"] | None = None,
+    device: str = "auto",
 ) -> TorchBackbone:
     """Return a backbone ready to embed.
 
-    name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights.
+    name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights. size: pixels a side,
+    "test" for timm's test size, None for the size the weights were trained at.
 
     Raises:
         BackboneNotFound: there is no such backbone.
@@ -47,16 +55,37 @@ def load_backbone(
     """
     chosen = choose_device(device)
     if name != BUILTIN:
-        from indexer.timm_models import load_timm
-
-        return load_timm(name, weights, mode, chosen)
-    if weights is not None:
-        raise UsageError("--weights has no use with the backbone `builtin`: its weights ship with the package")
+        return _load_timm(name, weights, mode, size, chosen)
+    if weights is not None or size is not None:
+        option = "--weights" if weights is not None else "--image-size"
+        raise UsageError(f"{option} has no use with the backbone `builtin`: it ships with its weights, for one size")
     # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
     space = SpaceSpec(
         BUILTIN, WEIGHTS_SHA256, BUILTIN_PREPARATION.as_json(), DIMS, licence="apache-2.0", weights="builtin"
     )
     return TorchBackbone(load_builtin(), space, BUILTIN_PREPARATION, chosen)
+
+
+def _load_timm(
+    name: str,
+    weights: Path | None,
+    mode: Literal["full", "card"],
+    size: int | Literal["test"] | None,
+    device: torch.device,
+) -> TorchBackbone:
+    from indexer.timm_models import load_network, model_card
+
+    card = model_card(name, mode, size)
+    loaded = load_network(card.name, weights, use="embed", preparation=card.preparation)
+    space = SpaceSpec(
+        backbone=loaded.name,
+        weights_sha256=weights_sha256(loaded.network),
+        preparation=card.preparation.as_json(),
+        dims=card.dims,
+        licence=loaded.licence,
+        weights=loaded.weights,
+    )
+    return TorchBackbone(loaded.network, space, card.preparation, device)
 
 
 def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> TorchBackbone:

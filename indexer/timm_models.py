@@ -1,57 +1,42 @@
-"""timm's models as backbones; the only module that imports timm.
+"""timm's models by name: their canonical names, their preparation, and networks with verified weights.
 
-Weights come from the Hugging Face hub or from a safetensors file. There is never a silent random network: without
-weights the answer is an error that names both ways out.
+There is never a silent random network: without weights the answer is an error that names both ways out.
 """
 
 import difflib
-import socket
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
 import torch
-from huggingface_hub import constants, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 
-from indexer.preparation import Preparation
-from indexer.torch_backbone import TorchBackbone, weights_sha256
-from search.errors import BackboneNotFound, UsageError, WeightsMismatch, WeightsUnavailable
-from search.records import SpaceSpec
+from indexer.preparation import Mode, Preparation
+from indexer.timm_library import timm
+from indexer.weights import Tensors, first_difference, from_hub, read_tensors
+from search.errors import BackboneNotFound, UsageError, WeightsMismatch
 
+__all__ = [
+    "ImageSize",
+    "LoadedNetwork",
+    "ModelCard",
+    "canonical_name",
+    "load_network",
+    "model_card",
+    "model_names",
+    "pooled_dims",
+    "preparation_of",
+    "timm",
+]
 
-def _declare_torchvision_operators() -> None:
-    """Let `import torchvision` succeed beside a CPU build of torch.
+# None: the size the weights were trained at. "test": timm's test size with its test crop. A number: that many pixels
+# with the crop of None.
+ImageSize = int | Literal["test"] | None
+Use = Literal["embed", "classify", "features"]
 
-    PyPI's torchvision is built for CUDA; without its binary extension two operators it registers fakes for do not
-    exist, and importing it (and so timm) dies with "operator torchvision::nms does not exist".
-    """
-    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-    _KEEP_ALIVE.append(library)
-
-
-_KEEP_ALIVE: list[torch.library.Library] = []
-try:
-    import timm
-except RuntimeError as error:
-    if "torchvision::nms" not in str(error):
-        raise
-    _declare_torchvision_operators()
-    import timm
-
-import timm.data  # noqa: E402
-from timm.models import PretrainedCfg  # noqa: E402
-
-__all__ = ["ModelCard", "canonical_name", "load_timm", "model_card", "model_names", "timm"]
-
-Mode = Literal["full", "card"]
-WEIGHTS_NAME = "model.safetensors"
-SUGGESTIONS = 3
+SUGGESTIONS: Final = 3
+SMALLEST_SIZE: Final = 32  # pixels a side: what backbones halve five times; less leaves a deepest map of padding
+LARGEST_SIZE: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +49,23 @@ class ModelCard:
     preparation: Preparation
     licence: str | None
     hub_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A network with its weights, on the CPU, in evaluation mode and float32.
+
+    name: canonical. classes: outputs of the classifier in the weights file, 0 without one. classifier: the module
+    behind the pooled embedding, None when the file has none. weights: "hub", or the path of the file.
+    """
+
+    name: str
+    network: Any
+    classes: int
+    classifier: torch.nn.Module | None
+    licence: str | None
+    weights: str
+    file: Path
 
 
 def model_names(pattern: str = "") -> list[str]:
@@ -87,9 +89,7 @@ def canonical_name(name: str) -> str:
         raise BackboneNotFound(f"there is no backbone {name!r}: {hint}")
     # timm maps legacy names while it builds; on the meta device building costs nothing.
     try:
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            config: dict[str, Any] = timm.create_model(short, pretrained=False).pretrained_cfg
+        config: dict[str, Any] = _on_meta(short).pretrained_cfg
     except RuntimeError as error:  # the architecture is known, its tag is not
         tags = ", ".join(timm.list_pretrained(f"{short.split('.', maxsplit=1)[0]}.*")[:SUGGESTIONS])
         raise BackboneNotFound(
@@ -99,140 +99,145 @@ def canonical_name(name: str) -> str:
     return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
 
 
-def model_card(name: str, mode: Mode = "card") -> ModelCard:
+def model_card(name: str, mode: Mode = "card", size: ImageSize = None) -> ModelCard:
     """Return what timm knows of a model, computed on the meta device: no weights, no memory.
 
     Raises:
         BackboneNotFound: timm has no such model.
-        UsageError: the mode does not fit the model.
+        UsageError: the mode or the size does not fit the model.
     """
     canonical = canonical_name(name)
-    network: Any
-    with torch.device("meta"):
-        network = timm.create_model(canonical, pretrained=False, num_classes=0)
+    network = _on_meta(canonical, num_classes=0)
     config: dict[str, Any] = network.pretrained_cfg
     parameters = sum(tensor.numel() for tensor in network.parameters())
-    preparation = _preparation(network, canonical, mode)
-    return ModelCard(canonical, _dims(network), parameters, preparation, config.get("license"), config.get("hf_hub_id"))
+    preparation = preparation_of(config, mode, size)
+    dims = pooled_dims(canonical, preparation)
+    return ModelCard(canonical, dims, parameters, preparation, config.get("license"), config.get("hf_hub_id"))
 
 
-def load_timm(name: str, weights: Path | None, mode: Mode, device: torch.device) -> TorchBackbone:
-    """Return a timm model without its classifier, with weights from a file or else from the hub.
+def preparation_of(config: dict[str, Any], mode: Mode, size: ImageSize = None) -> Preparation:
+    """Return how pictures are prepared for a model. config: timm's pretrained_cfg of it.
 
     Raises:
-        BackboneNotFound: timm has no such model.
-        WeightsUnavailable: there is no file, or the hub cannot be reached and nothing is cached.
-        WeightsMismatch: the file belongs to another model.
-        UsageError: the file is no safetensors file, or the mode does not fit the model.
+        UsageError: the mode or the size does not fit the model.
     """
-    canonical = canonical_name(name)
-    config = timm.get_pretrained_cfg(canonical)
-    file = weights if weights is not None else _from_hub(canonical, config)
-    network = _network(canonical, config, file)
-    preparation = _preparation(network, canonical, mode)
-    space = SpaceSpec(
-        backbone=canonical,
-        weights_sha256=weights_sha256(network),
-        preparation=preparation.as_json(),
-        dims=_dims(network),
-        licence=network.pretrained_cfg.get("license"),
-        weights="hub" if weights is None else str(weights.absolute()),
-    )
-    return TorchBackbone(network, space, preparation, device)
-
-
-def _from_hub(name: str, config: PretrainedCfg | None) -> Path:
-    """Return the model's safetensors file from the hub's cache, else from the hub."""
-    repository = config.hf_hub_id if config is not None else None
-    ways_out = (
-        "connect to the Hugging Face hub once (the file is cached), or pass --weights FILE.safetensors with the "
-        f"weights of {name}"
-    )
-    if repository is None:
-        raise WeightsUnavailable(f"timm has no hub weights for {name}; pass --weights FILE.safetensors")
-    try:
-        return Path(hf_hub_download(repository, WEIGHTS_NAME, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        if not constants.HF_HUB_OFFLINE:
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
-        return Path(hf_hub_download(repository, WEIGHTS_NAME))
-    except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError):
-            raise WeightsUnavailable(f"no weights for {name}: the hub cannot be reached; {ways_out}") from error
-        raise WeightsUnavailable(f"{repository} holds no {WEIGHTS_NAME}; pass --weights FILE.safetensors") from error
-    except (OSError, HfHubHTTPError) as error:
-        raise WeightsUnavailable(f"no weights for {name}: the hub cannot be reached; {ways_out}") from error
-
-
-def _network(name: str, config: PretrainedCfg | None, file: Path) -> Any:
-    """Build the network without its classifier and load every one of its tensors from the file."""
-    heads = _classifiers(config)
-    keys = _tensor_names(file)
-    try:
-        if config is not None and any(key.startswith(f"{head}.") for key in keys for head in heads):
-            # With the classifier timm loads strictly; without it timm would leave missing tensors random.
-            network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)})
-            network.reset_classifier(0)
-        else:
-            network = timm.create_model(name, pretrained=False, num_classes=0)
-            network.load_state_dict(_tensors(file), strict=True)
-    except RuntimeError as error:
-        raise WeightsMismatch(f"{file} does not hold the weights of {name}: {_first_difference(error)}") from error
-    return network
-
-
-def _classifiers(config: PretrainedCfg | None) -> tuple[str, ...]:
-    classifier = config.classifier if config is not None else None
-    if classifier is None:
-        return ()
-    return (classifier,) if isinstance(classifier, str) else tuple(classifier)
-
-
-def _first_difference(error: RuntimeError) -> str:
-    """Return torch's account of the first mismatching tensors, without its preamble."""
-    lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-    text = lines[0]
-    return text if len(text) <= MESSAGE_CHARACTERS else text[:MESSAGE_CHARACTERS] + " ..."
-
-
-MESSAGE_CHARACTERS = 200
-
-
-def _tensor_names(file: Path) -> list[str]:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            return list(stored.keys())
-    except FileNotFoundError as error:
-        raise WeightsUnavailable(f"there is no weights file {file}; check the path given to --weights") from error
-    except (SafetensorError, OSError) as error:
-        raise UsageError(
-            f"{file} is not a safetensors file ({error}); convert a trusted checkpoint with "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')"
-        ) from error
-
-
-def _tensors(file: Path) -> dict[str, torch.Tensor]:
-    with safe_open(file, framework="pt") as stored:
-        return {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 -- not a mapping
-
-
-def _dims(network: Any) -> int:
-    return int(getattr(network, "head_hidden_size", None) or network.num_features)
-
-
-def _preparation(network: Any, name: str, mode: Mode) -> Preparation:
-    config = timm.data.resolve_model_data_config(network)
-    if mode == "card" and config["crop_mode"] != "center":
-        raise UsageError(f"{name} crops by {config['crop_mode']!r}, which `card` does not do: use --preprocess full")
-    _, height, width = config["input_size"]
+    name = config["architecture"]
+    resolved = timm.data.resolve_data_config(pretrained_cfg=config, use_test_size=size == "test")
+    if mode == "card" and resolved["crop_mode"] != "center":
+        raise UsageError(f"{name} crops by {resolved['crop_mode']!r}, which `card` does not do: use --preprocess full")
+    _, height, width = resolved["input_size"]
+    if isinstance(size, int):
+        if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+            raise UsageError(f"image size {size} cannot be used: choose {SMALLEST_SIZE} to {LARGEST_SIZE} pixels")
+        height = width = size
     return Preparation(
         mode=mode,
         height=height,
         width=width,
-        interpolation=config["interpolation"],
-        crop_pct=config["crop_pct"] if mode == "card" else 1.0,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+        interpolation=resolved["interpolation"],
+        crop_pct=resolved["crop_pct"] if mode == "card" else 1.0,
+        mean=tuple(resolved["mean"]),
+        std=tuple(resolved["std"]),
     )
+
+
+def pooled_dims(name: str, preparation: Preparation) -> int:
+    """Return the length of a model's pooled embeddings, by running it on the meta device.
+
+    Raises:
+        UsageError: its output is not one row per picture, or pictures of this size do not go through it.
+    """
+    network = _on_meta(name, num_classes=0, **_size_arguments(name, preparation)).eval()
+    shape = (1, 3, preparation.height, preparation.width)
+    try:
+        with torch.inference_mode():
+            output = network(torch.empty(shape, device="meta"))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"{name} cannot take pictures of {preparation.width} x {preparation.height} pixels ({reason}); "
+            "choose another --image-size"
+        ) from error
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:  # noqa: PLR2004 -- (N, D)
+        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise UsageError(f"{name} has no pooled output ({found}), so it makes no embeddings; choose another backbone")
+    return int(output.shape[1])
+
+
+def load_network(name: str, weights: Path | None, *, use: Use, preparation: Preparation | None = None) -> LoadedNetwork:
+    """Return a timm model with weights from a file or else from the hub, every tensor verified.
+
+    use: "embed": without its classifier; "classify": with it; "features": its feature maps (timm's features_only).
+    preparation: the size the network is built for, where it has a fixed one.
+
+    Raises:
+        BackboneNotFound: timm has no such model.
+        WeightsUnavailable: there is no file, or the hub cannot be reached and nothing is cached.
+        WeightsMismatch: the file belongs to another model, or holds NaN.
+        UsageError: the file is no safetensors file, or has no classifier where one is needed.
+    """
+    canonical = canonical_name(name)
+    config = timm.get_pretrained_cfg(canonical)
+    file = weights if weights is not None else from_hub(canonical, config.hf_hub_id if config else None)
+    tensors = read_tensors(file)
+    classes = _classes(_on_meta(canonical).pretrained_cfg, tensors)
+    if use == "classify" and not classes:
+        raise UsageError(f"{file} holds no classifier, so it cannot name classes: pass the weights of a whole {name}")
+    arguments = _size_arguments(canonical, preparation) if preparation is not None else {}
+    network = _with_weights(canonical, tensors, classes, file, arguments)
+    licence = network.pretrained_cfg.get("license")
+    classifier = network.get_classifier() if classes else None
+    if use == "embed" and classes:
+        network.reset_classifier(0)
+    if use == "features":
+        # The strict loading above vouches for the file: timm drops what feature maps do not need.
+        overlay = {"state_dict": dict(tensors), "num_classes": classes}
+        network = timm.create_model(canonical, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
+    return LoadedNetwork(
+        name=canonical,
+        network=network.eval().requires_grad_(requires_grad=False),
+        classes=classes,
+        classifier=classifier,
+        licence=licence,
+        weights="hub" if weights is None else str(weights.absolute()),
+        file=file,
+    )
+
+
+def _with_weights(name: str, tensors: Tensors, classes: int, file: Path, arguments: dict[str, Any]) -> Any:
+    """Build the network with as many classes as the file has, so that timm loads it strictly."""
+    overlay = {"state_dict": dict(tensors), "num_classes": classes}
+    try:
+        network = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments
+        )
+    except (RuntimeError, KeyError, AttributeError) as error:
+        difference = first_difference(_on_meta(name, num_classes=classes).state_dict(), tensors)
+        reason = difference or " ".join(str(error).split())[:200]
+        raise WeightsMismatch(f"{file} does not hold the weights of {name}: {reason}") from error
+    network.pretrained_cfg = {key: value for key, value in network.pretrained_cfg.items() if key != "state_dict"}
+    return network
+
+
+def _classes(config: dict[str, Any], tensors: Tensors) -> int:
+    """Return how many classes the classifier in a file tells apart, 0 when it has none."""
+    heads = config.get("classifier") or ()
+    for head in (heads,) if isinstance(heads, str) else heads:
+        if f"{head}.weight" in tensors:
+            return int(tensors[f"{head}.weight"].shape[0])
+    return 0
+
+
+def _size_arguments(name: str, preparation: Preparation) -> dict[str, Any]:
+    """Return what timm must be told to build a model of fixed size for another one."""
+    config = timm.get_pretrained_cfg(name)
+    size = (preparation.height, preparation.width)
+    if config is None or not config.fixed_input_size or tuple(config.input_size[1:]) == size:
+        return {}
+    return {"img_size": size}
+
+
+def _on_meta(name: str, **arguments: Any) -> Any:
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return timm.create_model(name, pretrained=False, **arguments)
