@@ -10,6 +10,7 @@ import numpy as np
 
 from indexer.backbone import Backbone
 from indexer.decoding import Decoder
+from indexer.labelling import Label, Labeller
 from indexer.movements import Movements
 from indexer.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.pipeline import QUARANTINE_REASONS, Pipeline, PipelineLimits
@@ -31,7 +32,8 @@ HOPELESS_DEATHS = 50
 class IndexOptions:
     """How to index. batch_size: pictures per call of the backbone, at most 1,024. decoders: children kept busy.
 
-    commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first.
+    commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
+    picture that has no labels in this space yet.
     """
 
     batch_size: int = 32
@@ -39,6 +41,7 @@ class IndexOptions:
     commit_rows: int = MAX_BATCH_ROWS
     commit_s: float = MAX_BATCH_S
     max_file_bytes: int = MAX_FILE_BYTES
+    labeller: Labeller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class IndexJob:
         self._movements = Movements(store.catalogue, target, sources)
         self._pending = _Pending(target.space.dims)
         self._counts = Counts()
+        self._labeller: Labeller | None = None
         self._failed: set[str] = set()
         # Whether decoding has ever worked here.
         self._decoded = False
@@ -113,13 +117,17 @@ class IndexJob:
         self._store.sweep()
         newest = self._store.catalogue.newest_image_id(self._target.id)
         self._decoded = newest > 0
+        self._labeller = options.labeller
+        self._counts.labelled = None if options.labeller is None else 0
         committer = Committer(self._store.database, self._store.blobs, self._target)
         pipeline = Pipeline(
             walk(self._sources, skip=self._store.root),
             self._store.catalogue,
             self._target,
             pool,
-            PipelineLimits(options.decoders, 2 * options.batch_size, options.max_file_bytes),
+            PipelineLimits(
+                options.decoders, 2 * options.batch_size, options.max_file_bytes, options.labeller is not None
+            ),
         )
         state = "failed"
         try:
@@ -171,15 +179,29 @@ class IndexJob:
         began = time.perf_counter()
         raw = self._backbone.embed(np.stack([item.pixels for item in waiting]))
         usable = usable_rows(raw)
+        named = iter(self._labels_of(raw[usable]))
         for item, row, good in zip(waiting, unit_rows(raw), usable, strict=True):
             file = item.file
-            if good:
-                self._pending.add_new(NewImage(file.uri, file.uri, file.size_bytes, file.mtime_ns, item.facts), row)
-                self._counts.indexed += 1
-            else:
+            if not good:
                 detail = f"{self._target.space.backbone} answered with NaN, infinity or zero"
                 self._note(Failed(file.uri, "invalid_embedding", detail, file.size_bytes, file.mtime_ns))
+                continue
+            labels = next(named)
+            if item.content_id is not None:
+                self._note_known(Known(file, item.content_id), labels)
+                continue
+            new = NewImage(file.uri, file.uri, file.size_bytes, file.mtime_ns, item.facts, labels=labels)
+            self._pending.add_new(new, row)
+            self._counts.indexed += 1
         self._busy["embed"] += time.perf_counter() - began
+
+    def _labels_of(self, raw: Embeddings) -> Sequence[tuple[Label, ...] | None]:
+        """Return the labels of each raw embedding, None for each when nobody asked."""
+        if self._labeller is None or self._counts.labelled is None:
+            return [None] * len(raw)
+        found = self._labeller.labels(raw) if len(raw) else []
+        self._counts.labelled += len(found)
+        return found
 
     def _note(self, outcome: Outcome) -> None:
         counts = self._counts
@@ -211,8 +233,8 @@ class IndexJob:
                 "wrong with this machine or installation; free memory, lower --workers, or look closer with --verbose"
             )
 
-    def _note_known(self, known: Known) -> None:
-        """A content that has its embedding: a touched file, a moved image, or one more copy."""
+    def _note_known(self, known: Known, labels: tuple[Label, ...] | None = None) -> None:
+        """A content that has its embedding: a touched file, a moved image, one more copy, or one that got labels."""
         file = known.file
         here = self._movements.stored_at(known)
         origin = here or self._movements.moved_from(known)
@@ -225,7 +247,9 @@ class IndexJob:
         # A key the user chose stays; a key that was only the uri follows the file.
         key = origin.key if origin is not None and origin.key != origin.uri else file.uri
         image_id = origin.image_id if origin is not None else None
-        self._pending.add_known(NewImage(key, file.uri, file.size_bytes, file.mtime_ns, known.content_id, image_id))
+        content_id = known.content_id
+        new = NewImage(key, file.uri, file.size_bytes, file.mtime_ns, content_id, image_id, labels)
+        self._pending.add_known(new)
 
     def _commit(self, committer: Committer) -> None:
         if self._pending.empty:

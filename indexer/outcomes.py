@@ -12,11 +12,15 @@ from search.records import ContentFacts
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A new content, decoded and ready to embed. pixels: (H, W, 3) uint8."""
+    """A content, decoded and ready to embed. pixels: (H, W, 3) uint8.
+
+    content_id: the content when it has an embedding already and is here for its labels alone.
+    """
 
     file: FoundFile
     facts: ContentFacts
     pixels: NDArray[np.uint8]
+    content_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,14 @@ Outcome = Prepared | Known | Failed | Unchanged | Ignored
 
 @dataclass(slots=True)
 class Counts:
-    """The running totals of one indexing job."""
+    """The running totals of one indexing job. labelled: files whose picture was labelled, None when nobody asked."""
 
     indexed: int = 0
     unchanged: int = 0
     moved: int = 0
     vanished: int = 0
     ignored: int = 0
+    labelled: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -79,7 +84,7 @@ class Counts:
 
     def as_json(self) -> dict[str, object]:
         """Return the counts as the `index` command prints them."""
-        return {
+        shape: dict[str, object] = {
             "seen": self.seen,
             "indexed": self.indexed,
             "unchanged": self.unchanged,
@@ -90,3 +95,4 @@ class Counts:
             "failed": self.failed,
             "failures_by_reason": dict(sorted(self.failures.items())),
         }
+        return shape if self.labelled is None else shape | {"labelled": self.labelled}

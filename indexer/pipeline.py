@@ -3,6 +3,7 @@
     walk -> plan -> [read] -> hash -> [decode] -> prepared pixels -> caller
 
 A file the catalogue knows unchanged never leaves the plan; a content that is known by its sha256 is never decoded.
+Either goes all the way where labels are wanted and its content has none yet.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from indexer.decoding import Decoder
 from indexer.formats import IMAGE_SUFFIXES
 from indexer.outcomes import Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.sources import Found, FoundFile, UnreadableFile, read_file
-from search.catalogue import Catalogue
+from search.catalogue import Catalogue, KnownFile
 from search.errors import BadImage
 from search.records import Collection, ContentFacts, LedgerEntry
 
@@ -32,11 +33,15 @@ QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_me
 
 @dataclass(frozen=True, slots=True)
 class PipelineLimits:
-    """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait."""
+    """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait.
+
+    labels: contents without labels are wanted, too.
+    """
 
     decoders: int
     ready_images: int
     max_file_bytes: int
+    labels: bool = False
 
 
 class Pipeline:
@@ -56,10 +61,11 @@ class Pipeline:
         self._target = target
         self._pool = pool
         self._max_file_bytes = limits.max_file_bytes
+        self._labels = limits.labels
         decoders = limits.decoders
         self._to_read: Channel[FoundFile] = Channel(2 * PLAN_FILES, producers=1)
         # Whole files wait here, so few of them.
-        self._to_decode: Channel[tuple[FoundFile, bytes, bytes]] = Channel(2 * decoders, producers=READ_THREADS)
+        self._to_decode: Channel[_ToDecode] = Channel(2 * decoders, producers=READ_THREADS)
         self._outcomes: Channel[Outcome] = Channel(limits.ready_images, producers=1 + READ_THREADS + decoders)
         everything: list[Channel[object]] = [self._outcomes, self._to_decode, self._to_read]  # type: ignore[list-item]
         self._everything = everything
@@ -101,6 +107,7 @@ class Pipeline:
         ignored = len(group) - len(files) - len(unreadable)
         if ignored:
             self._outcomes.put(Ignored(ignored))
+        unlabelled = self._unlabelled([stored.content_id for stored in known.values()])
         unchanged = 0
         for file in files:
             stored = known.get(file.uri)
@@ -110,11 +117,7 @@ class Pipeline:
             if entry is not None and _quarantined(file, entry):
                 detail = f"{entry.detail}; tried {entry.attempts} times"
                 self._outcomes.put(Failed(file.uri, entry.reason, detail, fresh=False))
-            elif (
-                entry is None
-                and stored is not None
-                and (stored.size_bytes, stored.mtime_ns) == (file.size_bytes, file.mtime_ns)
-            ):
+            elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unlabelled:
                 unchanged += 1
             else:
                 self._to_read.put(file)
@@ -129,22 +132,26 @@ class Pipeline:
             return
         sha256 = hashlib.sha256(data).digest()
         content_id = self._catalogue.embedded_content(self._target.space_id, sha256)
-        if content_id is not None:
+        if content_id is not None and not self._unlabelled([content_id]):
             self._outcomes.put(Known(file, content_id))
         else:
-            self._to_decode.put((file, data, sha256))
+            self._to_decode.put(_ToDecode(file, data, sha256, content_id))
 
-    def _decode(self, item: tuple[FoundFile, bytes, bytes]) -> None:
-        file, data, sha256 = item
+    def _unlabelled(self, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents that wait for labels."""
+        return self._catalogue.labels.missing(self._target.space_id, content_ids) if self._labels else set()
+
+    def _decode(self, item: "_ToDecode") -> None:
+        file = item.file
         try:
-            image = self._pool.decode(data, file.uri)
+            image = self._pool.decode(item.data, file.uri)
         except BadImage as error:
             log.info("%s: %s", file.uri, error)
             self._outcomes.put(_failed(file, error))
             return
         facts = ContentFacts(
-            sha256=sha256,
-            size_bytes=len(data),
+            sha256=item.sha256,
+            size_bytes=len(item.data),
             format=image.format,
             width=image.width,
             height=image.height,
@@ -152,7 +159,17 @@ class Pipeline:
             perceptual_hash=image.perceptual_hash,
             contrast=image.contrast,
         )
-        self._outcomes.put(Prepared(file, facts, image.pixels))
+        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _ToDecode:
+    """A file that was read. content_id: its content, when only labels are wanted."""
+
+    file: FoundFile
+    data: bytes
+    sha256: bytes
+    content_id: int | None
 
 
 def _grouped(found: Iterator[Found]) -> Iterator[list[Found]]:
@@ -160,9 +177,12 @@ def _grouped(found: Iterator[Found]) -> Iterator[list[Found]]:
         yield group
 
 
+def _same(file: FoundFile, stored: KnownFile | LedgerEntry) -> bool:
+    return (stored.size_bytes, stored.mtime_ns) == (file.size_bytes, file.mtime_ns)
+
+
 def _quarantined(file: FoundFile, entry: LedgerEntry) -> bool:
-    same = (entry.size_bytes, entry.mtime_ns) == (file.size_bytes, file.mtime_ns)
-    return same and entry.reason in QUARANTINE_REASONS and entry.attempts >= QUARANTINE_ATTEMPTS
+    return _same(file, entry) and entry.reason in QUARANTINE_REASONS and entry.attempts >= QUARANTINE_ATTEMPTS
 
 
 def _failed(file: FoundFile, error: BadImage) -> Failed:

@@ -1,24 +1,19 @@
 """Every question asked of the catalogue about collections, images and files. Nothing here writes."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, select
 
-from search.database import Database
+from search.database import Database, chunks
 from search.errors import CollectionNotFound, ImageNotFound
+from search.labels import Labels, labels_of_images
 from search.records import Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.segments import SegmentRecord
 from search.tables import collection, content, embedding, image, ledger, segment, space
-
-T = TypeVar("T")
-
-# Below the 999 bound parameters that the oldest SQLite accepts.
-CHUNK = 500
+from search.where import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +41,12 @@ class Located:
     deleted: NDArray[np.bool_]
 
 
-def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """Yield the items in lists of at most `size`."""
-    iterator = iter(items)
-    while piece := list(islice(iterator, size)):
-        yield piece
-
-
 class Catalogue:
     """The read side of the SQL tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.labels = Labels(database)
 
     def collections(self) -> list[Collection]:
         """Return all collections by name."""
@@ -123,17 +112,27 @@ class Catalogue:
         """Return a page of images by ascending id, those with an id above `after`."""
         query = _images(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
         with self._database.reading() as connection:
-            return [_image(row) for row in connection.execute(query)]
+            return _records(connection, collection_id, query)
 
     def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
         """Return the images with these ids, by id; deleted and unknown ones are left out."""
         with self._database.reading() as connection:
-            rows = [
-                row
+            return {
+                record.id: record
                 for part in chunks(ids)
-                for row in connection.execute(_images(collection_id).where(image.c.id.in_(part)))
-            ]
-        return {row.id: _image(row) for row in rows}
+                for record in _records(connection, collection_id, _images(collection_id).where(image.c.id.in_(part)))
+            }
+
+    def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
+        """Return the ids of the images of a collection that a condition lets through, ascending."""
+        query = (
+            select(image.c.id)
+            .join(content, content.c.id == image.c.content_id)
+            .where(image.c.collection_id == target.id, ~image.c.deleted, condition.sql(target.space_id))
+            .order_by(image.c.id)
+        )
+        with self._database.reading() as connection:
+            return np.fromiter(connection.execute(query).scalars(), np.int64)
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.
@@ -153,10 +152,10 @@ class Catalogue:
             ImageNotFound: the collection has no image with this key.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_images(collection_id).where(image.c.key == key)).first()
-        if row is None:
+            found = _records(connection, collection_id, _images(collection_id).where(image.c.key == key))
+        if not found:
             raise ImageNotFound(f"there is no image with key {key!r} in this collection")
-        return _image(row)
+        return found[0]
 
     def newest_image_id(self, collection_id: int) -> int:
         """Return the highest image id of a collection, 0 when it is empty."""
@@ -248,6 +247,9 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.name,
         collection.c.space_id,
         collection.c.sequence,
+        collection.c.labels,
+        space.c.licence_accepted,
+        space.c.licence_accepted_at,
         space.c.backbone,
         space.c.weights_sha256,
         space.c.preparation,
@@ -270,7 +272,8 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
         row.licence,
         row.weights,
     )
-    return Collection(row.id, row.name, row.space_id, spec, row.sequence)
+    consent = (row.licence_accepted, row.licence_accepted_at)
+    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent)
 
 
 def _images(collection_id: int) -> Select[tuple[object, ...]]:
@@ -294,5 +297,8 @@ def _images(collection_id: int) -> Select[tuple[object, ...]]:
     )
 
 
-def _image(row: Row[tuple[object, ...]]) -> ImageRecord:
-    return ImageRecord(**row._mapping)
+def _records(connection: Connection, collection_id: int, query: Select[tuple[object, ...]]) -> list[ImageRecord]:
+    """Return the images of a query, with their labels."""
+    found = [ImageRecord(**row._mapping) for row in connection.execute(query)]
+    labels = labels_of_images(connection, collection_id, [record.id for record in found])
+    return [replace(record, labels=labels[record.id]) if record.id in labels else record for record in found]

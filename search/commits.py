@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, insert, select, update
 
 from search.blobs import LocalBlobs
-from search.catalogue import chunks
-from search.database import Database
+from search.database import Database, chunks, insert_missing
 from search.errors import CollectionNotFound
 from search.faults import fault
-from search.records import Collection, ContentFacts, Embeddings
+from search.labels import put_labels
+from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.segments import SegmentRecord, write_segment
 from search.tables import collection, content, embedding, image, job, ledger, segment
 
@@ -32,7 +31,7 @@ class NewImage:
     """A file that becomes, or changes, an image.
 
     content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
-    changed; None lets the key decide.
+    changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
     """
 
     key: str
@@ -41,6 +40,7 @@ class NewImage:
     mtime_ns: int
     content: ContentFacts | int
     image_id: int | None = None
+    labels: tuple[Label, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class Committer:
             contents = self._contents(connection, batch, written)
             fault("commit.rows")
             _put_images(connection, self._target.id, batch.images, contents, sequence)
+            named = {at: new.labels for at, new in zip(contents, batch.images, strict=True) if new.labels}
+            put_labels(connection, self._target.space_id, named)
             _put_ledger(connection, self._target.id, batch)
             self._progress(connection, "running", batch.progress)
             fault("commit.end")
@@ -134,7 +136,7 @@ class Committer:
                 }
                 for row, fact in enumerate(facts)
             ]
-            _insert_missing(connection, embedding, rows)
+            insert_missing(connection, embedding, rows)
         return [
             ids[new.content.sha256] if isinstance(new.content, ContentFacts) else new.content for new in batch.images
         ]
@@ -155,13 +157,6 @@ def _next_sequence(connection: Connection, collection_id: int) -> int:
     if taken is None:
         raise CollectionNotFound("the collection was removed while it was being indexed; run again to create it")
     return taken
-
-
-def _insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert the rows that violate no key; another worker may have been faster with the others."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for part in chunks(rows):
-        connection.execute(dialect.insert(table).on_conflict_do_nothing(), part)
 
 
 def _put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
@@ -192,7 +187,7 @@ def _put_contents(connection: Connection, facts: Sequence[ContentFacts]) -> dict
         }
         for sha256, fact in unique
     ]
-    _insert_missing(connection, content, rows)
+    insert_missing(connection, content, rows)
     found: dict[bytes, int] = {}
     for part in chunks([sha256 for sha256, _ in unique]):
         query = select(content.c.sha256, content.c.id).where(content.c.sha256.in_(part))
@@ -209,6 +204,7 @@ def _put_images(
         values = {
             "key": new.key,
             "uri": new.uri,
+            "path": shown_path(new.uri),
             "content_id": content_id,
             "size_bytes": new.size_bytes,
             "mtime_ns": new.mtime_ns,

@@ -5,16 +5,22 @@ WAL mode, and many systems link one of those. Writers start with BEGIN IMMEDIATE
 failing half way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from search.errors import CorruptFile, StoreUnavailable
 
+T = TypeVar("T")
+
+# Below the 999 bound parameters that the oldest SQLite accepts.
+CHUNK = 500
 BUSY_TIMEOUT_S = 30.0
 # Words of errors that waiting does not mend.
 LASTING = ("readonly", "does not exist", "unable to open", "authentication", "permission")
@@ -55,6 +61,20 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`."""
+    iterator = iter(items)
+    while piece := list(islice(iterator, size)):
+        yield piece
+
+
+def insert_missing(connection: Connection, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
+    """Insert the rows that violate no key; another worker may have been faster with the others."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for part in chunks(rows):
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), part)
 
 
 @contextmanager

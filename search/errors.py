@@ -12,7 +12,9 @@
     |-- BackboneNotFound        no such backbone
     |-- WeightsUnavailable      a backbone has no weights at hand
     |-- WeightsMismatch         a weights file belongs to another backbone
+    |-- OutOfMemory             the memory of the device does not hold even one picture's work
     |-- GuardRefused            a safety rule stopped the command
+    |   `-- LicenceNotAccepted  weights wait for consent to their licence
     `-- BadImage                this file cannot become an embedding
 
 BadImage is data, not a reason to stop: the pipeline catches it and writes the ledger. Every other error stops the
@@ -69,8 +71,16 @@ class WeightsMismatch(LookalikeError):
     """A weights file belongs to another backbone."""
 
 
+class OutOfMemory(LookalikeError):
+    """The memory of the device does not hold even one picture's work."""
+
+
 class GuardRefused(LookalikeError):
     """A safety rule stopped the command before anything was changed."""
+
+
+class LicenceNotAccepted(GuardRefused):
+    """Weights that may not be used for everything wait for consent to their licence."""
 
 
 class BadImage(LookalikeError):

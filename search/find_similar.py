@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from search.catalogue import Catalogue
 from search.records import Embeddings, ImageRecord, Match, Relation
 from search.snapshot import Snapshot
+from search.where import Condition
 
 MAX_K = 1000
 
@@ -19,11 +20,16 @@ class QueryContent:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How much of the ranking a caller wants. threshold: the score from which a match is `probable`, if known."""
+    """How much of the ranking a caller wants.
+
+    threshold: the score from which a match is `probable`, if known. where: what a match must fulfil; the k best are
+    chosen among the images that do.
+    """
 
     k: int = 10
     min_score: float | None = None
     threshold: float | None = None
+    where: Condition | None = None
 
 
 def find_similar(
@@ -34,7 +40,11 @@ def find_similar(
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
     taken is left out.
     """
-    ranked = snapshot.search(query, wanted.k)
+    if wanted.where is None:
+        ranked = snapshot.search(query, wanted.k)
+    else:
+        among = catalogue.matching(snapshot.collection, wanted.where)
+        ranked = snapshot.search_among(query, wanted.k, among)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
     matches = []
     for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):

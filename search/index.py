@@ -82,6 +82,25 @@ class ExactIndex:
         scores, rows = self._index.search(np.ascontiguousarray(xq), k, params=parameters)
         return Neighbours(rows, scores)
 
+    def search_among(self, xq: Embeddings, k: int, rows: NDArray[np.int64]) -> Neighbours:
+        """Return the k best of these rows for each query, best first; no other row is scored.
+
+        xq: (Q, D) float32 of unit length. rows: (R,) row numbers, each once. Thread-safe. Costs O(Q * (N + R * D)).
+        """
+        k = min(k, len(rows))
+        if k == 0:
+            return Neighbours(np.empty((len(xq), 0), np.int64), np.empty((len(xq), 0), np.float32))
+        wanted = np.zeros(self._index.ntotal, np.bool_)
+        wanted[rows] = True
+        bits = np.packbits(wanted, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        scores, found = self._index.search(
+            np.ascontiguousarray(xq),
+            k,
+            params=faiss.SearchParameters(sel=selector),  # type: ignore[call-arg]
+        )
+        return Neighbours(found, scores)
+
     def range_search(self, xq: Embeddings, threshold: float) -> Pairs:
         """Return every (query, row) that scores at least `threshold`, ordered by query.
 

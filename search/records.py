@@ -53,13 +53,20 @@ class SpaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named set of images in one space. sequence: number of commits so far."""
+    """A named set of images in one space. sequence: number of commits so far.
+
+    labels: new images get labels. licence_accepted: the licence of the weights that somebody agreed to, and
+    licence_accepted_at: when, in seconds since 1970; None while nobody did.
+    """
 
     id: int
     name: str
     space_id: int
     space: SpaceSpec
     sequence: int
+    labels: bool = False
+    licence_accepted: str | None = None
+    licence_accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,32 @@ class ContentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What a classifier sees in a picture. label: as the classifier names it; probability: 0 to 1."""
+
+    label: str
+    probability: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the label object of the command line and of HTTP."""
+        return {"label": self.label, "probability": self.probability}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """A label of a collection, and how many of its images have it."""
+
+    label: str
+    images: int
+
+    def as_json(self) -> dict[str, object]:
+        """Return the item of HTTP's list of labels."""
+        return {"label": self.label, "images": self.images}
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image of a collection as users see it."""
+    """One image of a collection as users see it. labels: highest probability first, none when nobody asked for them."""
 
     id: int
     key: str
@@ -96,14 +127,17 @@ class ImageRecord:
     contrast: float
     mtime_ns: int
     metadata: Mapping[str, object] = field(default_factory=dict)
+    labels: tuple[Label, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the image object of the command line and of HTTP."""
         shape: dict[str, object] = {"id": str(self.id), "key": self.key, "uri": self.uri}
-        path = path_of_uri(self.uri)
+        path = shown_path(self.uri)
         if path is not None:
-            shape["path"] = displayable(path)
+            shape["path"] = path
         shape |= {"width": self.width, "height": self.height, "bytes": self.size_bytes, "format": self.format}
+        if self.labels:
+            shape["labels"] = [label.as_json() for label in self.labels]
         if self.metadata:
             shape["metadata"] = dict(self.metadata)
         return shape
@@ -175,6 +209,13 @@ def path_of_uri(uri: str) -> Path | None:
     if not uri.startswith("file:///"):
         return None
     return Path(unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "surrogateescape"))
+
+
+def shown_path(uri: str) -> str | None:
+    """Return the local path of a file uri as people see it, None for every other uri."""
+    path = path_of_uri(uri)
+    # No file has a NUL in its name, but a uri can spell one, and PostgreSQL takes none.
+    return None if path is None else displayable(path).replace("\0", "\ufffd")
 
 
 def displayable(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Where a store's parts lie: store.toml, overridden by the environment.
 
-store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL) and `blobs` (a folder). A plain
-local store needs neither.
+store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL), `blobs` (a folder) and
+`accept_license` (a licence of weights that was agreed to). A plain local store needs none of them.
 """
 
 import os
@@ -21,11 +21,12 @@ CATALOGUE_FILE = "catalogue.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """catalogue: a database URL. blobs: the folder of segments and generations."""
+    """catalogue: a database URL. blobs: the folder of segments and generations. accept_license: as a user named it."""
 
     root: Path
     catalogue: str
     blobs: Path
+    accept_license: str | None = None
 
 
 def read_settings(root: Path) -> StoreSettings:
@@ -55,7 +56,9 @@ def read_settings(root: Path) -> StoreSettings:
     return _settings(root, values)
 
 
-def new_settings(root: Path, catalogue: str | None, blobs: str | None) -> tuple[StoreSettings, str]:
+def new_settings(
+    root: Path, catalogue: str | None, blobs: str | None, accept_license: str | None
+) -> tuple[StoreSettings, str]:
     """Return the settings of a store to be made, and the store.toml that says so.
 
     The default places are left out of it, so that a store can be moved.
@@ -68,11 +71,18 @@ def new_settings(root: Path, catalogue: str | None, blobs: str | None) -> tuple[
         lines.append(f"catalogue = {_quoted(_usable_catalogue(catalogue))}")
     if blobs:
         lines.append(f"blobs = {_quoted(_usable_blobs(blobs))}")
+    if accept_license:
+        lines.append(f"accept_license = {_quoted(accept_license)}")
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_store(root, error) from error
     return _settings(root, tomllib.loads("\n".join(lines))), "\n".join(lines) + "\n"
+
+
+def accepted_by_environment() -> str | None:
+    """Return the licence of weights that the environment agrees to, None for none."""
+    return os.environ.get("LOOKALIKE_ACCEPT_LICENSE") or None
 
 
 def publish_settings(root: Path, text: str) -> None:
@@ -104,8 +114,9 @@ def _no_store(root: Path, error: OSError) -> UsageError:
 def _settings(root: Path, values: Mapping[str, object]) -> StoreSettings:
     catalogue = os.environ.get("LOOKALIKE_CATALOGUE") or str(values.get("catalogue", ""))
     blobs = os.environ.get("LOOKALIKE_BLOBS") or str(values.get("blobs", ""))
+    accepted = accepted_by_environment() or str(values.get("accept_license", ""))
     url = _usable_catalogue(catalogue) if catalogue else _default_catalogue(root)
-    return StoreSettings(root, url, root / blobs if blobs else root)
+    return StoreSettings(root, url, root / blobs if blobs else root, accepted or None)
 
 
 def _default_catalogue(root: Path) -> str:

@@ -56,13 +56,38 @@ class Snapshot:
 
     def search(self, query: Embeddings, k: int) -> Ranked:
         """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
-        ids, scores = [self.delta.ids], [self.delta.embeddings @ query[0]]
+        places = _first(self.delta.embeddings @ query[0], k)
+        rows = np.empty(0, np.int64)
         if self.generation is not None:
-            found = self.generation.index.search(query, k, self._stale)
-            valid = found.rows[0] >= 0
-            ids.append(self.generation.ids[found.rows[0][valid]])
-            scores.append(found.scores[0][valid])
-        return _best(np.concatenate(ids), np.concatenate(scores), k)
+            found = self.generation.index.search(query, k, self._stale).rows[0]
+            rows = found[found >= 0]
+        return self._ranked(query, k, places, rows)
+
+    def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
+        """Return the k images closest to one query of those with an id in `among`; no other image is scored.
+
+        query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
+        """
+        here = np.flatnonzero(np.isin(self.delta.ids, among))
+        places = here[_first(self.delta.embeddings[here] @ query[0], k)]
+        rows = np.empty(0, np.int64)
+        if self.generation is not None:
+            wanted = np.setdiff1d(np.flatnonzero(np.isin(self.generation.ids, among)), self._stale)
+            rows = self.generation.index.search_among(query, k, wanted).rows[0]
+        return self._ranked(query, k, places, rows)
+
+    def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
+        """Return the k best of some rows of the delta and of the generation.
+
+        All are scored once more by the same sum, so that equal embeddings score equal wherever they lie.
+        """
+        ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
+        if self.generation is not None:
+            ids = np.concatenate([ids, self.generation.ids[rows]])
+            embeddings = np.concatenate([embeddings, self.generation.index.embeddings()[rows]])
+        scores = np.einsum("nd,d->n", embeddings, query[0])
+        order = np.lexsort((ids, -scores))[:k]
+        return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
 
     def embedding_of(self, image_id: int) -> Embeddings:
         """Return the embedding of one image, (1, D) float32 of unit length.
@@ -156,6 +181,6 @@ class SnapshotReader:
         return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
 
 
-def _best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranked:
-    order = np.lexsort((ids, -scores))[:k]
-    return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
+def _first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest scores, ties by place."""
+    return np.argsort(-scores, kind="stable")[:k]

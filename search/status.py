@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, exists, func, select
 
@@ -48,6 +49,9 @@ class CollectionStatus:
             "space": self.collection.space.name,
             "backbone": self.collection.space.backbone,
             "licence": self.collection.space.licence,
+            "licence_accepted": self.collection.licence_accepted,
+            "licence_accepted_at": self.accepted_at,
+            "labels": self.collection.labels,
             "seen": self.seen,
             "images": self.images,
             "searchable": self.searchable,
@@ -58,6 +62,12 @@ class CollectionStatus:
             "index": index,
             "damage": self.damage,
         }
+
+    @property
+    def accepted_at(self) -> str | None:
+        """Return when somebody agreed to the licence of the weights, as ISO 8601 in UTC; None while nobody did."""
+        moment = self.collection.licence_accepted_at
+        return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def collection_status(store: Store, target: Collection, reader: SnapshotReader | None = None) -> CollectionStatus:

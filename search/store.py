@@ -2,10 +2,11 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 from platformdirs import user_data_path
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from search import schema
@@ -49,18 +50,25 @@ class Store:
             raise
 
     @classmethod
-    def create(cls, root: Path, *, catalogue: str | None = None, blobs: str | None = None) -> "Store":
+    def create(
+        cls,
+        root: Path,
+        *,
+        catalogue: str | None = None,
+        blobs: str | None = None,
+        accept_license: str | None = None,
+    ) -> "Store":
         """Make a store where there is none, and open it; an existing one is opened as it is.
 
         Raises:
             UsageError: the folder or a setting cannot be used, or the folder holds a store with other settings.
         """
         if (root / FILE).exists():
-            if catalogue or blobs:
-                raise UsageError(f"{root} already holds a store; edit {root / FILE} to move its parts")
+            if catalogue or blobs or accept_license:
+                raise UsageError(f"{root} already holds a store; edit {root / FILE} to change its settings")
             return cls(root)
         # The tables first and store.toml last: a folder with a store.toml is a whole store, whenever this is killed.
-        settings, text = new_settings(root, catalogue, blobs)
+        settings, text = new_settings(root, catalogue, blobs, accept_license)
         database = Database(settings.catalogue)
         try:
             fault("store.tables")
@@ -84,8 +92,13 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open_collection(self, name: str, spec: SpaceSpec) -> Collection:
+    def open_collection(
+        self, name: str, spec: SpaceSpec, *, accepted: str | None = None, labels: bool | None = None
+    ) -> Collection:
         """Return the collection of this name in this space, making it when it is new.
+
+        accepted: the licence that was agreed to now, if any. labels: whether its images get labels from now on; None
+        leaves that as it is.
 
         Raises:
             SpaceMismatch: the collection exists in another space.
@@ -96,7 +109,16 @@ class Store:
             existing = self.catalogue.collection(name)
         if existing.space.fingerprint != spec.fingerprint:
             raise SpaceMismatch(_mismatch(existing, spec))
-        return existing
+        if (accepted is None or existing.licence_accepted is not None) and labels in (None, existing.labels):
+            return existing
+        with self.database.writing() as connection:
+            if accepted is not None:
+                consent = {"licence_accepted": accepted, "licence_accepted_at": time.time()}
+                first = (space.c.id == existing.space_id) & space.c.licence_accepted.is_(None)
+                connection.execute(update(space).where(first).values(consent))
+            if labels is not None:
+                connection.execute(update(collection).where(collection.c.id == existing.id).values(labels=labels))
+        return self.catalogue.collection(name)
 
     def _make_collection(self, name: str, spec: SpaceSpec) -> None:
         if not name or len(name) > MAX_NAME or "/" in name:

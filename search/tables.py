@@ -52,6 +52,9 @@ space = _table(
     Column("numeric", Text, nullable=False),
     Column("licence", Text),
     Column("weights", Text, nullable=False),
+    # Consent to weights that may not be used for everything: which licence, and when (seconds since 1970).
+    Column("licence_accepted", Text),
+    Column("licence_accepted_at", Float),
 )
 
 collection = _table(
@@ -60,6 +63,8 @@ collection = _table(
     Column("name", Text, nullable=False, unique=True),
     Column("space_id", ForeignKey("space.id"), nullable=False),
     Column("sequence", BigInteger, nullable=False, server_default=text("0")),
+    # Whether new images get labels: asked for once, remembered.
+    Column("labels", Boolean, nullable=False, server_default=false()),
 )
 
 content = _table(
@@ -82,6 +87,8 @@ image = _table(
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
     Column("key", Text, nullable=False),
     Column("uri", Text, nullable=False),
+    # What people see of a file uri: no database can undo the percent-encoding by itself.
+    Column("path", Text),
     Column("content_id", ForeignKey("content.id"), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("mtime_ns", BigInteger, nullable=False),
@@ -122,6 +129,33 @@ embedding = Table(
     Column("segment_id", ForeignKey("segment.id"), nullable=False),
     Column("row", Integer, nullable=False),
     Index("ix_embedding_segment_id", "segment_id"),
+)
+
+label = _table(
+    "label",
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+# By what a label is found, casefolded: "tabby, tabby cat" by itself, by "tabby" and by "tabby cat".
+synonym = Table(
+    "synonym",
+    metadata,
+    Column("label_id", ForeignKey("label.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Index("ix_synonym_name", "name"),
+)
+
+content_label = Table(
+    "content_label",
+    metadata,
+    Column("content_id", ForeignKey("content.id"), primary_key=True),
+    Column("space_id", ForeignKey("space.id"), primary_key=True),
+    Column("rank", Integer, primary_key=True),  # 0 is the most probable
+    Column("label_id", ForeignKey("label.id"), nullable=False),
+    Column("probability", Float, nullable=False),
+    # With the content, so that finding and counting by label read nothing but the index.
+    Index("ix_content_label_space_id_label_id", "space_id", "label_id", "content_id"),
 )
 
 generation = _table(

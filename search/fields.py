@@ -1,0 +1,141 @@
+"""What a condition can be about, as SQL: one entry in FIELDS per field of an image.
+
+Two-valued on purpose: a test of something an image does not have is false, so that `not` lets such images through,
+on every database alike. Values always travel as bound parameters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import eq, ge, gt, le, lt
+from typing import Any, Literal, Protocol
+
+from sqlalchemy import BigInteger, ColumnElement, Float, Select, Text, and_, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from search.tables import content, content_label, image, synonym
+
+Kind = Literal["number", "text"]
+Operator = Literal["in", "<", "<=", ">", ">=", "like", "null"]
+Value = str | int | float
+
+# What can be asked of each kind of field.
+OPERATORS: Mapping[Kind, frozenset[Operator]] = {
+    "number": frozenset({"in", "<", "<=", ">", ">=", "null"}),
+    "text": frozenset({"in", "like", "null"}),
+}
+ESCAPE = "\\"
+_ORDER = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+class Field(Protocol):
+    """Something an image has, or can lack."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its values are."""
+        ...
+
+    def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
+        """Return a test as SQL over image joined with content; it is never NULL.
+
+        operator: one of those of the kind. values: of the kind; any number for `in`, none for `null`, else one.
+        space_id: the space of the collection, which labels belong to.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NumberField:
+    """A whole number that every image has."""
+
+    column: ColumnElement[Any]
+    kind: Kind = "number"
+
+    def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
+        """Compare numbers: whole ones as such, however large the column's own type is."""
+        if operator == "null":
+            return self.column.is_(None)
+        compare = _ORDER.get(operator, eq)
+        return or_(*(compare(self.column, _number(value)) for value in values))
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A text that an image may lack. lowercase: all its texts are, and what they are compared to is made so."""
+
+    column: ColumnElement[Any]
+    lowercase: bool = False
+    kind: Kind = "text"
+
+    def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
+        """Compare texts letter by letter; `like` takes A to Z and a to z for the same."""
+        texts = [str(value) for value in values]
+        if operator == "null":
+            return self.column.is_(None)
+        if operator == "like":
+            found = AsciiLower(self.column).like(ascii_lower(texts[0]), escape=ESCAPE)
+        else:
+            found = self.column.in_([ascii_lower(text) if self.lowercase else text for text in texts])
+        return and_(self.column.is_not(None), found)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelField:
+    """Any of the labels of an image, by its whole text or by one of its comma-separated synonyms."""
+
+    kind: Kind = "text"
+
+    def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
+        """Compare with what labels are found by, casefolded on both sides."""
+        labelled = select(content_label.c.content_id).where(content_label.c.space_id == space_id)
+        if operator == "null":
+            return content.c.id.not_in(labelled)
+        texts = [str(value).casefold() for value in values]
+        return content.c.id.in_(labelled.where(content_label.c.label_id.in_(_labels(operator, texts))))
+
+
+def _labels(operator: Operator, texts: Sequence[str]) -> Select[tuple[int]]:
+    named = select(synonym.c.label_id)
+    if operator == "like":
+        return named.where(synonym.c.name.like(texts[0], escape=ESCAPE))
+    return named.where(synonym.c.name.in_(texts))
+
+
+FIELDS: Mapping[str, Field] = {
+    "bytes": NumberField(content.c.size_bytes),
+    "format": TextField(content.c.format, lowercase=True),
+    "height": NumberField(content.c.height),
+    "key": TextField(image.c.key),
+    "label": LabelField(),
+    "path": TextField(image.c.path),
+    "uri": TextField(image.c.uri),
+    "width": NumberField(content.c.width),
+}
+
+
+def ascii_lower(text: str) -> str:
+    """Return a text with A to Z in lower case and every other letter as it is."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
+
+
+class AsciiLower(FunctionElement[str]):
+    """ascii_lower in SQL: what SQLite's lower() does, on every database."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(AsciiLower)
+def _ascii_lower(element: AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(AsciiLower, "postgresql")
+def _ascii_lower_postgresql(element: AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
+    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
+
+
+def _number(value: Value) -> ColumnElement[Any]:
+    return literal(value, BigInteger if isinstance(value, int) else Float)

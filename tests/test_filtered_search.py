@@ -1,0 +1,203 @@
+"""A search with a condition is exact: the brute-force search among what the condition lets through."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from search.commits import Batch, Committer, NewImage
+from search.embeddings import unit_rows
+from search.find_similar import Wanted, find_similar
+from search.generations import Generations
+from search.records import Collection
+from search.snapshot import Snapshot, SnapshotReader
+from search.store import Store
+from search.where import parse, quoted
+from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
+from tests.fakes import FAKE_DIMS, FakeBackbone
+
+# --- random conditions, each with a Python function that means the same ---------------------------
+Meaning = Callable[[Row], bool]
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "=": lambda left, right: left == right,
+    "!=": lambda left, right: left != right,
+    "<": lambda left, right: left < right,
+    "<=": lambda left, right: left <= right,
+    ">": lambda left, right: left > right,
+    ">=": lambda left, right: left >= right,
+}
+PIECES = ("%", "_", "a", "B", "x", "20", "/", " ", "ö", ".JPG", "cat", "TI", "12", r"\%", r"\_", "\\\\")
+
+
+def ascii_folded(text: str) -> str:
+    return "".join(chr(ord(letter) + 32) if "A" <= letter <= "Z" else letter for letter in text)
+
+
+def like(pieces: list[str], text: str, fold: Callable[[str], str]) -> bool:
+    wild = {"%": ".*", "_": "."}
+    pattern = "".join(wild.get(piece) or re.escape(fold(piece.removeprefix("\\"))) for piece in pieces)
+    return re.fullmatch(pattern, fold(text), re.DOTALL) is not None
+
+
+def names(row: Row) -> list[str]:
+    """Return by what the labels of an image are found."""
+    found = [part.strip() for label in row.labels or () for part in label.split(",")]
+    return [*found, *(row.labels or ())]
+
+
+@st.composite
+def number_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    field = draw(st.sampled_from(["width", "height", "bytes"]))
+    sign = draw(st.sampled_from(sorted(COMPARE)))
+    value = draw(st.sampled_from([0, 50, 99.5, 100, 480, 640, 641, 1000, 2000, 2**40, -3]))
+    return f"{field} {sign} {value}", lambda row: COMPARE[sign](getattr(row, field), value)
+
+
+@st.composite
+def number_lists(draw: st.DrawFn) -> tuple[str, Meaning]:
+    field = draw(st.sampled_from(["width", "height", "bytes"]))
+    values = draw(st.lists(st.sampled_from([0, 50, 100, 480, 640.0, 2**40]), min_size=1, max_size=3))
+    text = ", ".join(map(str, values))
+    return f"{field} in ({text})", lambda row: getattr(row, field) in values
+
+
+@st.composite
+def text_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    field = draw(st.sampled_from(["key", "uri", "path", "format"]))
+    value = draw(st.sampled_from([getattr(row, field) or "" for row in ROWS] + ["a", "A", "JPEG", ""]))
+    wanted = ascii_folded(value) if field == "format" else value
+    return f"{field} = {quoted(value)}", lambda row: getattr(row, field) == wanted
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> tuple[str, Meaning]:
+    field = draw(st.sampled_from(["key", "uri", "path", "format", "label"]))
+    pieces = draw(st.lists(st.sampled_from(PIECES), max_size=5))
+    text = f"{field} like {quoted(''.join(pieces))}"
+    if field == "label":
+        return text, lambda row: any(like(pieces, name, str.casefold) for name in names(row))
+    return text, lambda row: getattr(row, field) is not None and like(pieces, getattr(row, field), ascii_folded)
+
+
+@st.composite
+def label_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    value = draw(st.sampled_from(["tabby", "TIGER", TABBY, "crane", "tabby cat", "größe", "none", "cat"]))
+    return f"label = {quoted(value)}", lambda row: value.casefold() in [name.casefold() for name in names(row)]
+
+
+@st.composite
+def null_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    field, has = draw(
+        st.sampled_from(
+            [
+                ("path", lambda row: row.path is not None),
+                ("label", lambda row: bool(row.labels)),
+                ("key", lambda _: True),
+            ]
+        )
+    )
+    return f"{field} is not null", has
+
+
+LEAVES = st.one_of(number_tests(), number_lists(), text_tests(), patterns(), label_tests(), null_tests())
+
+
+def joined(parts: list[tuple[str, Meaning]], word: str) -> tuple[str, Meaning]:
+    every = all if word == "and" else any
+    text = f" {word} ".join(f"({text})" for text, _ in parts)
+    return text, lambda row: every(meaning(row) for _, meaning in parts)
+
+
+CONDITIONS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        inner.map(lambda part: (f"not ({part[0]})", lambda row: not part[1](row))),
+        st.tuples(st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])).map(
+            lambda drawn: joined(*drawn)
+        ),
+    ),
+    max_leaves=6,
+)
+HASTY = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@HASTY
+@given(condition=CONDITIONS, k=st.integers(1, len(ROWS)), seed=st.integers(0, 9))
+def test_a_filtered_search_is_the_brute_force_search_over_what_the_condition_lets_through(
+    album_store: Store, album_rows: Collection, snapshot: Snapshot, condition: tuple[str, Meaning], k: int, seed: int
+) -> None:
+    text, meaning = condition
+    query = unit_rows(np.random.default_rng(seed).normal(size=(1, FAKE_DIMS)))
+    found = find_similar(snapshot, album_store.catalogue, query, None, Wanted(k, where=parse(text)))
+    ids, embeddings = snapshot.rows()
+    scores = dict(zip(ids.tolist(), np.einsum("nd,d->n", embeddings, query[0]).tolist(), strict=True))
+    wanted = [image_id for image_id in scores if meaning(ROWS[image_id - 1])]
+    best = sorted(wanted, key=lambda image_id: (-scores[image_id], image_id))[:k]
+    assert [match.image.id for match in found] == best, text
+    np.testing.assert_allclose([match.score for match in found], [scores[one] for one in best], atol=1e-5)
+
+
+@pytest.fixture
+def snapshot(album_store: Store, album_rows: Collection) -> Snapshot:
+    return SnapshotReader(album_store.database, album_store.blobs, album_rows).current()
+
+
+def test_a_filter_scores_only_what_it_lets_through_also_when_that_is_far_away(store: Store) -> None:
+    target = store.open_collection("default", FakeBackbone().space)
+    committer = Committer(store.database, store.blobs, target)
+    embeddings = unit_rows(np.random.default_rng(1).normal(size=(400, FAKE_DIMS)))
+    order = np.argsort(-(embeddings @ embeddings[0]), kind="stable")
+    rare = order[-3:].tolist()  # the three least alike: no list of the best 100 would hold them
+    made = [new(Row(str(n), f"file:///{n}.jpg", 7 if n in rare else 8, 1, n, "jpeg", None)) for n in range(400)]
+    sequence = committer.commit(Batch(made[:200], embeddings[:200]))
+    Generations(store.database, store.blobs, target).publish(sequence)
+    committer.commit(Batch(made[200:], embeddings[200:]))
+    snapshot = SnapshotReader(store.database, store.blobs, target).current()
+    found = find_similar(snapshot, store.catalogue, embeddings[:1], None, Wanted(2, where=parse("width = 7")))
+    assert [int(match.image.key) for match in found] == rare[:2]
+
+
+def test_a_filter_sees_a_changed_image_only_as_it_is_now(store: Store) -> None:
+    target = store.open_collection("default", FakeBackbone().space)
+    committer = Committer(store.database, store.blobs, target)
+    old, fresh = unit_rows(np.eye(2, FAKE_DIMS))[:, np.newaxis]
+    before, after = (Row("a", "file:///a.jpg", width, 1, width, "jpeg", None) for width in (1, 2))
+    plain = facts(before), replace(facts(after), sha256=bytes(32))
+    changed = [NewImage("a", "file:///a.jpg", 1, 1, content) for content in plain]
+    sequence = committer.commit(Batch(changed[:1], old))
+    Generations(store.database, store.blobs, target).publish(sequence)
+    committer.commit(Batch(changed[1:], fresh))
+    snapshot = SnapshotReader(store.database, store.blobs, target).current()
+
+    def search(text: str) -> list[float]:
+        return [
+            round(match.score, 3)
+            for match in find_similar(snapshot, store.catalogue, old, None, Wanted(9, where=parse(text)))
+        ]
+
+    assert search("width = 1") == []
+    assert search("width = 2") == [0.0]
+
+
+def test_nothing_that_matches_is_an_empty_list(album_store: Store, album_rows: Collection, snapshot: Snapshot) -> None:
+    query = unit_rows(np.ones((1, FAKE_DIMS)))
+    assert find_similar(snapshot, album_store.catalogue, query, None, Wanted(5, where=parse("width = 7"))) == []
+
+
+def test_labels_of_another_space_do_not_count(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "store") as made:
+        target = filled(made)
+        other = made.open_collection("other", FakeBackbone("another").space)
+        plain = NewImage("a", ROWS[0].uri, 1000, 1, facts(ROWS[0]))
+        Committer(made.database, made.blobs, other).commit(Batch([plain], unit_rows(np.ones((1, FAKE_DIMS)))))
+        condition = parse('label = "tabby"')
+        assert made.catalogue.matching(other, condition).tolist() == []
+        assert made.catalogue.matching(target, condition).tolist() == [1, 6]
+        assert made.catalogue.image_by_key(other.id, "a").labels == ()
