@@ -29,3 +29,11 @@ import timm.layers  # noqa: E402
 import timm.models  # noqa: E402
 
 __all__ = ["timm"]
+
+
+def training_parts() -> None:
+    """Import the parts of timm that only training needs: a quarter of a second."""
+    import timm.loss
+    import timm.optim
+    import timm.scheduler
+    import timm.utils  # noqa: F401 -- found as attributes of timm from now on
