@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.indexing_speed import machine
+from bench.reporting import machine
 from indexer.backbones import BUILTIN_PREPARATION, load_backbone
 from indexer.preparation import prepare
-from indexer.torch_backbone import TorchBackbone
+from indexer.prepared_backbone import PreparedBackbone
 from search.records import Embeddings
 from training.edits import cropped, recompressed, resized
 
@@ -47,7 +47,7 @@ def main() -> None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def cost(backbone: TorchBackbone) -> dict[int, float]:
+def cost(backbone: PreparedBackbone) -> dict[int, float]:
     rng = np.random.default_rng(SEED)
     found = {}
     for size in BATCHES:
@@ -62,7 +62,7 @@ def cost(backbone: TorchBackbone) -> dict[int, float]:
     return found
 
 
-def scores(backbone: TorchBackbone, folder: Path) -> list[dict[str, float]]:
+def scores(backbone: PreparedBackbone, folder: Path) -> list[dict[str, float]]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     photos = [Image.open(path).convert("RGB") for path in paths]
     originals = embedded(backbone, photos)
@@ -88,7 +88,7 @@ def scores(backbone: TorchBackbone, folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def embedded(backbone: TorchBackbone, photos: list[Image.Image]) -> Embeddings:
+def embedded(backbone: PreparedBackbone, photos: list[Image.Image]) -> Embeddings:
     pixels = [prepare(np.asarray(photo), BUILTIN_PREPARATION) for photo in photos]
     return np.concatenate([backbone.embed(np.stack(pixels[at : at + 32])) for at in range(0, len(pixels), 32)])
 

@@ -1,17 +1,28 @@
-"""One way to a backbone by name: the built-in one, or any model of timm."""
+"""One way to a backbone by name: the built-in one, any model of timm, or one that was fine-tuned here.
 
+torch and timm are imported only where they are needed: a collection whose model file is at hand is searched without.
+"""
+
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from indexer.builtin import DIMS, MEAN, STD, WEIGHTS_SHA256, load_builtin
+from indexer.builtin_facts import BUILTIN, DIMS, LICENCE, MEAN, STD, WEIGHTS_SHA256
+from indexer.devices import CPU, choose_device
+from indexer.engine_cache import cached_engine, engine_choice, fingerprint
 from indexer.preparation import Preparation
-from indexer.torch_backbone import TorchBackbone, choose_device, weights_sha256
+from indexer.prepared_backbone import PreparedBackbone
+from indexer.registry import find
 from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
 from search.records import SpaceSpec
 
-BUILTIN = "builtin"
+if TYPE_CHECKING:
+    from indexer.labelling import Labeller
+    from indexer.timm_models import ImageSize
+
+__all__ = ["BUILTIN", "BUILTIN_PREPARATION", "REFERENCE_MODELS", "load_backbone", "load_for_space"]
+
 REFERENCE_MODELS = (
     "nf_resnet50.ra2_in1k",
     "nfnet_l0.ra2_in1k",
@@ -22,12 +33,14 @@ REFERENCE_MODELS = (
     "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k",
     "resnext101_32x16d.fb_ssl_yfcc100m_ft_in1k",
 )
-# The whole frame by area, which Pillow's HAMMING comes nearest to: what the built-in network was trained on.
+BUILTIN_BATCH = 32
+# The whole frame. It was trained on area averages; bilinear with antialiasing does as well (docs/builtin.md) and is the
+# filter that torch has.
 BUILTIN_PREPARATION = Preparation(
     mode="full",
     height=96,
     width=96,
-    interpolation="hamming",
+    interpolation="bilinear",
     crop_pct=1.0,
     mean=(MEAN, MEAN, MEAN),
     std=(STD, STD, STD),
@@ -39,56 +52,37 @@ def load_backbone(
     *,
     weights: Path | None = None,
     mode: Literal["full", "card"] = "full",
-    size: int | Literal["test"] | None = None,
+    size: "ImageSize" = None,
+    dct_scaling: bool = False,
     device: str = "auto",
-) -> TorchBackbone:
+) -> PreparedBackbone:
     """Return a backbone ready to embed.
 
     name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights. size: pixels a side,
-    "test" for timm's test size, None for the size the weights were trained at.
+    "test" for timm's test size, None for the size the weights were trained at. dct_scaling: see Preparation.
 
     Raises:
         BackboneNotFound: there is no such backbone.
         WeightsUnavailable: no weights are at hand; the message names both ways to get them.
-        WeightsMismatch: the weights file belongs to another backbone.
-        UsageError: the device, the weights file or the mode cannot be used.
+        WeightsMismatch: the weights file belongs to another backbone, or holds NaN.
+        OutOfMemory: the device does not hold the backbone.
+        UsageError: the device, the weights file, the mode or the size cannot be used.
     """
     chosen = choose_device(device)
-    if name != BUILTIN:
-        return _load_timm(name, weights, mode, size, chosen)
-    if weights is not None or size is not None:
-        option = "--weights" if weights is not None else "--image-size"
-        raise UsageError(f"{option} has no use with the backbone `builtin`: it ships with its weights, for one size")
-    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
-    space = SpaceSpec(
-        BUILTIN, WEIGHTS_SHA256, BUILTIN_PREPARATION.as_json(), DIMS, licence="apache-2.0", weights="builtin"
-    )
-    return TorchBackbone(load_builtin(), space, BUILTIN_PREPARATION, chosen)
-
-
-def _load_timm(
-    name: str,
-    weights: Path | None,
-    mode: Literal["full", "card"],
-    size: int | Literal["test"] | None,
-    device: torch.device,
-) -> TorchBackbone:
-    from indexer.timm_models import load_network, model_card
+    if name == BUILTIN:
+        if weights is not None or size is not None:
+            option = "--weights" if weights is not None else "--image-size"
+            raise UsageError(
+                f"{option} has no use with the backbone `builtin`: its weights ship with the package, for one size"
+            )
+        return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
+    from indexer.timm_models import model_card
 
     card = model_card(name, mode, size)
-    loaded = load_network(card.name, weights, use="embed", preparation=card.preparation)
-    space = SpaceSpec(
-        backbone=loaded.name,
-        weights_sha256=weights_sha256(loaded.network),
-        preparation=card.preparation.as_json(),
-        dims=card.dims,
-        licence=loaded.licence,
-        weights=loaded.weights,
-    )
-    return TorchBackbone(loaded.network, space, card.preparation, device)
+    return _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen)
 
 
-def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> TorchBackbone:
+def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> PreparedBackbone:
     """Return the backbone whose embeddings belong to this space.
 
     weights: where the weights are now; None looks where they were when the collection was made.
@@ -97,17 +91,73 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
         SpaceMismatch: the weights found are not those of the collection.
         WeightsUnavailable: the weights are not where they were.
     """
+    chosen = choose_device(device)
     preparation = Preparation.from_json(space.preparation)
+    if space.backbone == BUILTIN and weights is None:
+        return _fitting(_builtin(preparation, chosen), space)
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
+    if remembered is not None and not remembered.exists():
+        remembered = _own_weights(space.backbone) or remembered
+    if weights is None and chosen == CPU and engine_choice() == "auto":
+        # Its name is a fingerprint of the space's weights, so it cannot belong to others.
+        engine = cached_engine(fingerprint(space.weights_sha256, space.preparation), remembered)
+        if engine is not None:
+            labeller = partial(_labeller, space.backbone, remembered, preparation)
+            return PreparedBackbone(space, preparation, engine, labeller)
     if weights is None and remembered is not None and not remembered.exists():
         raise WeightsUnavailable(
             f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
         )
-    file = weights or remembered
-    loaded = load_backbone(space.backbone, weights=file, mode=preparation.mode, device=device)
+    return _fitting(_timm(space.backbone, preparation, weights or remembered, chosen), space)
+
+
+def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:
     if loaded.space.fingerprint != space.fingerprint:
         raise SpaceMismatch(
             f"the weights of {space.backbone} found ({loaded.space.weights_sha256[:8]}) are not those the collection "
             f"was made with ({space.weights_sha256[:8]}); pass the right ones with --weights FILE"
         )
     return loaded
+
+
+def _builtin(preparation: Preparation, device: str) -> PreparedBackbone:
+    from indexer.builtin import load_builtin
+    from indexer.torch_engine import TorchEngine
+
+    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
+    space = SpaceSpec(BUILTIN, WEIGHTS_SHA256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
+    engine = TorchEngine(load_builtin(), preparation, device=device, batch_size=BUILTIN_BATCH)
+    return PreparedBackbone(space, preparation, engine)
+
+
+def _timm(name: str, preparation: Preparation, weights: Path | None, device: str) -> PreparedBackbone:
+    from indexer.engines import prepare_engine
+    from indexer.timm_models import load_network, pooled_dims
+    from indexer.weights import weights_sha256
+
+    weights = weights or _own_weights(name)
+    dims = pooled_dims(name, preparation)
+    loaded = load_network(name, weights, use="embed", preparation=preparation)
+    space = SpaceSpec(
+        backbone=loaded.name,
+        weights_sha256=weights_sha256(loaded.network),
+        preparation=preparation.as_json(),
+        dims=dims,
+        licence=loaded.licence,
+        weights=loaded.weights,
+    )
+    engine = prepare_engine(loaded.network, preparation, device, weights_sha256=space.weights_sha256, weights=weights)
+    return PreparedBackbone(space, preparation, engine, partial(_labeller, name, weights, preparation))
+
+
+def _own_weights(name: str) -> Path | None:
+    """Return the weights of a backbone that was fine-tuned here, wherever the registry lies now."""
+    registered = find(name)
+    return None if registered is None else registered.file
+
+
+def _labeller(name: str, weights: Path | None, preparation: Preparation) -> "Labeller":
+    from indexer.classification import linear_labeller
+    from indexer.timm_models import load_network
+
+    return linear_labeller(load_network(name, weights, use="classify", preparation=preparation))

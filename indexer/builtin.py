@@ -15,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from indexer.builtin_facts import DIMS, MEAN, STD, WEIGHTS_SHA256
 from indexer.handcrafted import STATISTICS, HandcraftedStatistics
 from search.errors import CorruptFile
 
-DIMS = 256
-MEAN = 0.45  # input normalisation of every channel: (level / 255 - MEAN) / STD
-STD = 0.25
-WEIGHTS_SHA256 = "63aabab9d2aee7396b11b024b780ea8698f2facd534f2e80d85d783a18f6d150"
+__all__ = ["DIMS", "MEAN", "STD", "WEIGHTS_SHA256", "BuiltinNetwork", "load_builtin", "network_from"]
 
 NETWORK_DIMS = 192
 BATCH_NORM_EPS = 1e-5

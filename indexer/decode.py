@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexer.formats import UNSUPPORTED, ends_early, sniff
-from indexer.preparation import perceptual_hash, small_luma
+from indexer.jpeg import TURNED, dct_factor, orientation, read_jpeg
+from indexer.preparation import Preparation, perceptual_hash, small_luma
 from search.errors import BadImage, LookalikeError, UsageError
 
 OLDEST_PILLOW: Final = 13  # the JPEG decoder of older ones has a heap overflow (GHSA-8g5g-8vmr-9782)
@@ -89,22 +90,39 @@ class DecodedImage:
     contrast: float
 
 
-def decode(data: bytes, limits: DecodeLimits) -> DecodedImage:
+def decode(
+    data: bytes, limits: DecodeLimits, preparation: Preparation | None = None, into: NDArray[np.uint8] | None = None
+) -> DecodedImage:
     """Return the first frame of a picture as upright RGB, with its hashes.
+
+    preparation: a JPEG may be decoded at a fraction of its size, as this preparation allows. into: flat memory that
+    the pixels of a JPEG are put in, where it is long enough.
 
     Raises:
         BadImage: this file cannot be decoded within the limits; nothing else is raised for what a file contains.
         LookalikeError: the installed Pillow is too old to be fed untrusted files.
     """
     with _opened(data, limits) as image:
-        rgb, native = _load_rgb(image, data, limits)
-        pixels, luma = _pixels(rgb), small_luma(rgb)
+        turn = orientation(image)
+        size = (image.height, image.width) if turn in TURNED else image.size
+        factor = dct_factor(size, preparation) if preparation is not None else 1
+        pixels = read_jpeg(image, data, turn, factor, into)
+        if pixels is None:
+            factor = 1
+            rgb, native = _load_rgb(image, data, limits)
+            size, pixels = rgb.size, _pixels(rgb)
+        else:
+            rgb, native = Image.fromarray(pixels), None
+            pixels.flags.writeable = into is not None  # shared memory is for the next picture to write
+        luma = small_luma(rgb)
+        # What was decoded at a fraction is not all that the file holds.
+        whole = data if factor > 1 or _holds_more_than_it_shows(image, data) else b""
         return DecodedImage(
             pixels=pixels,
             format={"MPO": "jpeg", "HEIF": "heic"}.get(image.format or "", str(image.format).lower()),
-            width=rgb.width,
-            height=rgb.height,
-            pixel_hash=_pixel_hash(pixels, native, data if _holds_more_than_it_shows(image, data) else b""),
+            width=size[0],
+            height=size[1],
+            pixel_hash=_pixel_hash(pixels, native, whole),
             perceptual_hash=perceptual_hash(luma),
             contrast=float(luma.std()),
         )

@@ -1,6 +1,7 @@
 """Decoding in disposable children: a picture that crashes, hangs or eats memory costs only itself.
 
     pipeline threads -> DecoderPool -> one socket per child -> child: decode, hash, prepare; or make a thumbnail
+                                    <- shared memory         <- child: decode, hash; the caller's thread prepares
 
 A child is a fresh interpreter, started by command line with nothing but light modules: 0.13 s and 19 MB of its own
 (Linux, November 2026). It is no child of multiprocessing's forkserver, which imports the caller's __main__ (torch,
@@ -9,29 +10,27 @@ speak bytes and JSON: nothing that a hijacked child says is unpickled. Must neve
 """
 
 import contextlib
-import importlib
 import json
 import logging
-import math
 import os
 import queue
-import resource
 import signal
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from indexer.decode import DecodedImage, DecodeLimits, load_plugins, require_pillow, thumbnail
-from indexer.preparation import Preparation, prepare
+from indexer.decode import DecodedImage, DecodeLimits, require_pillow
+from indexer.decoder_child import NO_MEMORY_EXIT, READY, Reply
+from indexer.preparation import Preparation
+from indexer.shared_pixels import SharedPixels
 from search.errors import BadImage, LookalikeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -39,21 +38,16 @@ log = logging.getLogger(__name__)
 LARGEST_THUMBNAIL: Final = 4_096  # pixels a side
 _LARGEST_REPLY: Final = 1 << 26  # bytes; a prepared picture of 4,096 x 4,096 fits
 _START_TIMEOUT_S: Final = 60.0
-_PARENT_CHECK_S: Final = 10.0
-_ALARM_AFTER_S: Final = 5  # beyond the timeout: a hanging child ends itself when its parent no longer does
-_READY: Final = b"ready"
-_NO_MEMORY_EXIT: Final = 77  # exit code of a child that could not even hold the file
 _BOOT: Final = (
     "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start['path'];"
-    " from indexer.decoder_pool import be_child; be_child(start)"
+    " from indexer.decoder_child import be_child; be_child(start)"
 )
 # All that a child sees of the environment: no keys, no passwords; and one thread.
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# A request is {"size": side of a thumbnail, or 0 for a prepared picture}, then the file. A reply is the facts, or
-# reason and detail; then the prepared pixels, or the thumbnail, or nothing.
-Reply = tuple[dict[str, Any], bytes]
+# What prepares decoded pixels in the caller's thread; the answer must have memory of its own.
+Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +67,11 @@ class DecoderPool:
         timeout_s: float = 30.0,
         memory_bytes: int = 2 << 30,
         recycle_after: int = 2_000,
+        resize: Resize | None = None,
         decode_with: str = "indexer.decode:decode",
     ) -> None:
-        """memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
+        """resize: prepares the pixels of JPEGs here instead of Pillow in the child (see indexer/resizing.py).
+        memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
         bound what it leaks. decode_with: "module:function" instead of decode, for tests.
 
         Raises:
@@ -88,9 +84,12 @@ class DecoderPool:
         self._shape = (preparation.height, preparation.width, 3)
         self._timeout_s = timeout_s
         self._recycle_after = recycle_after
+        self._resize = resize
+        limits = limits or DecodeLimits()
         self._start = {
             "preparation": preparation.as_dict(),
-            "limits": asdict(limits or DecodeLimits()),
+            "limits": asdict(limits),
+            "shared_bytes": 3 * limits.max_pixels if resize is not None else 0,
             "timeout_s": timeout_s,
             "memory_bytes": memory_bytes,
             "decode_with": decode_with,
@@ -167,6 +166,8 @@ class DecoderPool:
                 child = self._start_child()
             try:
                 facts, payload = child.ask(size, data, self._timeout_s)
+                if "shared" in facts:
+                    payload = child.prepared(facts.pop("shared"), self._resize)
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
                 raise self._verdict(error, child, name) from None
             if child.served < self._recycle_after and facts.get("reason") != "out_of_memory":
@@ -188,7 +189,7 @@ class DecoderPool:
             return BadImage("decoder_timeout", f"not decoded within {self._timeout_s:g} s")
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         log.warning("decoding child %d %s while at work on %s", child.pid, how, name)
-        if code == _NO_MEMORY_EXIT:
+        if code == NO_MEMORY_EXIT:
             return BadImage("out_of_memory", "the file alone fills the memory of a decoding child")
         return _ChildDied(how)
 
@@ -217,13 +218,16 @@ class _Child:
     def __init__(self, start: dict[str, Any]) -> None:
         self.served = 0
         self._connection, theirs = Pipe()
+        self._shared = SharedPixels(start["shared_bytes"]) if start["shared_bytes"] else None
         environment = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ} | _ONE_THREAD
         path = [str(Path(__file__).resolve().parents[1]), *(str(Path(entry).absolute()) for entry in sys.path)]
         with theirs:
-            start = {**start, "path": path, "parent": os.getpid(), "socket": theirs.fileno()}
+            inherited = [theirs.fileno(), *([self._shared.fd] if self._shared else [])]
+            shared = self._shared.fd if self._shared else None
+            start = {**start, "path": path, "parent": os.getpid(), "socket": theirs.fileno(), "shared": shared}
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, json.dumps(start)],
-                pass_fds=[theirs.fileno()],
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=environment,
@@ -249,10 +253,23 @@ class _Child:
         facts = json.loads(self._connection.recv_bytes(_LARGEST_REPLY))
         return facts, self._connection.recv_bytes(_LARGEST_REPLY)
 
+    def prepared(self, shape: list[int], resize: Resize | None) -> bytes:
+        """Return the prepared pixels of the picture that the child left in shared memory. shape: (height, width).
+
+        Raises:
+            ValueError: the child named a shape that cannot be.
+        """
+        if self._shared is None or resize is None:
+            raise ValueError("no memory is shared with this child")
+        height, width = shape
+        pixels = resize(self._shared.picture(height, width))
+        self._shared.release(3 * height * width)
+        return pixels.tobytes()
+
     def _await_start(self) -> None:
         """A child that dies before its first file says nothing about that file, but that no child can start."""
         try:
-            if self._connection.poll(_START_TIMEOUT_S) and self._connection.recv_bytes() == _READY:
+            if self._connection.poll(_START_TIMEOUT_S) and self._connection.recv_bytes() == READY:
                 return
         except (EOFError, OSError):
             pass
@@ -266,75 +283,8 @@ class _Child:
     def end(self) -> int:
         """Leave nothing of the child; return its exit code, negative for a signal. May be called twice."""
         self._connection.close()
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
         self._process.kill()
         return self._process.wait()
-
-
-class _Work(NamedTuple):
-    """What a child does with a file."""
-
-    decode: Callable[[bytes, DecodeLimits], DecodedImage]
-    preparation: Preparation
-    limits: DecodeLimits
-
-    def do(self, size: int, data: bytes) -> Reply:
-        try:
-            if size:
-                return {}, thumbnail(data, size, self.limits)
-            image = self.decode(data, self.limits)
-            facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast")}
-            facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
-            return facts, prepare(image.pixels, self.preparation).tobytes()
-        except BadImage as bad:
-            return {"reason": bad.reason, "detail": bad.detail}, b""
-        except MemoryError:
-            return {"reason": "out_of_memory", "detail": "memory ran out while it was prepared"}, b""
-        except Exception as error:  # noqa: BLE001 - our own mistake, and it too costs only this file
-            return {"reason": "decoder_crashed", "detail": repr(error)}, b""
-
-
-def be_child(start: dict[str, Any]) -> None:
-    """Answer requests until the parent hangs up. start: as _Child writes it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # a signal to the whole group is for the parent to judge
-    warnings.simplefilter("ignore")
-    load_plugins()
-    module, function = start["decode_with"].split(":")
-    decode = getattr(importlib.import_module(module), function)
-    work = _Work(decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]))
-    with Connection(start["socket"]) as connection:
-        connection.send_bytes(_READY)
-        _confine(start["memory_bytes"])
-        try:
-            _answer_requests(connection, work, math.ceil(start["timeout_s"]) + _ALARM_AFTER_S, start["parent"])
-        except MemoryError:  # over the file itself: half of it is still to be read
-            os._exit(_NO_MEMORY_EXIT)
-
-
-def _confine(memory_bytes: int) -> None:
-    """Give up what a decoder has no use for: output, files to write, core dumps, endless memory."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _answer_requests(connection: Connection, work: _Work, alarm_s: int, parent: int) -> None:
-    with contextlib.suppress(EOFError):
-        while True:
-            # A process that the parent forked may hold its end open: hanging up is not the only sign of its end.
-            while not connection.poll(_PARENT_CHECK_S):
-                if os.getppid() != parent:
-                    return
-            request = json.loads(connection.recv_bytes())
-            data = connection.recv_bytes()
-            signal.alarm(alarm_s)
-            facts, payload = work.do(request["size"], data)
-            signal.alarm(0)
-            connection.send_bytes(json.dumps(facts).encode())
-            connection.send_bytes(payload)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import torch
 
 from indexer.preparation import Mode, Preparation
+from indexer.registry import find, registered_names
 from indexer.timm_library import timm
 from indexer.weights import Tensors, first_difference, from_hub, read_tensors
 from search.errors import BackboneNotFound, UsageError, WeightsMismatch
@@ -24,9 +25,11 @@ __all__ = [
     "load_network",
     "model_card",
     "model_names",
+    "new_network",
     "pooled_dims",
     "preparation_of",
     "timm",
+    "unloaded_network",
 ]
 
 # None: the size the weights were trained at. "test": timm's test size with its test crop. A number: that many pixels
@@ -56,7 +59,8 @@ class LoadedNetwork:
     """A network with its weights, on the CPU, in evaluation mode and float32.
 
     name: canonical. classes: outputs of the classifier in the weights file, 0 without one. classifier: the module
-    behind the pooled embedding, None when the file has none. weights: "hub", or the path of the file.
+    behind the pooled embedding, None when the file has none. weights: "hub", or the path of the file. class_names: of
+    the classifier's outputs in order, where the model was fine-tuned here; else empty.
     """
 
     name: str
@@ -66,6 +70,7 @@ class LoadedNetwork:
     licence: str | None
     weights: str
     file: Path
+    class_names: tuple[str, ...] = ()
 
 
 def model_names(pattern: str = "") -> list[str]:
@@ -80,10 +85,12 @@ def canonical_name(name: str) -> str:
     Raises:
         BackboneNotFound: timm has no such model; the message suggests the nearest names.
     """
+    if find(name) is not None:
+        return name
     short = name.removeprefix("hf_hub:").removeprefix("hf-hub:").removeprefix("timm/")
     if not timm.is_model(short):
         near = difflib.get_close_matches(
-            short, [*timm.list_models(), *timm.list_models(pretrained=True)], SUGGESTIONS, 0.5
+            short, [*registered_names(), *timm.list_models(), *timm.list_models(pretrained=True)], SUGGESTIONS, 0.5
         )
         hint = f"did you mean {', '.join(near)}?" if near else "`lookalike backbones` lists some"
         raise BackboneNotFound(f"there is no backbone {name!r}: {hint}")
@@ -177,6 +184,9 @@ def load_network(name: str, weights: Path | None, *, use: Use, preparation: Prep
         UsageError: the file is no safetensors file, or has no classifier where one is needed.
     """
     canonical = canonical_name(name)
+    registered = find(canonical)
+    if weights is None and registered is not None:
+        weights = registered.file
     config = timm.get_pretrained_cfg(canonical)
     file = weights if weights is not None else from_hub(canonical, config.hf_hub_id if config else None)
     tensors = read_tensors(file)
@@ -191,8 +201,9 @@ def load_network(name: str, weights: Path | None, *, use: Use, preparation: Prep
         network.reset_classifier(0)
     if use == "features":
         # The strict loading above vouches for the file: timm drops what feature maps do not need.
-        overlay = {"state_dict": dict(tensors), "num_classes": classes}
-        network = timm.create_model(canonical, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
+        architecture, own = _built_as(canonical)
+        overlay = own | {"state_dict": dict(tensors), "num_classes": classes}
+        network = timm.create_model(architecture, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
     return LoadedNetwork(
         name=canonical,
         network=network.eval().requires_grad_(requires_grad=False),
@@ -201,15 +212,17 @@ def load_network(name: str, weights: Path | None, *, use: Use, preparation: Prep
         licence=licence,
         weights="hub" if weights is None else str(weights.absolute()),
         file=file,
+        class_names=registered.classes if registered is not None else (),
     )
 
 
 def _with_weights(name: str, tensors: Tensors, classes: int, file: Path, arguments: dict[str, Any]) -> Any:
     """Build the network with as many classes as the file has, so that timm loads it strictly."""
-    overlay = {"state_dict": dict(tensors), "num_classes": classes}
+    architecture, own = _built_as(name)
+    overlay = own | {"state_dict": dict(tensors), "num_classes": classes}
     try:
         network = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments
+            architecture, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **arguments
         )
     except (RuntimeError, KeyError, AttributeError) as error:
         difference = first_difference(_on_meta(name, num_classes=classes).state_dict(), tensors)
@@ -230,14 +243,52 @@ def _classes(config: dict[str, Any], tensors: Tensors) -> int:
 
 def _size_arguments(name: str, preparation: Preparation) -> dict[str, Any]:
     """Return what timm must be told to build a model of fixed size for another one."""
-    config = timm.get_pretrained_cfg(name)
+    architecture, own = _built_as(name)
+    config = timm.get_pretrained_cfg(architecture)
     size = (preparation.height, preparation.width)
-    if config is None or not config.fixed_input_size or tuple(config.input_size[1:]) == size:
+    if config is None or not config.fixed_input_size or tuple(own.get("input_size", config.input_size))[1:] == size:
         return {}
     return {"img_size": size}
+
+
+def _built_as(name: str) -> tuple[str, dict[str, Any]]:
+    """Return timm's name of the network behind a model, and what a fine-tuned one has otherwise than timm's card."""
+    registered = find(name)
+    if registered is None:
+        return name, {}
+    preparation = registered.preparation
+    own = {
+        "num_classes": len(registered.classes),
+        "license": registered.licence,
+        "hf_hub_id": None,
+        "input_size": (3, preparation.height, preparation.width),
+        "test_input_size": None,
+        "test_crop_pct": None,
+        "interpolation": preparation.interpolation,
+        "mean": preparation.mean,
+        "std": preparation.std,
+    }
+    return registered.architecture, own | ({"crop_pct": preparation.crop_pct} if preparation.mode == "card" else {})
+
+
+def unloaded_network(name: str, preparation: Preparation | None = None, **arguments: Any) -> Any:
+    """Return a model on the meta device, in evaluation mode: shapes without weights, 236 M parameters without memory.
+
+    preparation: the size it is built for, where it has a fixed one. arguments: timm's own, such as features_only.
+    """
+    size = {} if preparation is None else _size_arguments(name, preparation)
+    return _on_meta(name, **size, **arguments).eval()
+
+
+def new_network(name: str, preparation: Preparation, **arguments: Any) -> Any:
+    """Return a model on the CPU with timm's random first weights, for those who put others in their place at once."""
+    architecture, own = _built_as(name)
+    size = _size_arguments(name, preparation)
+    return timm.create_model(architecture, pretrained=False, pretrained_cfg_overlay=own, **size, **arguments)
 
 
 def _on_meta(name: str, **arguments: Any) -> Any:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return timm.create_model(name, pretrained=False, **arguments)
+        architecture, own = _built_as(name)
+        return timm.create_model(architecture, pretrained=False, pretrained_cfg_overlay=own, **arguments)

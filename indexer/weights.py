@@ -4,6 +4,8 @@ Only safetensors is read, since a pickle can run code. Weights come from a file 
 cache is asked first; offline (HF_HUB_OFFLINE=1) it is all there is.
 """
 
+import hashlib
+import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,3 +123,15 @@ def first_difference(expected: Tensors, found: Tensors) -> str | None:
         if key not in expected:
             return f"{key} {tuple(tensor.shape)} is in the file and not in the model"
     return None
+
+
+def weights_sha256(network: torch.nn.Module) -> str:
+    """Return the sha256 over a network's tensors by name: equal for equal weights, however they lie in memory."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # a training counter, not a weight
+            continue
+        array = tensor.detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from search.records import Collection
 from search.store import Store
+from tests.album_rows import filled
 from tests.fakes import FakeBackbone
 
 Draw = Callable[..., Path]
@@ -100,6 +101,23 @@ def new_database(server: str) -> str:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server}/{name}"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def album_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with the six images of tests/album_rows.py, once on each database; read only."""
+    catalogue = None
+    if request.param == "postgresql":
+        catalogue = new_database(request.getfixturevalue("postgresql"))
+    with Store.create(tmp_path_factory.mktemp("album") / "store", catalogue=catalogue) as made:
+        filled(made)
+        yield made
+
+
+@pytest.fixture
+def album_rows(album_store: Store) -> Collection:
+    """The collection of album_store."""
+    return album_store.catalogue.collection("default")
 
 
 @pytest.fixture

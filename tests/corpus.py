@@ -284,10 +284,10 @@ def with_nan() -> NDArray[np.float32]:
     return samples
 
 
-def decode_with_traps(data: bytes, limits: DecodeLimits) -> DecodedImage:
+def decode_with_traps(data: bytes, limits: DecodeLimits, *others: Any) -> DecodedImage:
     """Decode, unless the file says `TRAP what argument`. Runs in decoding children."""
     if not data.startswith(b"TRAP "):
-        return decode(data, limits)
+        return decode(data, limits, *others)
     trap, _, argument = data.decode().removeprefix("TRAP ").partition(" ")
     if trap == "segfault" or (trap == "segfault-once" and not exists_by_now(argument)):
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -11,7 +11,7 @@ from indexer.decoder_pool import PreparedImage
 from indexer.outcomes import Counts
 from indexer.preparation import Preparation, prepare
 from search.commits import NewImage
-from search.records import ContentFacts, Embeddings, SpaceSpec
+from search.records import ContentFacts, Embeddings, Label, SpaceSpec
 
 FAKE_PREPARATION = Preparation(mode="full", height=8, width=8, interpolation="area")
 FAKE_DIMS = 8 * 8 * 3
@@ -28,6 +28,27 @@ class FakeBackbone:
     def embed(self, pixels: Pixels) -> Embeddings:
         self.embedded += len(pixels)
         return pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5
+
+    def labeller(self) -> "ColourLabeller":
+        return ColourLabeller()
+
+
+class ColourLabeller:
+    """Names every third number of an embedding, the largest sum first: three labels, of 60, 30 and 10 per cent.
+
+    For the embeddings of FakeBackbone these are the channels of the picture, the brightest first.
+    """
+
+    NAMES = ("red, crimson", "green", "blue, Azure")
+
+    def labels(self, raw: Embeddings) -> list[tuple[Label, ...]]:
+        thirds = raw.shape[1] // 3 * 3
+        brightness = raw[:, :thirds].reshape(len(raw), -1, 3).sum(axis=1)
+        order = np.argsort(-brightness, axis=1, kind="stable").tolist()
+        return [
+            tuple(Label(self.NAMES[channel], share) for channel, share in zip(row, (0.6, 0.3, 0.1), strict=True))
+            for row in order
+        ]
 
 
 class InProcessDecoder:

@@ -15,9 +15,10 @@ def index(
     progress: Remembering | None = None,
     options: IndexOptions | None = None,
     decoder: InProcessDecoder | None = None,
+    collection: str = "default",
 ) -> IndexSummary:
-    """Index the sources into the collection `default`."""
+    """Index the sources into a collection."""
     chosen = backbone or FakeBackbone()
-    target = store.open_collection("default", chosen.space)
+    target = store.open_collection(collection, chosen.space)
     job = IndexJob(store, target, chosen, resolve([str(source) for source in sources]), progress or Remembering())
     return job.run(decoder or InProcessDecoder(), options or IndexOptions(batch_size=8))

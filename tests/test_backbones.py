@@ -13,7 +13,7 @@ from indexer.backbones import BUILTIN_PREPARATION, REFERENCE_MODELS, load_backbo
 from indexer.model_facts import facts_of
 from indexer.preparation import Preparation, prepare
 from indexer.timm_models import canonical_name, model_names, timm
-from indexer.torch_backbone import weights_sha256
+from indexer.weights import weights_sha256
 from search.errors import BackboneNotFound, SpaceMismatch, UsageError, WeightsMismatch, WeightsUnavailable
 from tests.conftest import painted
 from tests.perturbed import perturbed_weights
@@ -89,7 +89,9 @@ def test_a_file_with_a_missing_tensor_is_never_filled_with_random_numbers(tiny: 
 
 def test_a_pickle_is_refused_with_a_way_to_convert_it(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
-    with pytest.raises(UsageError, match=r"never loaded. Convert it once with: python -c .*weights_only=True.*weights\.safetensors"):
+    with pytest.raises(
+        UsageError, match=r"never loaded. Convert it once with: python -c .*weights_only=True.*weights\.safetensors"
+    ):
         load_backbone(TINY, weights=tmp_path / "weights.pth", device="cpu")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import PIL
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from indexer.decode import DecodedImage, DecodeLimits, decode, load_plugins
 from search.errors import BadImage, LookalikeError, UsageError
@@ -336,9 +336,9 @@ def test_a_decoder_without_memory_is_no_corrupt_file(monkeypatch: pytest.MonkeyP
     def load(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", load)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
     with pytest.raises(BadImage) as refusal:
-        decoded(plain("JPEG"))
+        decoded(plain("PNG"))
     assert refusal.value.reason == "out_of_memory"
 
 

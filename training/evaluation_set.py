@@ -94,10 +94,9 @@ def build_evaluation_set(*, distractors: int = 2000, originals: int | None = Non
 def model_input(picture: Picture) -> NDArray[np.uint8]:
     """Return the (96, 96, 3) uint8 pixels the built-in backbone sees: the whole frame, reduced as in production.
 
-    Of Pillow's filters HAMMING is the nearest to the area averaging of the training, and the same rule serves
-    pictures smaller than 96 pixels (docs/builtin.md).
+    The training averaged areas; bilinear with antialiasing does as well (docs/builtin.md).
     """
-    return np.array(picture.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.HAMMING))
+    return np.array(picture.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR))
 
 
 def photo_pieces() -> list[Picture]:

@@ -32,13 +32,16 @@ from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones import BUILTIN_PREPARATION
 from indexer.decoder_pool import DecoderPool
+from search.records import Embeddings, Label
 from tests.conftest import painted, skip
+from tests.fakes import ColourLabeller
 
 FILES = Path(__file__).parents[2] / "api" / "page"
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 FOREIGN = "Größe – 写真 ночь.png"
 PLAIN = 46
 INDEXED = PLAIN + 5
+NAMED = INDEXED + 3 + 1  # the first id of the third collection
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -55,6 +58,13 @@ AS_FILE = """(data) => {
   return new File([bytes], "picture.png", { type: "image/png" });
 }"""
 expect.set_options(timeout=15_000)
+
+
+class FirstLabels(ColourLabeller):
+    """Only the most probable of the three labels."""
+
+    def labels(self, raw: Embeddings) -> list[tuple[Label, ...]]:
+        return [found[:1] for found in super().labels(raw)]
 
 
 def drawing(seed: int) -> Image.Image:
@@ -94,13 +104,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with the collections `default` and `few`; chromium: without it none is started."""
+    """The address of a server with the collections `default`, `few` and `named`, whose images have labels.
+
+    chromium: without it none is started.
+    """
     store = tmp_path_factory.mktemp("served") / "store"
     options = ["--store", str(store), "--progress", "none"]
     few = [str(pictures / f"drawing {number:02}.png") for number in range(3)]
+    named = tmp_path_factory.mktemp("named")
+    for number in range(30):
+        drawing(2000 + number).save(named / f"named {number:02}.png")
     for command in (["index", str(pictures)], ["--collection", "few", "index", *few]):
         with pytest.raises(SystemExit, match="0"):
             main([*options, *command])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
+        patch.setattr("indexer.prepared_backbone.PreparedBackbone.labeller", lambda _self: FirstLabels())
+        main([*options, "--collection", "named", "index", "--labels", str(named)])
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         Workspace(store) as workspace,
@@ -360,11 +379,91 @@ def test_a_higher_threshold_asks_for_surer_groups_and_is_part_of_the_address(pag
     expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
 
 
+def label_counts(page: Page) -> dict[str, int]:
+    """Return the labels of the collection `named` with their counts, as the server counts them."""
+    items = page.request.get("/v1/collections/named/labels").json()["items"]
+    return {item["label"]: item["images"] for item in items}
+
+
+def test_a_chosen_label_filters_the_results_and_is_part_of_the_address(page: Page) -> None:
+    page.goto(f"/#/search/named/{NAMED}")
+    expect(tiles(page)).to_have_count(24)
+    counts = label_counts(page)
+    label, images = min(counts.items(), key=lambda item: item[1])
+    choice = page.get_by_label("Label of the results")
+    expect(choice.locator("option")).to_have_text(["Any label", *(f"{one} ({n})" for one, n in counts.items())])
+    place = "(({ x, y, width }) => [x, y, width])(document.querySelector('.grid').getBoundingClientRect())"
+    before = page.evaluate(place)
+    choice.focus()
+    choice.select_option(label)
+    expect(tiles(page)).to_have_count(images)
+    expect(choice).to_be_focused()
+    assert set(page.locator("main .tile .label").all_inner_texts()) == {label.split(",")[0]}
+    expect(page.get_by_text(f"These are all {images} image")).to_be_visible()
+    assert page.evaluate(place) == before
+    page.reload()
+    expect(tiles(page)).to_have_count(images)
+    expect(choice).to_have_value(label)
+    expect(page.locator(".query .name")).to_have_text(re.compile(r"^named \d\d\.png$"))
+    choice.select_option("Any label")
+    expect(tiles(page)).to_have_count(24)
+    expect(page).to_have_url(re.compile(rf"#/search/named/{NAMED}$"))
+
+
+def test_a_label_filters_the_results_of_a_picture_and_back_remembers_it(page: Page) -> None:
+    page.goto("/#/search/named")
+    choose(page, "mine.png", png(drawing(2007)))
+    expect_found_itself(page, "named 07.png")
+    own = tiles(page).first.locator(".label").get_attribute("title") or ""
+    label, images = next((one, n) for one, n in label_counts(page).items() if not own.startswith(one))
+    page.get_by_label("Label of the results").select_option(label)
+    expect(page.get_by_role("heading", level=1)).to_have_text("No copy found")
+    expect(tiles(page)).to_have_count(min(images, 24))
+    tiles(page).first.locator(".face").click()
+    expect(tiles(page).first.locator(".badge")).to_have_text("this image")
+    page.go_back()
+    expect(tiles(page)).to_have_count(min(images, 24))
+    expect(page.get_by_label("Label of the results")).to_have_value(label)
+
+
+def test_the_closer_look_shows_the_labels_with_their_probabilities(page: Page) -> None:
+    page.goto(f"/#/search/named/{NAMED}")
+    short = tiles(page).first.locator(".label").inner_text()
+    tiles(page).first.locator(".look").click()
+    shown = page.get_by_role("dialog").locator(".labels")
+    expect(shown.locator("dt")).to_have_text(re.compile(f"^{short}"))
+    expect(shown.locator("dd")).to_have_text("60 %")
+
+
+def test_where_there_are_no_labels_nothing_speaks_of_them(page: Page) -> None:
+    page.goto("/#/search/default/1")
+    expect(tiles(page)).to_have_count(24)
+    expect(page.locator(".facet, .tile .label")).to_have_count(0)
+
+
+def test_the_backbone_and_the_licence_of_its_weights_are_named(page: Page) -> None:
+    page.goto("/")
+    expect(page.locator("#about")).to_have_text("Compared by builtin · licence of its weights: apache-2.0")
+    answer = page.request.get("/v1/collections").json()
+    consent = {"licence": "cc-by-nc-4.0", "licence_accepted": "cc-by-nc-4.0"}
+    for item in answer["items"]:
+        item.update(consent, licence_accepted_at="2026-03-04T05:06:07+00:00")
+    page.route("**/v1/collections", lambda route: route.fulfill(json=answer))
+    page.reload()
+    expect(page.locator("#about")).to_contain_text("cc-by-nc-4.0: no commercial use, agreed on 2026-03-04")
+
+
 def test_a_phone_never_scrolls_sideways(browser: Browser, url: str, watch: Watch) -> None:
     context = browser.new_context(base_url=url, viewport={"width": 360, "height": 740}, has_touch=True)
     page = context.new_page()
     watch.follow(page)
-    for view in ("/#/", "/#/search/default/1", "/#/browse/default", "/#/duplicates/default"):
+    for view in (
+        "/#/",
+        "/#/search/default/1",
+        f"/#/search/named/{NAMED}",
+        "/#/browse/default",
+        "/#/duplicates/default",
+    ):
         page.goto(view)
         expect(tiles(page).first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") == 360, view

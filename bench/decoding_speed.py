@@ -1,0 +1,88 @@
+"""Decoding and preparing 640x480 JPEGs against Pillow with timm's transform: one thread, interleaved in one run.
+
+    python -m bench.decoding_speed [FOLDER] [--rounds 9] [--json FILE]
+
+Both start from the bytes of a file in memory. The peer ends with a normalised float tensor, as the model card's loop
+needs it; ours with the prepared uint8 frame, which the engine normalises. "with hashes" is ours with all that indexing
+keeps of a picture beside its embedding: the hash of its pixels, the perceptual hash and the contrast.
+"""
+
+import argparse
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+
+from bench.indexing_speed import sample
+from bench.reporting import heading, interleaved, ratios, shown, write
+from indexer.decode import DecodeLimits, decode
+from indexer.resizing import prepare_with_torch
+from indexer.timm_models import model_card, timm
+
+BACKBONE = "eca_nfnet_l0"
+SIZE = (640, 480)
+PICTURES = 24
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = jpegs(options.folder or sample(Path(scratch)))
+    results = interleaved({name: rate(path, files) for name, path in paths().items()}, options.rounds)
+    print(heading(f"{len(files)} JPEGs of {SIZE[0]}x{SIZE[1]}, {options.rounds} rounds, medians (lowest - highest)"))
+    peer = results["Pillow + timm"]
+    for name, speeds in results.items():
+        print(f"{name:24} {shown(speeds):>26} images/s   ratio {shown(ratios(speeds, peer), 2)}")
+    write({"results": results}, options.json)
+
+
+def paths() -> dict[str, Callable[[bytes], object]]:
+    card, limits = model_card(BACKBONE).preparation, DecodeLimits()
+    transform = timm.data.create_transform(
+        (3, card.height, card.width),
+        interpolation=card.interpolation,
+        crop_pct=card.crop_pct,
+        mean=card.mean,
+        std=card.std,
+    )
+    memory = np.empty(SIZE[0] * SIZE[1] * 3, np.uint8)
+    return {
+        "Pillow + timm": lambda data: transform(Image.open(io.BytesIO(data)).convert("RGB")),
+        "ours": lambda data: prepare_with_torch(simplejpeg.decode_jpeg(data, buffer=memory), card),
+        "ours, with hashes": lambda data: prepare_with_torch(decode(data, limits, card, memory).pixels, card),
+    }
+
+
+def rate(path: Callable[[bytes], object], files: list[bytes]) -> Callable[[], float]:
+    def run() -> float:
+        began = time.perf_counter()
+        for data in files:
+            path(data)
+        return len(files) / (time.perf_counter() - began)
+
+    return run
+
+
+def jpegs(folder: Path) -> list[bytes]:
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")][:PICTURES]
+    files = []
+    for path in found:
+        with Image.open(path) as image, io.BytesIO() as file:
+            image.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+            files.append(file.getvalue())
+    return files
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""What is fixed about the built-in backbone. Imports nothing: whoever only asks must not wait."""
+
+from typing import Final
+
+BUILTIN: Final = "builtin"
+DIMS: Final = 256
+MEAN: Final = 0.45  # input normalisation of every channel: (level / 255 - MEAN) / STD
+STD: Final = 0.25
+WEIGHTS_SHA256: Final = "63aabab9d2aee7396b11b024b780ea8698f2facd534f2e80d85d783a18f6d150"
+LICENCE: Final = "apache-2.0"

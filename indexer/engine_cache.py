@@ -1,0 +1,87 @@
+"""Where model files for ONNX Runtime are kept: beside the weights they come from, else in the user's cache folder.
+
+A file's name is a fingerprint of all that shaped it, so a file is either right or absent. Must never import torch.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_cache_path
+
+from indexer.engine import EngineUnsound
+from indexer.onnx_engine import OnnxEngine
+from search.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+# Raise it when folding or exporting changes what a model file holds.
+FORMAT: Final = 1
+FOLDER: Final = ".lookalike-engines"
+CACHE_VARIABLE: Final = "LOOKALIKE_CACHE"
+ENGINE_VARIABLE: Final = "LOOKALIKE_ENGINE"
+CHOICES: Final = ("auto", "torch")
+
+
+def engine_choice() -> str:
+    """Return what LOOKALIKE_ENGINE asks for: "auto", or "torch" to do without ONNX Runtime.
+
+    Raises:
+        UsageError: it names no engine.
+    """
+    choice = os.environ.get(ENGINE_VARIABLE) or "auto"
+    if choice not in CHOICES:
+        raise UsageError(f"{ENGINE_VARIABLE} is {choice!r}, choose {' or '.join(CHOICES)}")
+    return choice
+
+
+def fingerprint(weights_sha256: str, preparation: str) -> str:
+    """Return the name of a model file. weights_sha256: over the tensors; preparation: its canonical JSON."""
+    return hashlib.sha256(f"{FORMAT}\n{weights_sha256}\n{preparation}".encode()).hexdigest()[:32]
+
+
+def find(name: str, weights: Path | None) -> Path | None:
+    """Return the model file of this fingerprint, None when there is none. weights: the file it may lie beside."""
+    files = (folder / f"{name}.onnx" for folder in _folders(weights))
+    return next((file for file in files if file.is_file()), None)
+
+
+def place(name: str, weights: Path | None) -> Path | None:
+    """Return where to write a model file, None when no folder can be written."""
+    for folder in _folders(weights):
+        if _writable(folder):
+            return folder / f"{name}.onnx"
+    return None
+
+
+def cached_engine(name: str, weights: Path | None) -> OnnxEngine | None:
+    """Return the engine whose model file is at hand and still answers right; a file that does not is removed."""
+    file = find(name, weights)
+    if file is None:
+        return None
+    try:
+        return OnnxEngine(file)
+    except EngineUnsound as error:
+        log.warning("%s; it is made again", error)
+        file.unlink(missing_ok=True)
+        return None
+
+
+def _folders(weights: Path | None) -> Iterator[Path]:
+    if weights is not None:
+        yield weights.absolute().parent / FOLDER
+    chosen = os.environ.get(CACHE_VARIABLE)
+    yield (Path(chosen) if chosen else user_cache_path("lookalike", appauthor=False)) / "engines"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,110 @@
+"""Torch as an engine: the folded network where ONNX Runtime cannot go, and what every other engine is held against."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import torch
+
+from indexer.backbone import Pixels
+from indexer.devices import CPU, usable_cores
+from indexer.preparation import Preparation
+from search.errors import OutOfMemory
+from search.records import Embeddings
+
+Run = Callable[[Pixels], Embeddings]
+
+CPU_BATCH: Final = 16
+_OUT_OF_MEMORY: Final = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
+
+
+class FromPixels(torch.nn.Module):
+    """A network behind the normalisation of its preparation: (N, H, W, 3) uint8 in, (N, D) float32 out."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, network: torch.nn.Module, preparation: Preparation) -> None:
+        super().__init__()
+        self.network = network
+        # Levels are normalised without dividing by 255 first: one operation less on every pixel.
+        self.register_buffer("mean", torch.tensor(preparation.mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("scale", 1 / (torch.tensor(preparation.std).view(1, 3, 1, 1) * 255))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return (N, D) in the number type of the network."""
+        # NHWC pixels seen as NCHW are channels_last already: no copy.
+        levels = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
+        return self.network((levels - self.mean) * self.scale)  # type: ignore[no-any-return]
+
+
+class TorchEngine:
+    """A network as it is, in float32. batch_size: pictures at once that it likes best."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        preparation: Preparation,
+        *,
+        device: str = CPU,
+        batch_size: int = CPU_BATCH,
+    ) -> None:
+        if device == CPU:
+            torch.set_num_threads(usable_cores())
+        model = FromPixels(network, preparation).eval()
+        self._model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self.batch_size = batch_size
+
+    @property
+    def name(self) -> str:
+        """Library, version, number type, device."""
+        return f"torch {torch.__version__}, float32, {self._device}"
+
+    def run(self, pixels: Pixels) -> Embeddings:
+        """Return (N, D) float32 of (N, H, W, 3) uint8 prepared pixels.
+
+        Raises:
+            OutOfMemory: not even one picture fits.
+        """
+        return in_batches(self._run, pixels, len(pixels))[0]
+
+    def _run(self, pixels: Pixels) -> Embeddings:
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
+            rows: Embeddings = self._model(batch).float().cpu().numpy()
+            return rows
+
+
+def in_batches(run: Run, pixels: Pixels, size: int) -> tuple[Embeddings, int]:
+    """Return run's rows of all pixels, `size` at a time, and the size that fitted: out of memory, it is halved.
+
+    Raises:
+        OutOfMemory: not even one picture fits.
+    """
+    rows: list[Embeddings] = []
+    done = 0
+    while done < len(pixels):
+        try:
+            rows.append(run(pixels[done : done + size]))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if size == 1:
+                height, width = pixels.shape[1:3]
+                raise OutOfMemory(
+                    f"memory ran out on a single picture of {width} x {height} pixels: choose a smaller backbone or "
+                    "--image-size, or --device cpu"
+                ) from error
+            size = max(1, size // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        done += len(rows[-1])
+    return np.concatenate(rows), size
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """On the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _OUT_OF_MEMORY.search(str(error)) is not None

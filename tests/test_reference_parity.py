@@ -1,0 +1,60 @@
+"""The eight reference models, prepared, against plain timm: folded torch and ONNX Runtime, with perturbed weights.
+
+Small pictures here; `pytest -m slow tests/test_reference_parity.py` does all eight at the size of their card.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from indexer.backbones import REFERENCE_MODELS
+from indexer.engines import prepare_engine
+from indexer.folding import fold
+from indexer.onnx_engine import OnnxEngine
+from indexer.preparation import Preparation
+from indexer.timm_models import model_card
+from indexer.torch_engine import TorchEngine
+from tests.perturbed import perturbed_network
+
+LIGHT = REFERENCE_MODELS[:3] + REFERENCE_MODELS[4:5]
+PICTURES = 2
+
+
+def check_parity(name: str, preparation: Preparation, folder: Path) -> None:
+    pixels = np.random.default_rng(11).integers(0, 256, (PICTURES, preparation.height, preparation.width, 3), np.uint8)
+    network = perturbed_network(name)
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (preparation.mean, preparation.std))
+    with torch.no_grad():
+        tensors = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        expected = network(tensors).numpy()
+    assert np.std(expected) > 0, "dead branches: this test would prove nothing"
+    folded = TorchEngine(fold(copy.deepcopy(network)), preparation)
+    engine = prepare_engine(network, preparation, "cpu", weights_sha256="0", weights=folder / "weights")
+    assert isinstance(engine, OnnxEngine), "it fell back to torch"
+    tolerance = 1e-4 if "bit" in name else 1e-5
+    for answer in (folded.run(pixels), engine.run(pixels)):
+        assert np.abs(answer - expected).max() <= tolerance * np.abs(expected).max()
+        assert one_minus_cosine(answer, expected) <= 1e-9
+
+
+def one_minus_cosine(answer: Any, expected: Any) -> float:
+    one, two = answer.astype(np.float64), expected.astype(np.float64)
+    cosine = (one * two).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    return float((1 - cosine).max())
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_reference_model_answers_as_timm_does_on_small_pictures(name: str, tmp_path: Path) -> None:
+    card = model_card(name).preparation
+    small = Preparation("card", 64, 64, card.interpolation, card.crop_pct, card.mean, card.std)
+    check_parity(name, small, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFERENCE_MODELS)
+def test_a_reference_model_answers_as_timm_does_at_the_size_of_its_card(name: str, tmp_path: Path) -> None:
+    check_parity(name, model_card(name).preparation, tmp_path)
