@@ -48,9 +48,18 @@ class Lookalike:
         self._workspace: Workspace | None = None
 
     def index(
-        self, *sources: PathLike, backbone: str | None = None, weights: PathLike | None = None, progress: bool = True
+        self,
+        *sources: PathLike,
+        backbone: str | None = None,
+        weights: PathLike | None = None,
+        labels: bool | None = None,
+        accept_license: str | None = None,
+        progress: bool = True,
     ) -> IndexSummary:
         """Index folders, files and globs; return what was done. Files that failed are counted in the summary.
+
+        labels: store the backbone's labels with the images; None as the collection remembers. accept_license: the
+        licence of the weights you agree to, asked for once where it allows no commercial use.
 
         Raises:
             LookalikeError: by name, whatever stopped it.
@@ -60,7 +69,14 @@ class Lookalike:
 
         session = Session(self.store, self.collection, json=False, progress="auto" if progress else "none")
         file = None if weights is None else Path(weights)
-        request = IndexRequest([os.fspath(source) for source in sources], backbone, file, device=self._device)
+        request = IndexRequest(
+            [os.fspath(source) for source in sources],
+            backbone,
+            file,
+            device=self._device,
+            labels=labels,
+            accept_license=accept_license,
+        )
         return run_index(session, request)[0]
 
     def search(
@@ -70,8 +86,11 @@ class Lookalike:
         id: int | None = None,
         key: str | None = None,
         k: int = 10,  # noqa: A002
+        where: str | None = None,
     ) -> list[Match]:
         """Return the k images closest to a picture file, or to a stored image by id or key; best first.
+
+        where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
@@ -84,7 +103,7 @@ class Lookalike:
             raise ValueError("give exactly one of: image, id, key")
         workspace = self._open()
         target = workspace.collection(self.collection)
-        wanted = QueryRequest(k)
+        wanted = QueryRequest(k, where=where)
         if image is not None:
             return workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted).matches
         catalogue = workspace.store.catalogue

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import schemas
 from api.duplicate_reports import DuplicateReports
+from api.label_counts import LabelCounts
 from api.problems import install, problem
 from api.readiness import Readiness
 from api.routes import router
@@ -32,6 +33,7 @@ PAGE = {
     "browse_view.js": _JAVASCRIPT,
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
+    "label_chooser.js": _JAVASCRIPT,
     "large_view.js": _JAVASCRIPT,
     "notices.js": _JAVASCRIPT,
     "pictures.js": _JAVASCRIPT,
@@ -75,6 +77,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.workspace = parts.workspace
     app.state.thumbnails = parts.thumbnails
     app.state.reports = DuplicateReports(parts.workspace)
+    app.state.label_counts = LabelCounts(parts.workspace)
     install(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)

@@ -1,40 +1,52 @@
 """Composition of the index journey: store, backbone, decoding children, job."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from api.console import Session
 from api.progress import index_progress
 from indexer.backbones import BUILTIN, load_backbone, load_for_space
 from indexer.decoder_pool import DecoderPool
+from indexer.decoding import Decoder
+from indexer.device_frames import DeviceFrames, torchvision_decoder
+from indexer.gpu_decoding import CALLERS, GpuDecoder, decoding_device
 from indexer.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.licences import asks_for_consent, licence_of, require_accepted
 from indexer.preparation import Preparation
+from indexer.prepared_backbone import PreparedBackbone
+from indexer.registry import find
+from indexer.resizing import resizer
 from indexer.sources import resolve
-from indexer.torch_backbone import TorchBackbone
 from search.errors import CollectionNotFound
-from search.settings import FILE
+from search.records import Collection
+from search.settings import FILE, accepted_by_environment
 from search.store import Store
-
-CPU_BATCH = 16
-BUILTIN_BATCH = 32
-GPU_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """The options of `index`. backbone None: the collection's own, `builtin` for a new one."""
+    """The options of `index`.
+
+    backbone None: the collection's own, `builtin` for a new one. mode, size, dct_scaling and labels None: as the
+    collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
+    decoded, cpu or gpu.
+    """
 
     sources: list[str]
     backbone: str | None = None
     weights: Path | None = None
     mode: Literal["full", "card"] | None = None
+    size: int | Literal["test"] | None = None
+    dct_scaling: bool | None = None
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
+    labels: bool | None = None
+    accept_license: str | None = None
+    decode: str = "cpu"
 
 
 def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
@@ -46,40 +58,78 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
     """
     sources = resolve(request.sources)
     created = not (session.store / FILE).exists()
-    # The backbone first: a name or a file that is wrong must not leave an empty store behind.
-    backbone = None if not created and request.backbone is None else _named(request)
-    with Store.create(session.store) as store:
-        if backbone is None:
-            backbone = _remembered(store, session.collection, request)
-        target = store.open_collection(session.collection, backbone.space)
+    with ExitStack() as stack:
+        store = None if created else stack.enter_context(Store(session.store))
+        known = _collection(store, session.collection)
+        # All that can be refused comes first: it must leave neither a store nor a download behind.
+        accepted = _consent(store, known, request)
+        gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
+        backbone = _backbone(known, request)
+        frames = None if gpu is None else DeviceFrames(torchvision_decoder(gpu), backbone.preparation, gpu)
+        wants_labels = request.labels if request.labels is not None or known is None else known.labels
+        labeller = backbone.labeller() if wants_labels else None
+        store = store or stack.enter_context(Store.create(session.store))
+        target = store.open_collection(session.collection, backbone.space, accepted=accepted, labels=request.labels)
         children = request.workers or os.cpu_count() or 1
-        batch_size = request.batch_size or _batch_size(backbone)
-        torch.set_num_threads(os.cpu_count() or 1)
-        with (
-            DecoderPool(backbone.preparation, children=children) as pool,
-            index_progress(session.progress, sources) as progress,
-        ):
-            job = IndexJob(store, target, backbone, sources, progress)
-            return job.run(pool, IndexOptions(batch_size=batch_size, decoders=children)), created
+        resize = resizer(backbone.preparation)
+        batch_size = request.batch_size or backbone.batch_size
+        pool: Decoder = stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
+        decoders = children
+        if frames is not None:
+            pool, decoders = stack.enter_context(GpuDecoder(pool, frames)), max(children, CALLERS)
+        progress = stack.enter_context(index_progress(session.progress, sources))
+        job = IndexJob(store, target, backbone, sources, progress)
+        return job.run(pool, IndexOptions(batch_size=batch_size, decoders=decoders, labeller=labeller)), created
 
 
-def _batch_size(backbone: TorchBackbone) -> int:
-    if backbone.device.type == "cuda":
-        return GPU_BATCH
-    return BUILTIN_BATCH if backbone.space.backbone == BUILTIN else CPU_BATCH
-
-
-def _named(request: IndexRequest) -> TorchBackbone:
-    name = request.backbone or BUILTIN
-    return load_backbone(name, weights=request.weights, mode=request.mode or "full", device=request.device)
-
-
-def _remembered(store: Store, name: str, request: IndexRequest) -> TorchBackbone:
+def _collection(store: Store | None, name: str) -> Collection | None:
     try:
-        space = store.catalogue.collection(name).space
+        return None if store is None else store.catalogue.collection(name)
     except CollectionNotFound:
+        return None
+
+
+def _consent(store: Store | None, known: Collection | None, request: IndexRequest) -> str | None:
+    """Return the licence that was agreed to and is to be recorded, None when there is none.
+
+    Raises:
+        LicenceNotAccepted: the weights need consent, and have it neither from now nor from before.
+        UsageError: it was given to another licence.
+    """
+    name = request.backbone or (BUILTIN if known is None else known.space.backbone)
+    licence = licence_of(name) if known is None or name != known.space.backbone else known.space.licence
+    before = None if known is None else known.licence_accepted
+    setting = store.settings.accept_license if store is not None else accepted_by_environment()
+    accepted = request.accept_license or before or setting
+    require_accepted(licence, accepted, name)
+    return licence if asks_for_consent(licence) else None
+
+
+def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbone:
+    if known is None or request.backbone not in (None, known.space.backbone):
         return _named(request)
-    if request.mode not in (None, Preparation.from_json(space.preparation).mode):
-        # Another mode is another space: open_collection refuses it and names both.
-        return _named(replace(request, backbone=space.backbone))
-    return load_for_space(space, weights=request.weights, device=request.device)
+    made = Preparation.from_json(known.space.preparation)
+    asked = replace(
+        request,
+        backbone=known.space.backbone,
+        mode=request.mode or made.mode,
+        size=request.size or made.height if known.space.backbone != BUILTIN else request.size,
+        dct_scaling=made.dct_scaling if request.dct_scaling is None else request.dct_scaling,
+    )
+    if (asked.mode, asked.dct_scaling) != (made.mode, made.dct_scaling) or request.size not in (None, made.height):
+        # Another preparation is another space: open_collection refuses it and names both.
+        return _named(asked)
+    return load_for_space(known.space, weights=request.weights, device=request.device)
+
+
+def _named(request: IndexRequest) -> PreparedBackbone:
+    name = request.backbone or BUILTIN
+    own = find(name)  # a backbone of the user's own sees pictures as it was trained
+    return load_backbone(
+        name,
+        weights=request.weights,
+        mode=request.mode or (own.preparation.mode if own is not None else "full"),
+        size=request.size,
+        dct_scaling=bool(request.dct_scaling),
+        device=request.device,
+    )

@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from api import schemas
 from api.duplicate_reports import DuplicateReports
+from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.thumbnails import Thumbnails
 from api.workspace import Found, QueryRequest, Workspace
@@ -81,6 +82,18 @@ def image_by_id(workspace: Work, target: Target, image_id: ImageId) -> schemas.I
     return schemas.Image.model_validate(workspace.store.catalogue.image_by_id(target.id, image_id).as_json())
 
 
+@router.get("/collections/{collection}/labels", summary="Labels, most frequent first")
+def labels(
+    request: Request, target: Target, limit: Limit = 100, cursor: Cursor = None
+) -> schemas.Page[schemas.LabelCount]:
+    """List the labels of a collection with how many of its images have each, for facets."""
+    counts: LabelCounts = request.app.state.label_counts
+    found = counts.get(target)
+    start = int(cursor or 0)
+    items = [schemas.LabelCount.model_validate(one.as_json()) for one in found[start : start + limit]]
+    return schemas.Page(items=items, next_cursor=str(start + limit) if start + limit < len(found) else None)
+
+
 @router.head("/collections/{collection}/images/{image_id}/thumbnail", include_in_schema=False)
 @router.get(
     "/collections/{collection}/images/{image_id}/thumbnail",
@@ -121,6 +134,7 @@ _search_bodies = {
                         "image": {"type": "string", "format": "binary"},
                         "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+                        "where": {"type": "string"},
                     },
                 }
             },
@@ -145,7 +159,7 @@ async def search(request: Request, workspace: Work, target: Target) -> schemas.S
         if upload is None:
             return await run_in_threadpool(_by_stored, workspace, target, body)
         data, name = await upload.read(), upload.filename or "upload"
-    wanted = QueryRequest(body.k, body.min_score)
+    wanted = QueryRequest(body.k, body.min_score, body.where)
     found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", wanted)
     return _answer({"name": name}, found)
 
@@ -189,7 +203,7 @@ def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBod
         image = catalogue.image_by_id(target.id, int(body.id))
     else:
         image = catalogue.image_by_key(target.id, body.key or "")
-    found = workspace.search_by_image(target, image, QueryRequest(body.k, body.min_score))
+    found = workspace.search_by_image(target, image, QueryRequest(body.k, body.min_score, body.where))
     return _answer({"id": str(image.id), "key": image.key}, found)
 
 

@@ -8,6 +8,7 @@ from search.find_similar import MAX_K
 
 T = TypeVar("T")
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
+WHERE = Field(description="what a match must fulfil", examples=['width >= 1000 and label = "tabby"'])
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
 
@@ -24,6 +25,20 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Label(Shape):
+    """What a classifier sees in an image."""
+
+    label: Annotated[str, Field(examples=["tabby, tabby cat"])]
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class LabelCount(Shape):
+    """A label of a collection, and how many of its images have it among theirs."""
+
+    label: str
+    images: int
+
+
 class Image(Shape):
     """An image of a collection."""
 
@@ -35,6 +50,7 @@ class Image(Shape):
     height: int
     bytes: int
     format: str
+    labels: list[Label] | None = None
     metadata: dict[str, object] | None = None
 
 
@@ -79,6 +95,7 @@ class SearchBody(Shape):
     key: Annotated[str, AfterValidator(_text)] | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
+    where: Annotated[str, AfterValidator(_text), WHERE] | None = None
 
 
 class Keeper(Image):
@@ -123,12 +140,19 @@ class Index(Shape):
 
 
 class Collection(Shape):
-    """A collection and its counts: seen = images + failed."""
+    """A collection and its counts: seen = images + failed.
+
+    licence: of the weights; licence_accepted, licence_accepted_at: the consent it asked for, and when it was given.
+    labels: new images get labels.
+    """
 
     name: str
     space: str
     backbone: str
     licence: str | None
+    licence_accepted: str | None
+    licence_accepted_at: str | None
+    labels: bool
     seen: int
     images: int
     searchable: int

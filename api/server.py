@@ -43,7 +43,9 @@ def run_server(
     children = max(1, (os.cpu_count() or 1) // 2)
     with ExitStack() as stack:
         stack.callback(listening.close)
-        workspace = stack.enter_context(Workspace(root, device=device, weights=weights, children=children))
+        workspace = stack.enter_context(
+            Workspace(root, device=device, weights=weights, children=children, lasting=True)
+        )
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
         parts = Parts(

@@ -23,6 +23,7 @@ from search.thresholds import default_threshold
 
 if TYPE_CHECKING:
     from indexer.query_embedder import QueryEmbedder
+    from search.where import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +49,50 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """How many matches, and how good. min_score: least cosine.
+    """How many matches, and how good. min_score: least cosine. where: what they must fulfil (search/where.py).
 
     Raises:
-        UsageError: k is not 1 to MAX_K.
+        UsageError: k is not 1 to MAX_K, or where is no condition.
     """
 
     k: int = 10
     min_score: float | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
+        # Before a backbone is loaded for a question that cannot be asked.
+        self.condition()
+
+    def condition(self) -> "Condition | None":
+        """Return what the matches must fulfil, None for everything.
+
+        Raises:
+            UsageError: where is no condition.
+        """
+        if self.where is None:
+            return None
+        from search.where import parse
+
+        return parse(self.where)
 
 
 class Workspace:
     """One open store and everything loaded for it so far."""
 
-    def __init__(self, root: Path, *, device: str = "auto", weights: Path | None = None, children: int = 1) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        device: str = "auto",
+        weights: Path | None = None,
+        children: int = 1,
+        lasting: bool = False,
+    ) -> None:
         """Open the store; nothing else is loaded before it is needed.
+
+        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast.
 
         Raises:
             LookalikeError: by name, why the store cannot be opened.
@@ -76,6 +102,7 @@ class Workspace:
         self._device = device
         self._weights = weights
         self._children = children
+        self._lasting = lasting
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
         self._lock = threading.Lock()
@@ -160,7 +187,12 @@ class Workspace:
         weights = None if target.space.backbone == BUILTIN else self._weights
         backbone = load_for_space(target.space, weights=weights, device=self._device)
         children = min(self._children, os.cpu_count() or 1)
-        pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children))
+        resize = None
+        if self._lasting:
+            from indexer.resizing import resizer
+
+            resize = resizer(backbone.preparation)
+        pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
         return QueryEmbedder(backbone, pool)
 
     def _reader(self, target: Collection) -> SnapshotReader:
@@ -178,6 +210,6 @@ class Workspace:
         wanted: QueryRequest,
     ) -> Found:
         began = time.perf_counter()
-        limits = Wanted(wanted.k, wanted.min_score, default_threshold(target.space))
+        limits = Wanted(wanted.k, wanted.min_score, default_threshold(target.space), wanted.condition())
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.commands.options import preparation_mode
+from api.commands.options import image_size_of, preparation_mode
 from api.console import Session, out, print_json
 from api.exits import LEDGER
 
@@ -22,12 +22,17 @@ def init(
     context: typer.Context,
     catalogue: Annotated[str | None, typer.Option(help="postgresql://user@host/name; default: SQLite inside.")] = None,
     blobs: Annotated[str | None, typer.Option(help="Folder of segments and indexes; default: inside.")] = None,
+    accept_license: Annotated[
+        str | None, typer.Option(help="Agree to the licence of weights, such as cc-by-nc-4.0, for this store.")
+    ] = None,
 ) -> None:
     """Make a store; `index` does it too, with the defaults."""
+    from indexer.licences import require_known
     from search.store import Store
 
     session: Session = context.obj
-    with Store.create(session.store, catalogue=catalogue, blobs=blobs):
+    require_known(accept_license)
+    with Store.create(session.store, catalogue=catalogue, blobs=blobs, accept_license=accept_license):
         pass
     if session.json:
         print_json({"store": str(session.store)})
@@ -45,11 +50,26 @@ def index(
     preprocess: Annotated[
         str | None, typer.Option(help="full: the whole frame (default); card: as on the model card.")
     ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Pixels a side, or test: timm's test size; default: the training size.")
+    ] = None,
+    dct_scaling: Annotated[
+        bool | None,
+        typer.Option("--dct-scaling/--no-dct-scaling", help="Decode large JPEGs at a fraction of their size."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(min=1, max=1024, help="Pictures per call of the backbone.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Decoding processes; default: one per core.")
     ] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option("--labels/--no-labels", help="Store the backbone's labels; the collection remembers."),
+    ] = None,
+    accept_license: Annotated[
+        str | None, typer.Option(help="Agree to the licence of the weights, such as cc-by-nc-4.0.")
+    ] = None,
+    decode: Annotated[str, typer.Option(help="Where JPEGs are decoded: cpu, or gpu (trusted files only).")] = "cpu",
     max_failed: Annotated[int, typer.Option(min=0, help="Files in the ledger before the exit code says so.")] = 0,
 ) -> None:
     """Index images: new and changed files are embedded, moved ones recognised, the rest left alone."""
@@ -61,9 +81,14 @@ def index(
         backbone=backbone,
         weights=weights,
         mode=preparation_mode(preprocess),
+        size=image_size_of(image_size),
+        dct_scaling=dct_scaling,
         device=device,
         batch_size=batch_size,
         workers=workers,
+        labels=labels,
+        accept_license=accept_license,
+        decode=decode,
     )
     summary, created = run_index(session, request)
     shape = summary.as_json()
@@ -79,8 +104,8 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    counted = ("indexed", "unchanged", "moved", "vanished", "ignored", "failed")
-    parts = [f"{shape[name]} {name}" for name in counted if shape[name] or name == "indexed"]
+    counted = ("indexed", "unchanged", "moved", "vanished", "ignored", "failed", "labelled")
+    parts = [f"{shape[name]} {name}" for name in counted if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:
         console.print("no images found there")

@@ -11,6 +11,7 @@ from search import schema
 from search.database import Database
 from search.generations import Generations
 from search.settings import read_settings
+from search.status import CollectionStatus
 from search.store import Store
 from search.verification import verify as find_faults
 
@@ -34,17 +35,23 @@ def status(context: typer.Context) -> None:
     if not found:
         console.print("no collections yet; `lookalike index FOLDER` makes one")
         return
-    rows = table("collection", "backbone", ">seen", ">images", ">searchable", ">failed", ">ignored", "index")
+    rows = table("collection", "backbone", "licence", ">seen", ">images", ">searchable", ">failed", ">ignored", "index")
     for one in found:
         index = (
             f"{one.index_kind} {one.index_rows} + {one.delta_rows} new" if one.index_kind else f"{one.delta_rows} new"
         )
         counts = (one.seen, one.images, one.searchable, one.failed, one.ignored)
-        rows.add_row(one.collection.name, one.collection.space.backbone, *map(str, counts), index)
+        space = one.collection.space
+        rows.add_row(one.collection.name, space.backbone, _licence(one), *map(str, counts), index)
     print_table(rows)
     for one in found:
         if one.damage is not None:
             say(f"{one.collection.name}: {one.damage}")
+
+
+def _licence(one: CollectionStatus) -> str:
+    licence = one.collection.space.licence or "unknown"
+    return licence if one.accepted_at is None else f"{licence} (accepted {one.accepted_at[:10]})"
 
 
 def failures(context: typer.Context) -> None:

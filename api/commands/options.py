@@ -15,3 +15,31 @@ def preparation_mode(value: str | None) -> Literal["full", "card"] | None:
     if value not in modes:
         raise UsageError(f"--preprocess {value!r} is not one of full, card")
     return modes[value]
+
+
+def mode_for(backbone: str, value: str | None, default: Literal["full", "card"]) -> Literal["full", "card"]:
+    """Return the mode asked for by --preprocess, else what the user's own backbone was made with, else the default.
+
+    Raises:
+        UsageError: the value is neither full nor card.
+    """
+    from indexer.registry import find
+
+    asked = preparation_mode(value)
+    own = find(backbone) if asked is None else None
+    return asked or (own.preparation.mode if own is not None else default)
+
+
+def image_size_of(value: str | None) -> int | Literal["test"] | None:
+    """Return an --image-size value as what it is.
+
+    Raises:
+        UsageError: it is neither a whole number nor "test".
+    """
+    if value is None:
+        return None
+    if value == "test":
+        return "test"
+    if not value.isdecimal():
+        raise UsageError(f"--image-size {value!r} is neither a number of pixels nor `test`")
+    return int(value)

@@ -25,6 +25,9 @@ def search(
     key: Annotated[str | None, typer.Option(help="Search by the image with this key.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=MAX_K, help="How many matches.")] = 10,
     min_score: Annotated[float | None, typer.Option(min=-1, max=1, help="Least cosine similarity.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="What a match must fulfil, such as 'width >= 1000 and label = \"tabby\"'.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
@@ -32,7 +35,7 @@ def search(
     session: Session = context.obj
     if sum(given is not None for given in (image, image_id, key)) != 1:
         raise UsageError("give one of: an IMAGE file, --id N, --key KEY")
-    wanted = QueryRequest(k, min_score)
+    wanted = QueryRequest(k, min_score, where)
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
         query: dict[str, object]
@@ -73,12 +76,15 @@ def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key:
 
 
 def _print_matches(found: Found) -> None:
-    rows = table(">#", ">score", "relation", ">id", ">size", "image")
+    labelled = any(match.image.labels for match in found.matches)
+    rows = table(">#", ">score", "relation", ">id", ">size", *(["label"] if labelled else []), "image")
     for rank, match in enumerate(found.matches, start=1):
         image = match.image
         size = f"{image.width}x{image.height}"
-        rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, shown_place(image))
+        label = [image.labels[0].label if image.labels else ""] if labelled else []
+        place = shown_place(image)
+        rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, *label, place)
     if found.matches:
         print_table(rows)
     else:
-        out().print("no image matches; lower --min-score, or index more with `lookalike index`")
+        out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")

@@ -1,18 +1,20 @@
-// The address of every view: #/, #/search/COLLECTION, #/search/COLLECTION/QUERY, #/browse/COLLECTION,
+// The address of every view: #/, #/search/COLLECTION, #/search/COLLECTION/QUERY?label=tabby, #/browse/COLLECTION,
 // #/duplicates/COLLECTION?threshold=0.9. A query is an image id, or upload-… for a picture this page holds.
 
 const VIEWS = new Set(["search", "browse", "duplicates"]);
 
-/** Return {view, collection, query, threshold}; null where the address does not say. */
+/** Return {view, collection, query, threshold, label}; null where the address does not say. */
 export function read(hash) {
   const [path, parameters = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view, collection, query] = path.split("/").map(decoded);
-  const threshold = Number.parseFloat(new URLSearchParams(parameters).get("threshold") ?? "");
+  const given = new URLSearchParams(parameters);
+  const threshold = Number.parseFloat(given.get("threshold") ?? "");
   return {
     view: VIEWS.has(view) ? view : "search",
     collection: collection || null,
     query: (view === "search" && query) || null,
     threshold: Number.isFinite(threshold) ? threshold : null,
+    label: given.get("label") || null,
   };
 }
 
@@ -25,6 +27,11 @@ export function address(view, collection, query = null) {
 /** Return the address of a duplicates view; threshold null: the default one. */
 export function duplicatesAddress(collection, threshold) {
   return address("duplicates", collection) + (threshold === null ? "" : `?threshold=${threshold}`);
+}
+
+/** Return the address of a query's results; label null: whatever they show. */
+export function resultsAddress(collection, query, label) {
+  return address("search", collection, query) + (label === null ? "" : `?${new URLSearchParams({ label })}`);
 }
 
 function decoded(text) {

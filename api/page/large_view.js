@@ -4,7 +4,7 @@ import { address } from "./addresses.js";
 import { copyButton, el, icon } from "./elements.js";
 import { noPicture } from "./tiles.js";
 import { thumbnail } from "./server.js";
-import { name, number, pixels, place, score, size } from "./words.js";
+import { name, number, pixels, place, score, share, size } from "./words.js";
 
 const LARGE = 1600;
 const dialog = document.getElementById("large");
@@ -64,6 +64,7 @@ function panel(collection, images, at, step) {
     el("p", { class: "path" }, el("bdi", {}, place(image))),
     copyButton("Copy path", () => place(image)),
     factList(image),
+    labelList(image),
     searchLink(collection, image),
   );
 }
@@ -114,6 +115,12 @@ function factList(image) {
   };
   const rows = Object.entries(facts).filter(([, value]) => value !== null);
   return el("dl", {}, ...rows.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]));
+}
+
+function labelList(image) {
+  if (!image.labels) return null;
+  const rows = image.labels.flatMap((one) => [el("dt", {}, one.label), el("dd", {}, share(one.probability))]);
+  return el("section", { class: "labels" }, el("h3", {}, "Labels"), el("dl", {}, ...rows));
 }
 
 function searchLink(collection, image) {

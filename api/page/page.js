@@ -11,7 +11,7 @@ import { alive, collections, notReady, ServerGone } from "./server.js";
 import { showSearch } from "./search_view.js";
 import { emptyCollection, emptyStore, failed, panel, waiting } from "./teaching.js";
 import { focusTile } from "./tiles.js";
-import { count, number } from "./words.js";
+import { count, licence, number } from "./words.js";
 
 const SHOWS = { search: showSearch, browse: showBrowse, duplicates: showDuplicates };
 const TITLES = { search: "Search", browse: "Browse", duplicates: "Duplicates" };
@@ -100,6 +100,7 @@ function viewOf(visit, where) {
     signal: visit.leaving.signal,
     query: where.query,
     threshold: where.threshold,
+    label: where.label,
     search,
     fail,
     again: reload,
@@ -227,6 +228,7 @@ function drawBar(where) {
   document.getElementById("collection").replaceChildren(...options);
   document.getElementById("choice").hidden = known.collections.length < 2;
   document.getElementById("counts").replaceChildren(...(collection ? counts(collection) : []));
+  document.getElementById("about").textContent = collection ? licence(collection) : "\u00a0";
 }
 
 function viewAddress(view, collection) {

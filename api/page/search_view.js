@@ -1,10 +1,12 @@
 // Searching by picture: where it starts, and the results beside the query.
 
+import { resultsAddress } from "./addresses.js";
 import { el } from "./elements.js";
+import { labelChooser } from "./label_chooser.js";
 import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
 import { chooser, isPicture, pictureOf, zone } from "./pictures.js";
-import { images, searchByImage, searchByPicture } from "./server.js";
+import { imageById, images, searchByImage, searchByPicture } from "./server.js";
 import { failed, panel } from "./teaching.js";
 import { grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
 import { count, name, number, pixels, relation, score, size } from "./words.js";
@@ -12,6 +14,8 @@ import { count, name, number, pixels, relation, score, size } from "./words.js";
 const FIRST_K = 24;
 const MAX_K = 1000;
 const SAMPLES = 12;
+const NOTHING = "Nothing in this collection can be compared with the picture yet.";
+const NOT_LABELLED = "No image of this collection has this label.";
 
 /** Show the start of a search, or the results of the address's query. */
 export function showSearch(view) {
@@ -54,7 +58,7 @@ async function showResults(view) {
   if (query === undefined) return showForgotten(view);
   const results = new Results(view, query);
   if (view.memory.answer === undefined) await results.load(FIRST_K);
-  else results.draw(view.memory.answer.matches);
+  else await results.draw(view.memory.answer.matches);
 }
 
 function showForgotten(view) {
@@ -72,6 +76,8 @@ class Results {
   constructor(view, query) {
     this.view = view;
     this.query = query;
+    this.label = view.memory.label === undefined ? view.label : view.memory.label;
+    this.asking = new AbortController();
     this.matches = [];
     this.shown = new Set();
     this.list = grid({
@@ -87,11 +93,12 @@ class Results {
     this.body = el(
       "div",
       { class: "result-body" },
-      el("header", { class: "result-head" }, this.title, this.note),
+      el("header", { class: "result-head" }, el("div", {}, this.title, this.note), this.chooser()),
       this.list,
       this.foot,
     );
-    view.main.replaceChildren(el("div", { class: "results" }, this.side(), this.body));
+    const root = el("div", { class: `results ${view.collection.labels ? "labelled" : ""}` }, this.side(), this.body);
+    view.main.replaceChildren(root);
     if (query.file) this.describe(query.file.name || "pasted picture", size(query.file.size));
   }
 
@@ -105,6 +112,29 @@ class Results {
     );
   }
 
+  /** The facet of labels, where the collection has them. */
+  chooser() {
+    if (!this.view.collection.labels) return null;
+    return labelChooser(this.view, this.label, (label) => this.choose(label));
+  }
+
+  /** Search anew among the images with a label; null: among all. */
+  async choose(label) {
+    const { view } = this;
+    this.label = label;
+    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, label));
+    for (const part of Object.keys(view.memory)) delete view.memory[part];
+    view.memory.label = label;
+    this.asking.abort();
+    this.asking = new AbortController();
+    this.list.classList.add("stale");
+    try {
+      await this.load(FIRST_K);
+    } catch (error) {
+      view.fail(error);
+    }
+  }
+
   preview() {
     if (!this.query.file) return picture(this.view.collection.name, { id: this.query.id }, 640);
     const shown = el("img", { src: this.query.url, alt: "Your picture", class: "loaded", draggable: "false" });
@@ -113,6 +143,7 @@ class Results {
   }
 
   describe(title, facts) {
+    this.described = true;
     document.title = `${title} · Lookalike`;
     this.queryFacts.replaceChildren(
       el("p", { class: "name", title }, el("bdi", {}, title)),
@@ -128,7 +159,8 @@ class Results {
       const answer = await this.ask(k);
       view.memory.answer = answer;
       view.memory.k = k;
-      this.draw(answer.matches);
+      if (this.list.classList.contains("stale")) this.forget();
+      await this.draw(answer.matches);
     } catch (error) {
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
       throw error;
@@ -138,17 +170,26 @@ class Results {
   }
 
   ask(k) {
-    const { collection, signal } = this.view;
+    const { collection } = this.view;
+    const wanted = { k, label: this.label, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
     return this.query.file
-      ? searchByPicture(collection.name, this.query.file, k, signal)
-      : searchByImage(collection.name, this.query.id, k, signal);
+      ? searchByPicture(collection.name, this.query.file, wanted)
+      : searchByImage(collection.name, this.query.id, wanted);
+  }
+
+  /** Take away the results for another label. */
+  forget() {
+    this.list.classList.remove("stale");
+    this.list.replaceChildren();
+    this.matches = [];
+    this.shown.clear();
   }
 
   giveUp() {
     this.body.replaceChildren(failed("The search did not work", this.view.again));
   }
 
-  draw(matches) {
+  async draw(matches) {
     const fresh = matches.filter((match) => !this.shown.has(match.id));
     for (const blank of this.list.querySelectorAll(".blank")) blank.remove();
     for (const match of fresh) this.shown.add(match.id);
@@ -156,6 +197,13 @@ class Results {
     this.list.append(...fresh.map((match) => this.tile(match)));
     this.head();
     this.foot.replaceChildren(...this.ending());
+    if (!this.described) await this.describeStored();
+  }
+
+  /** An image that lacks the chosen label is not among its own results. */
+  async describeStored() {
+    const image = await imageById(this.view.collection.name, this.query.id, this.view.signal);
+    this.describe(name(image), `${pixels(image)} · ${size(image.bytes)}`);
   }
 
   tile(match) {
@@ -163,7 +211,7 @@ class Results {
     const badge = el("span", { class: `badge ${match.relation}` }, self ? "this image" : relation(match.relation));
     const made = searchTile(
       this.view.collection.name,
-      match,
+      withFirst(match, this.label),
       el("span", { class: "score" }, score(match.score)),
       badge,
     );
@@ -178,8 +226,8 @@ class Results {
     const { view, matches } = this;
     this.title.textContent = this.verdict();
     const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
-    const all = count(view.collection.searchable, "image");
-    this.note.textContent = `The closest ${number(matches.length)} of ${all} · ${number(took)} ms`;
+    const among = this.label === null ? ` of ${count(view.collection.searchable, "image")}` : " with this label";
+    this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms`;
     announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
   }
 
@@ -198,10 +246,10 @@ class Results {
 
   ending() {
     const k = this.view.memory.k;
-    if (!this.matches.length)
-      return [panel("No results", el("p", {}, "Nothing in this collection can be compared with the picture yet."))];
+    if (!this.matches.length) return [panel("No results", el("p", {}, this.label === null ? NOTHING : NOT_LABELLED))];
+    const among = this.label === null ? "" : " with this label";
     if (this.matches.length < k)
-      return [el("p", { class: "quiet" }, `These are all ${count(this.matches.length, "image")}.`)];
+      return [el("p", { class: "quiet" }, `These are all ${count(this.matches.length, "image")}${among}.`)];
     if (k >= MAX_K)
       return [el("p", { class: "quiet" }, `These are the closest ${number(MAX_K)}; a search shows no more.`)];
     const next = Math.min(2 * k, MAX_K);
@@ -227,4 +275,10 @@ class Results {
       this.view.fail(error);
     }
   }
+}
+
+/** Return a match whose labels begin with the chosen one, so that its tile shows why it is there. */
+function withFirst(match, chosen) {
+  const one = match.labels?.find(({ label }) => label === chosen);
+  return one ? { ...match, labels: [one, ...match.labels.filter((other) => other !== one)] } : match;
 }

@@ -30,17 +30,29 @@ export function groups(collection, { threshold, limit, cursor, signal }) {
   return ask(`${inside(collection)}/groups${parameters({ threshold, limit, cursor })}`, { signal });
 }
 
-/** Return the images closest to a stored one. */
-export function searchByImage(collection, id, k, signal) {
-  const headers = { "Content-Type": "application/json" };
-  return ask(`${inside(collection)}/search`, { method: "POST", headers, body: JSON.stringify({ id, k }), signal });
+/** Return one image. */
+export function imageById(collection, id, signal) {
+  return ask(`${inside(collection)}/images/${encodeURIComponent(id)}`, { signal });
 }
 
-/** Return the images closest to a picture. */
-export async function searchByPicture(collection, file, k, signal) {
+/** Return a page of labels, most frequent first, {items: [{label, images}], next_cursor}. */
+export function labels(collection, { limit, signal }) {
+  return ask(`${inside(collection)}/labels${parameters({ limit })}`, { signal });
+}
+
+/** Return the images closest to a stored one. label: one that they must have, or null. */
+export function searchByImage(collection, id, { k, label, signal }) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ id, k, where: having(label) });
+  return ask(`${inside(collection)}/search`, { method: "POST", headers, body, signal });
+}
+
+/** Return the images closest to a picture. label: one that they must have, or null. */
+export async function searchByPicture(collection, file, { k, label, signal }) {
   const body = new FormData();
   body.append("image", file, file.name || "pasted picture");
   body.append("k", String(k));
+  if (label !== null) body.append("where", having(label));
   try {
     return await ask(`${inside(collection)}/search`, { method: "POST", body, signal });
   } catch (error) {
@@ -79,6 +91,11 @@ export async function alive() {
 /** Return the address of a small picture; size: its long side in pixels. */
 export function thumbnail(collection, id, size) {
   return `${inside(collection)}/images/${encodeURIComponent(id)}/thumbnail?size=${size}`;
+}
+
+/** The condition that an image has a label; null for every image. */
+function having(label) {
+  return label === null ? null : `label = "${label.replaceAll('"', '""')}"`;
 }
 
 function inside(collection) {

@@ -3,7 +3,7 @@
 import { address } from "./addresses.js";
 import { el, icon } from "./elements.js";
 import { thumbnail } from "./server.js";
-import { folder, name, place } from "./words.js";
+import { folder, name, place, share, shortLabel } from "./words.js";
 
 const FACE = ".face";
 const THUMBNAIL = 320;
@@ -47,6 +47,7 @@ export function searchTile(collection, image, ...facts) {
       el("p", { class: "facts" }, ...facts),
       nameLine(image),
       facts.length ? folderLine(image) : "",
+      facts.length && image.labels ? labelLine(image) : "",
       look,
     ),
   );
@@ -67,6 +68,12 @@ export function nameLine(image) {
 /** Return the folder of an image as a line of its own, its whole place on hovering. */
 export function folderLine(image) {
   return el("span", { class: "folder", title: place(image) }, "in ", el("bdi", {}, folder(image)));
+}
+
+/** Return what a classifier sees in an image as a line of its own, all its labels on hovering. */
+export function labelLine(image) {
+  const all = image.labels.map((one) => `${one.label} ${share(one.probability)}`).join("\n");
+  return el("span", { class: "label", title: all }, shortLabel(image.labels[0]));
 }
 
 /** Return tiles without a picture, as large as those to come. */

@@ -41,6 +41,22 @@ export function relation(word) {
   return RELATIONS[word] ?? word;
 }
 
+/** Return by which backbone a collection is compared, and what its licence allows. */
+export function licence({ backbone, licence: name, licence_accepted: accepted, licence_accepted_at: at }) {
+  const consent = accepted && at ? `: no commercial use, agreed on ${at.slice(0, 10)}` : "";
+  return `Compared by ${backbone} · licence of its weights: ${name ?? "unknown"}${consent}`;
+}
+
+/** Return "tabby" of a label such as "tabby, tabby cat". */
+export function shortLabel({ label }) {
+  return label.split(",")[0].trim();
+}
+
+/** Return "62 %", or "<1 %". */
+export function share(probability) {
+  return probability < 0.01 ? "<1 %" : `${Math.round(100 * probability)} %`;
+}
+
 /** Return where an image is: its path on this machine, else its uri. */
 export function place(image) {
   return image.path ?? image.uri ?? image.key;
