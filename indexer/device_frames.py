@@ -127,13 +127,12 @@ class DeviceFrames:
 
     def _small_luma(self, picture: torch.Tensor) -> torch.Tensor:
         """Return (64, 64) whole numbers: what `preparation.small_luma` makes, rounded at each of its steps as there."""
-        luma = torch.tensordot(self._luma, picture, dims=1).round()
+        luma = rounded(torch.tensordot(self._luma, picture, dims=1))
         blocks = min(luma.shape) // (2 * HASH_SIDE)
         if blocks > 1:
-            luma = F.avg_pool2d(luma[None], blocks, ceil_mode=True, count_include_pad=False)[0].round()
+            luma = rounded(F.avg_pool2d(luma[None], blocks, ceil_mode=True, count_include_pad=False)[0])
         rows, columns = (self._box_weights(length) for length in luma.shape)
-        small: torch.Tensor = rows @ (luma @ columns.T).round()
-        return small.round().clamp(0, 255)
+        return rounded(rows @ rounded(luma @ columns.T))
 
     def _check(self) -> None:
         for kind, (data, turn) in probes().items():
@@ -178,16 +177,24 @@ def resized(picture: torch.Tensor, preparation: Preparation) -> torch.Tensor:
         if tuple(picture.shape[1:]) != goal:
             bigger = picture[None]
             smaller = F.interpolate(bigger, goal, mode=preparation.interpolation, antialias=True, align_corners=False)
-            picture = smaller[0].round_().clamp_(0, 255)
+            picture = rounded(smaller[0])
     return picture
 
 
+def rounded(samples: torch.Tensor) -> torch.Tensor:
+    """Return the nearest levels, halves up as on bytes: 0 to 255."""
+    return (samples + 0.5).floor_().clamp_(0, 255)
+
+
 def box_weights(length: int, device: str) -> torch.Tensor:
-    """Return (64, length): row i holds the share of each sample in the i-th of 64 equal stretches."""
+    """Return (64, length), length 64 or more: row i averages the samples whose centres lie in the i-th of 64 stretches.
+
+    That is Pillow's BOX filter: no sample is shared by two stretches.
+    """
     edges = torch.arange(HASH_SIDE + 1, device=device, dtype=torch.float64) * (length / HASH_SIDE)
-    starts = torch.arange(length, device=device, dtype=torch.float64)
-    covered = torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts)
-    return (covered.clamp(min=0) * (HASH_SIDE / length)).float()
+    centres = torch.arange(length, device=device, dtype=torch.float64) + 0.5
+    inside = (centres > edges[:-1, None]) & (centres <= edges[1:, None])
+    return (inside / inside.sum(dim=1, keepdim=True)).float()
 
 
 def framed(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.uint8]:
