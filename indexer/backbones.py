@@ -33,7 +33,7 @@ REFERENCE_MODELS = (
     "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k",
     "resnext101_32x16d.fb_ssl_yfcc100m_ft_in1k",
 )
-BUILTIN_BATCH = 32
+BUILTIN_BATCH = 64
 # The whole frame. It was trained on area averages; bilinear with antialiasing does as well (docs/builtin.md) and is the
 # filter that torch has.
 BUILTIN_PREPARATION = Preparation(

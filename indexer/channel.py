@@ -35,7 +35,9 @@ class Channel(Generic[T]):
         self._size = size
         self._producers = producers
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        # Two conditions, so that an item wakes one consumer and a gap one producer, not everybody.
+        self._room, self._news = threading.Condition(lock), threading.Condition(lock)
 
     def put(self, item: T) -> None:
         """Add an item, waiting while the channel is full.
@@ -43,14 +45,14 @@ class Channel(Generic[T]):
         Raises:
             Aborted: the channel was aborted.
         """
-        with self._changed:
+        with self._room:
             began = time.perf_counter()
-            self._changed.wait_for(lambda: self._error is not None or len(self._items) < self._size)
+            self._room.wait_for(lambda: self._error is not None or len(self._items) < self._size)
             _waiting.seconds = waited_s() + time.perf_counter() - began
             if self._error is not None:
                 raise Aborted
             self._items.append(item)
-            self._changed.notify_all()
+            self._news.notify()
 
     def get(self, timeout_s: float | None = None) -> T | None:
         """Return the next item, or None when none came in time or the channel has ended (see `ended`).
@@ -58,33 +60,34 @@ class Channel(Generic[T]):
         Raises:
             BaseException: the error the channel was aborted with.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._items or self._producers == 0, timeout_s)
+        with self._news:
+            self._news.wait_for(lambda: self._error is not None or self._items or self._producers == 0, timeout_s)
             if self._error is not None:
                 raise self._error
             if not self._items:
                 return None
             item = self._items.popleft()
-            self._changed.notify_all()
+            self._room.notify()
             return item
 
     @property
     def ended(self) -> bool:
         """Whether every producer has ended and every item was taken."""
-        with self._changed:
+        with self._news:
             return self._producers == 0 and not self._items
 
     def producer_ended(self) -> None:
         """Say that one producer will put nothing more."""
-        with self._changed:
+        with self._news:
             self._producers -= 1
-            self._changed.notify_all()
+            self._news.notify_all()
 
     def abort(self, error: BaseException) -> None:
         """Wake everybody; the first error given is the one consumers see."""
-        with self._changed:
+        with self._news:
             self._error = self._error or error
-            self._changed.notify_all()
+            self._news.notify_all()
+            self._room.notify_all()
 
     def __iter__(self) -> Iterator[T]:
         """Yield items until the channel ends; None is no item."""

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PLAN_FILES = 256
 READ_THREADS = 2
+READ_FILES = 32  # that one reader takes, and looks up together
+READ_BYTES = 8 << 20  # that it holds at once, the last file on top
 # A file that killed or stalled its decoder this often is not tried again until it changes.
 QUARANTINE_ATTEMPTS = 2
 QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_memory"})
@@ -63,7 +65,7 @@ class Pipeline:
         self._max_file_bytes = limits.max_file_bytes
         self._labels = limits.labels
         decoders = limits.decoders
-        self._to_read: Channel[FoundFile] = Channel(2 * PLAN_FILES, producers=1)
+        self._to_read: Channel[list[FoundFile]] = Channel(2 * PLAN_FILES // READ_FILES, producers=1)
         # Whole files wait here, so few of them.
         self._to_decode: Channel[_ToDecode] = Channel(2 * decoders, producers=READ_THREADS)
         self._outcomes: Channel[Outcome] = Channel(limits.ready_images, producers=1 + READ_THREADS + decoders)
@@ -101,14 +103,10 @@ class Pipeline:
         uris = [file.uri for file in files]
         known = self._catalogue.files(self._target.id, uris)
         ledger = self._catalogue.failures_at(self._target.id, uris)
-        unreadable = [found for found in group if isinstance(found, UnreadableFile)]
-        for found in unreadable:
-            self._outcomes.put(Failed(found.uri, found.reason, found.detail))
-        ignored = len(group) - len(files) - len(unreadable)
-        if ignored:
-            self._outcomes.put(Ignored(ignored))
+        self._tell_unreadable(group, len(files))
         unlabelled = self._unlabelled([stored.content_id for stored in known.values()])
         unchanged = 0
+        changed: list[FoundFile] = []
         for file in files:
             stored = known.get(file.uri)
             if stored is not None:
@@ -120,22 +118,47 @@ class Pipeline:
             elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unlabelled:
                 unchanged += 1
             else:
-                self._to_read.put(file)
+                changed.append(file)
         if unchanged:
             self._outcomes.put(Unchanged(unchanged))
+        self._pass_on(changed)
 
-    def _read(self, file: FoundFile) -> None:
-        try:
-            data = read_file(file, self._max_file_bytes)
-        except BadImage as error:
-            self._outcomes.put(_failed(file, error))
-            return
-        sha256 = hashlib.sha256(data).digest()
-        content_id = self._catalogue.embedded_content(self._target.space_id, sha256)
-        if content_id is not None and not self._unlabelled([content_id]):
-            self._outcomes.put(Known(file, content_id))
-        else:
-            self._to_decode.put(_ToDecode(file, data, sha256, content_id))
+    def _tell_unreadable(self, group: Sequence[Found], files: int) -> None:
+        unreadable = [found for found in group if isinstance(found, UnreadableFile)]
+        for found in unreadable:
+            self._outcomes.put(Failed(found.uri, found.reason, found.detail))
+        ignored = len(group) - files - len(unreadable)
+        if ignored:
+            self._outcomes.put(Ignored(ignored))
+
+    def _pass_on(self, changed: list[FoundFile]) -> None:
+        for start in range(0, len(changed), READ_FILES):
+            self._to_read.put(changed[start : start + READ_FILES])
+
+    def _read(self, files: Sequence[FoundFile]) -> None:
+        waiting: list[_Read] = []
+        for file in files:
+            try:
+                data = read_file(file, self._max_file_bytes)
+            except BadImage as error:
+                self._outcomes.put(_failed(file, error))
+                continue
+            waiting.append(_Read(file, data, hashlib.sha256(data).digest()))
+            if sum(len(one.data) for one in waiting) >= READ_BYTES:
+                self._look_up(waiting)
+                waiting = []
+        self._look_up(waiting)
+
+    def _look_up(self, files: Sequence["_Read"]) -> None:
+        """Send contents that are known by their hash past the decoders. One query serves many files."""
+        known = self._catalogue.embedded_contents(self._target.space_id, [one.sha256 for one in files])
+        unlabelled = self._unlabelled([*known.values()])
+        for one in files:
+            content_id = known.get(one.sha256)
+            if content_id is not None and content_id not in unlabelled:
+                self._outcomes.put(Known(one.file, content_id))
+            else:
+                self._to_decode.put(_ToDecode(one.file, one.data, one.sha256, content_id))
 
     def _unlabelled(self, content_ids: Sequence[int]) -> set[int]:
         """Return those of the contents that wait for labels."""
@@ -160,6 +183,15 @@ class Pipeline:
             contrast=image.contrast,
         )
         self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file that was read."""
+
+    file: FoundFile
+    data: bytes
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ It runs in the process that embeds, on pixels that a decoding child left in shar
 cost a second and 150 MB each.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +18,7 @@ from indexer.preparation import Preparation, cropped_centre, cut_to_longest_aspe
 Pixels = NDArray[np.uint8]
 Resize = Callable[[Pixels], Pixels]
 
+_thread = threading.local()
 _FILTERS: Final = ("bilinear", "bicubic")  # what torch has of Pillow's
 
 
@@ -27,6 +29,13 @@ def resizer(preparation: Preparation) -> Resize | None:
     return lambda pixels: prepare_with_torch(pixels, preparation)
 
 
+def _stay_alone() -> None:
+    """Keep this thread from sharing its picture with others: every core has a picture of its own already."""
+    if not getattr(_thread, "is_set", False):
+        torch.set_num_threads(1)  # torch keeps the number for each thread
+        _thread.is_set = True
+
+
 def prepare_with_torch(pixels: Pixels, preparation: Preparation) -> Pixels:
     """Return (height, width, 3) uint8 of its own memory, within rounding of what `prepare` returns; see there."""
     if preparation.mode == "card":
@@ -34,6 +43,7 @@ def prepare_with_torch(pixels: Pixels, preparation: Preparation) -> Pixels:
     height, width, _ = pixels.shape
     goal_width, goal_height = resized_to((width, height), preparation)
     if (goal_width, goal_height) != (width, height):
+        _stay_alone()
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         picture = F.interpolate(
             picture, (goal_height, goal_width), mode=preparation.interpolation, antialias=True, align_corners=False

