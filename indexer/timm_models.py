@@ -154,9 +154,9 @@ def pooled_dims(name: str, preparation: Preparation) -> int:
     Raises:
         UsageError: its output is not one row per picture, or pictures of this size do not go through it.
     """
-    network = _on_meta(name, num_classes=0, **_size_arguments(name, preparation)).eval()
     shape = (1, 3, preparation.height, preparation.width)
     try:
+        network = _on_meta(name, num_classes=0, **_size_arguments(name, preparation)).eval()
         with torch.inference_mode():
             output = network(torch.empty(shape, device="meta"))
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
