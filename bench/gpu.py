@@ -27,7 +27,7 @@ from PIL import Image
 from bench.indexing_speed import decoding_rate, eca_weights, with_comment
 from bench.reporting import heading, ratios, shown, write
 from indexer.backbones import REFERENCE_MODELS
-from indexer.cuda_engine import CudaEngine, one_minus_cosine
+from indexer.cuda_engine import BATCHES_A_CALL, CudaEngine, one_minus_cosine
 from indexer.engine import probe
 from indexer.engines import prepare_engine
 from indexer.preparation import Preparation
@@ -71,7 +71,7 @@ def measure(name: str) -> dict[str, Any]:
     engine = prepare_engine(perturbed_network(name), preparation, "cuda", weights_sha256="0", weights=None)
     assert isinstance(engine, CudaEngine)
     pixels = random_pixels(engine.batch_size, preparation)
-    batch = engine.batch_size // 4
+    batch = engine.batch_size // BATCHES_A_CALL
     tensors = torch.randn(batch, 3, preparation.height, preparation.width, device="cuda")
     tensors = tensors.to(memory_format=torch.channels_last)
     network = perturbed_network(name).to(device="cuda", memory_format=torch.channels_last)
@@ -112,7 +112,7 @@ def half_precision(name: str, preparation: Preparation) -> dict[str, float]:
     expected = TorchEngine(perturbed_network(name), preparation).run(picture)
     found = {}
     for dtype in (torch.float16, torch.bfloat16):
-        model = FromPixels(perturbed_network(name), preparation).eval().to("cuda", dtype)
+        model = FromPixels(perturbed_network(name), preparation).eval().in_dtype(dtype).to("cuda")
         with torch.inference_mode():
             found[str(dtype)] = one_minus_cosine(
                 model(torch.from_numpy(picture).cuda()).float().cpu().numpy(), expected

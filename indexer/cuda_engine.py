@@ -44,6 +44,7 @@ class CudaEngine:
         Raises:
             OutOfMemory: the GPU does not hold the network with one picture.
         """
+        torch.backends.cudnn.benchmark = True  # shapes are fixed, so trying every algorithm once pays
         self._device = device
         self._shape = (preparation.height, preparation.width, 3)
         self._network = FromPixels(network, preparation).eval()  # float32, on the CPU until it is needed
@@ -97,7 +98,7 @@ class CudaEngine:
         return torch.float32, self._on_device(torch.float32)
 
     def _on_device(self, dtype: torch.dtype) -> torch.nn.Module:
-        model = copy.deepcopy(self._network).to(self._device, dtype)
+        model = copy.deepcopy(self._network).in_dtype(dtype).to(self._device)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _bytes_per_picture(self, model: Model) -> float:

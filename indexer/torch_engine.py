@@ -31,6 +31,7 @@ class FromPixels(torch.nn.Module):
     def __init__(self, network: torch.nn.Module, preparation: Preparation) -> None:
         super().__init__()
         self.network = network
+        self.dtype = torch.float32  # of the network; pixels are normalised in float32 whatever it is
         # Levels are normalised without dividing by 255 first: one operation less on every pixel.
         self.register_buffer("mean", torch.tensor(preparation.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("scale", 1 / (torch.tensor(preparation.std).view(1, 3, 1, 1) * 255))
@@ -38,8 +39,14 @@ class FromPixels(torch.nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return (N, D) in the number type of the network."""
         # NHWC pixels seen as NCHW are channels_last already: no copy.
-        levels = pixels.permute(0, 3, 1, 2).to(self.mean.dtype)
-        return self.network((levels - self.mean) * self.scale)  # type: ignore[no-any-return]
+        levels = pixels.permute(0, 3, 1, 2).float()
+        return self.network(((levels - self.mean) * self.scale).to(self.dtype))  # type: ignore[no-any-return]
+
+    def in_dtype(self, dtype: torch.dtype) -> "FromPixels":
+        """Cast the network, not the normalisation: half precision would round the mean by up to half a level."""
+        self.network.to(dtype)
+        self.dtype = dtype
+        return self
 
 
 class TorchEngine:
