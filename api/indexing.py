@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from api.console import Session
 from api.progress import index_progress
 from indexer.backbones import BUILTIN, load_backbone, load_for_space
@@ -72,6 +74,8 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         target = store.open_collection(session.collection, backbone.space, accepted=accepted, labels=request.labels)
         children = request.workers or os.cpu_count() or 1
         resize = resizer(backbone.preparation)
+        # Threads of the job tell torch to keep to one core each, which later threads would inherit.
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
         batch_size = request.batch_size or backbone.batch_size
         pool: Decoder = stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
         decoders = children

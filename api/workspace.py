@@ -106,6 +106,7 @@ class Workspace:
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
         self._lock = threading.Lock()
+        self._loading = threading.Lock()  # of backbones, which takes seconds: readers must not wait for it
 
     def close(self) -> None:
         """End the decoding children and close the store."""
@@ -173,7 +174,7 @@ class Workspace:
         Raises:
             LookalikeError: the backbone cannot be loaded.
         """
-        with self._lock:
+        with self._loading:
             if target.space_id not in self._embedders:
                 self._embedders[target.space_id] = self._load_embedder(target)
             return self._embedders[target.space_id]

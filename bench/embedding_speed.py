@@ -69,7 +69,12 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         made = prepare_engine(
-            perturbed_network(name), preparation, "cpu", weights_sha256="0", weights=Path(scratch, "weights")
+            perturbed_network(name),
+            preparation,
+            "cpu",
+            backbone=name,
+            weights_sha256="0",
+            weights=Path(scratch, "weights"),
         )
         assert isinstance(made, OnnxEngine)
         (file,) = Path(scratch).rglob("*.onnx")

@@ -68,7 +68,9 @@ def main() -> None:
 
 def measure(name: str) -> dict[str, Any]:
     preparation = model_card(name).preparation
-    engine = prepare_engine(perturbed_network(name), preparation, "cuda", weights_sha256="0", weights=None)
+    engine = prepare_engine(
+        perturbed_network(name), preparation, "cuda", backbone=name, weights_sha256="0", weights=None
+    )
     assert isinstance(engine, CudaEngine)
     pixels = random_pixels(engine.batch_size, preparation)
     batch = engine.batch_size // BATCHES_A_CALL

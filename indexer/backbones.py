@@ -100,9 +100,9 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
         remembered = _own_weights(space.backbone) or remembered
     if weights is None and chosen == CPU and engine_choice() == "auto":
         # Its name is a fingerprint of the space's weights, so it cannot belong to others.
-        engine = cached_engine(fingerprint(space.weights_sha256, space.preparation), remembered)
+        engine = cached_engine(fingerprint(space.backbone, space.weights_sha256, space.preparation), remembered)
         if engine is not None:
-            labeller = partial(_labeller, space.backbone, remembered, preparation)
+            labeller = partial(_labeller, space, remembered)
             return PreparedBackbone(space, preparation, engine, labeller)
     if weights is None and remembered is not None and not remembered.exists():
         raise WeightsUnavailable(
@@ -146,8 +146,11 @@ def _timm(name: str, preparation: Preparation, weights: Path | None, device: str
         licence=loaded.licence,
         weights=loaded.weights,
     )
-    engine = prepare_engine(loaded.network, preparation, device, weights_sha256=space.weights_sha256, weights=weights)
-    return PreparedBackbone(space, preparation, engine, partial(_labeller, name, weights, preparation))
+    sha256 = space.weights_sha256
+    engine = prepare_engine(
+        loaded.network, preparation, device, backbone=space.backbone, weights_sha256=sha256, weights=weights
+    )
+    return PreparedBackbone(space, preparation, engine, partial(_labeller, space, weights))
 
 
 def _own_weights(name: str) -> Path | None:
@@ -156,8 +159,21 @@ def _own_weights(name: str) -> Path | None:
     return None if registered is None else registered.file
 
 
-def _labeller(name: str, weights: Path | None, preparation: Preparation) -> "Labeller":
+def _labeller(space: SpaceSpec, weights: Path | None) -> "Labeller":
+    """Return the labeller of a space.
+
+    Raises:
+        SpaceMismatch: the weights that lie there now are others: their classifier knows nothing of these embeddings.
+        UsageError: they hold no classifier, or one that is not linear.
+    """
     from indexer.classification import linear_labeller
     from indexer.timm_models import load_network
+    from indexer.weights import weights_sha256
 
-    return linear_labeller(load_network(name, weights, use="classify", preparation=preparation))
+    loaded = load_network(space.backbone, weights, use="embed", preparation=Preparation.from_json(space.preparation))
+    if weights_sha256(loaded.network) != space.weights_sha256:
+        raise SpaceMismatch(
+            f"the weights of {space.backbone} at {loaded.file} are not those the collection was made with any more, so "
+            "they cannot label it; put the right ones back, or index with --no-labels"
+        )
+    return linear_labeller(loaded)

@@ -36,7 +36,9 @@ def classifier_engine(loaded: LoadedNetwork, preparation: Preparation, device: s
     """
     weights = None if loaded.weights == "hub" else loaded.file
     sha256 = weights_sha256(loaded.network)
-    return prepare_engine(loaded.network, preparation, device, weights_sha256=sha256, weights=weights)
+    return prepare_engine(
+        loaded.network, preparation, device, backbone=loaded.name, weights_sha256=sha256, weights=weights
+    )
 
 
 def top_labels(logits: Logits, names: Sequence[str], k: int = TOP) -> list[tuple[Label, ...]]:

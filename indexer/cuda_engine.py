@@ -8,6 +8,7 @@ take turns, so that the next batch travels while the GPU works on this one. A pi
 import copy
 import importlib.util
 import logging
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -30,6 +31,7 @@ BATCHES_A_CALL: Final = 4  # so that copying one overlaps with computing another
 # How far 1 - cosine may be from float32's answer, by number type in the order they are tried.
 NUMBER_TYPES: Final = ((torch.float16, 1e-3), (torch.bfloat16, 1e-2))
 
+_recording: Final = threading.Lock()
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -77,14 +79,16 @@ class CudaEngine:
         return rows
 
     def _exactly(self, pixels: Pixels) -> Embeddings:
-        exact = self._network.to(self._device)
-
         def answer(part: Pixels) -> Embeddings:
-            with torch.inference_mode():
+            exact = self._network.to(self._device)
+            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
                 rows: Embeddings = exact(torch.from_numpy(np.ascontiguousarray(part)).to(self._device)).cpu().numpy()
                 return rows
 
-        return in_batches(answer, pixels, len(pixels))[0]
+        try:
+            return in_batches(answer, pixels, len(pixels))[0]
+        finally:
+            self._network.to("cpu")
 
     def _in_half_precision(self, picture: torch.Tensor, expected: Embeddings) -> tuple[torch.dtype, torch.nn.Module]:
         """Return the first number type that is close enough to float32, and the network in it."""
@@ -113,16 +117,21 @@ class CudaEngine:
         pixels = torch.zeros((size, *self._shape), dtype=torch.uint8, device=self._device)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.device(self._device):
+        with _recording, torch.inference_mode(), torch.cuda.device(self._device):
             run = _compiled(model, pixels)
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UPS):
                     run(pixels)
             torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph):
+            # thread_local: other threads may use the GPU meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 rows = run(pixels).float()
-            return [_Slot(graph, pixels, rows) for _ in range(2)]
+            # The graph holds the kernels. dynamo counts compilations by code, which all engines share, and gives up
+            # silently after eight.
+            torch._dynamo.reset()
+        # Outside inference mode: what is made inside can only be changed inside.
+        return [_Slot(graph, pixels, rows) for _ in range(2)]
 
 
 class _Slot:

@@ -165,7 +165,7 @@ class DecoderPool:
                 self._end(child)
                 child = self._start_child()
             try:
-                facts, payload = child.ask(size, data, self._timeout_s)
+                facts, payload = self._answer(child, size, data)
                 if "shared" in facts:
                     payload = child.prepared(facts.pop("shared"), self._resize)
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
@@ -178,6 +178,14 @@ class DecoderPool:
             if kept is None:
                 self._end(child)
             self._slots.put(kept)
+
+    def _answer(self, child: "_Child", size: int, data: bytes) -> Reply:
+        try:
+            return child.ask(size, data, self._timeout_s)
+        except LookalikeError:
+            if self._closed:  # while it was starting
+                raise LookalikeError("the decoder pool was closed") from None
+            raise
 
     def _verdict(self, error: Exception, child: "_Child", name: str) -> Exception:
         """Return what to raise over a file whose child gave no answer."""
@@ -225,13 +233,18 @@ class _Child:
             inherited = [theirs.fileno(), *([self._shared.fd] if self._shared else [])]
             shared = self._shared.fd if self._shared else None
             start = {**start, "path": path, "parent": os.getpid(), "socket": theirs.fileno(), "shared": shared}
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps(start)],
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=environment,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _BOOT, json.dumps(start)],
+                    pass_fds=inherited,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=environment,
+                )
+            except OSError:
+                if self._shared is not None:
+                    self._shared.close()
+                raise
         self.pid = self._process.pid
 
     def ask(self, size: int, data: bytes, timeout_s: float) -> Reply:

@@ -3,10 +3,12 @@
 A file's name is a fingerprint of all that shaped it, so a file is either right or absent. Must never import torch.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,9 @@ from search.errors import UsageError
 log = logging.getLogger(__name__)
 
 # Raise it when folding or exporting changes what a model file holds.
-FORMAT: Final = 1
+FORMAT: Final = 2
+HALF: Final = ".part"  # how the names of files end that are still being written
+HALF_AGE_S: Final = 3_600.0
 FOLDER: Final = ".lookalike-engines"
 CACHE_VARIABLE: Final = "LOOKALIKE_CACHE"
 ENGINE_VARIABLE: Final = "LOOKALIKE_ENGINE"
@@ -39,36 +43,55 @@ def engine_choice() -> str:
     return choice
 
 
-def fingerprint(weights_sha256: str, preparation: str) -> str:
-    """Return the name of a model file. weights_sha256: over the tensors; preparation: its canonical JSON."""
-    return hashlib.sha256(f"{FORMAT}\n{weights_sha256}\n{preparation}".encode()).hexdigest()[:32]
+def fingerprint(backbone: str, weights_sha256: str, preparation: str) -> str:
+    """Return the name of a model file.
+
+    backbone: its canonical name, since two architectures may share one set of tensors and compute different things with
+    it. weights_sha256: over the tensors. preparation: its canonical JSON.
+    """
+    return hashlib.sha256(f"{FORMAT}\n{backbone}\n{weights_sha256}\n{preparation}".encode()).hexdigest()[:32]
 
 
 def find(name: str, weights: Path | None) -> Path | None:
     """Return the model file of this fingerprint, None when there is none. weights: the file it may lie beside."""
-    files = (folder / f"{name}.onnx" for folder in _folders(weights))
-    return next((file for file in files if file.is_file()), None)
+    return next(_found(name, weights), None)
 
 
 def place(name: str, weights: Path | None) -> Path | None:
     """Return where to write a model file, None when no folder can be written."""
     for folder in _folders(weights):
         if _writable(folder):
+            _sweep(folder)
             return folder / f"{name}.onnx"
     return None
 
 
 def cached_engine(name: str, weights: Path | None) -> OnnxEngine | None:
     """Return the engine whose model file is at hand and still answers right; a file that does not is removed."""
-    file = find(name, weights)
-    if file is None:
-        return None
-    try:
-        return OnnxEngine(file)
-    except EngineUnsound as error:
-        log.warning("%s; it is made again", error)
-        file.unlink(missing_ok=True)
-        return None
+    for file in _found(name, weights):
+        try:
+            return OnnxEngine(file)
+        except EngineUnsound as error:
+            log.warning("%s; it is made again", error)
+            with contextlib.suppress(OSError):  # where it cannot be removed, another folder may have a better one
+                file.unlink()
+    return None
+
+
+def _found(name: str, weights: Path | None) -> Iterator[Path]:
+    for folder in _folders(weights):
+        file = folder / f"{name}.onnx"
+        with contextlib.suppress(OSError):  # a folder of somebody else's
+            if file.is_file():
+                yield file
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed exports left behind."""
+    for half in folder.glob(f"*{HALF}"):
+        with contextlib.suppress(OSError):
+            if time.time() - half.stat().st_mtime > HALF_AGE_S:
+                half.unlink()
 
 
 def _folders(weights: Path | None) -> Iterator[Path]:

@@ -21,11 +21,18 @@ log = logging.getLogger(__name__)
 
 
 def prepare_engine(
-    network: torch.nn.Module, preparation: Preparation, device: str, *, weights_sha256: str, weights: Path | None
+    network: torch.nn.Module,
+    preparation: Preparation,
+    device: str,
+    *,
+    backbone: str,
+    weights_sha256: str,
+    weights: Path | None,
 ) -> Engine:
     """Return the fastest sound engine for a network, which is folded in place and must not be used otherwise.
 
-    network: on the CPU, float32, in evaluation mode, (N, 3, H, W) to (N, D). weights_sha256: over all its tensors.
+    network: on the CPU, float32, in evaluation mode, (N, 3, H, W) to (N, D). backbone: its canonical
+    name. weights_sha256: over all its tensors.
     weights: the file they came from; a model file is kept beside it.
 
     Raises:
@@ -41,11 +48,10 @@ def prepare_engine(
         return CudaEngine(_soundly_folded(network, preparation, expected), preparation, torch.device(device), expected)
     if choice == "torch":
         return TorchEngine(_soundly_folded(network, preparation, _answer(network, preparation, picture)), preparation)
-    return _on_cpu(network, preparation, weights_sha256, weights)
+    return _on_cpu(network, preparation, fingerprint(backbone, weights_sha256, preparation.as_json()), weights)
 
 
-def _on_cpu(network: torch.nn.Module, preparation: Preparation, weights_sha256: str, weights: Path | None) -> Engine:
-    name = fingerprint(weights_sha256, preparation.as_json())
+def _on_cpu(network: torch.nn.Module, preparation: Preparation, name: str, weights: Path | None) -> Engine:
     kept = cached_engine(name, weights)
     if kept is not None:
         return kept

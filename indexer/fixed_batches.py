@@ -1,5 +1,6 @@
 """Batches of one fixed size over slots that take turns: the part of a GPU engine that needs no GPU."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ from indexer.backbone import Pixels
 from search.errors import OutOfMemory
 from search.records import Embeddings
 
+_OUT_OF_MEMORY: Final = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 USED_SHARE: Final = 0.6  # of the free memory; the rest is for what compiling and other programs need
 
 T = TypeVar("T")
@@ -55,7 +57,9 @@ def halved_until_it_fits(build: Callable[[int], T], size: int, release: Callable
     while True:
         try:
             return build(size)
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             if size == 1:
                 raise OutOfMemory(
                     "the memory of the GPU does not hold the backbone with a single picture: free it, or choose a "
@@ -63,3 +67,8 @@ def halved_until_it_fits(build: Callable[[int], T], size: int, release: Callable
                 ) from error
             size //= 2
         release()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out. On the CPU, and while a graph is recorded, torch raises a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _OUT_OF_MEMORY.search(str(error)) is not None

@@ -20,7 +20,6 @@ from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
 from search.generations import Generations
 from search.records import Collection, Embeddings
-from search.snapshot import SnapshotReader
 from search.store import Store
 
 log = logging.getLogger(__name__)
@@ -316,8 +315,9 @@ class _Pending:
 def publish_if_due(store: Store, target: Collection) -> None:
     """Publish a generation when the newer rows are many enough, or when the current one is damaged."""
     generations = Generations(store.database, store.blobs, target)
-    snapshot = SnapshotReader(store.database, store.blobs, target).current()
     current = generations.current()
-    damaged = current is not None and snapshot.generation is None
-    if damaged or generations.due(current, len(snapshot.delta.changed)):
-        generations.publish(snapshot.collection.sequence)
+    collection = store.catalogue.collection(target.name)
+    damaged = current is not None and not generations.is_sound(current)
+    changed = store.catalogue.count_changed_since(target.id, current.sequence if current is not None else 0)
+    if damaged or generations.due(current, changed):
+        generations.publish(collection.sequence)

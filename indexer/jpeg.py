@@ -4,7 +4,6 @@ Whatever is unusual (CMYK, damage, an odd header) is left to Pillow, which eithe
 never import torch: it runs in decoding children.
 """
 
-import math
 from typing import Final
 
 import numpy as np
@@ -82,12 +81,15 @@ def _upright(pixels: NDArray[np.uint8], turn: int, room: Writable | None) -> NDA
 def dct_factor(size: tuple[int, int], preparation: Preparation) -> int:
     """Return the largest factor a picture can be decoded at that leaves _SPARE times the pixels of its resized form.
 
-    size: (width, height), upright. 1 when the preparation does not scale, or the picture is not that large.
+    size: (width, height), upright. 1 when the preparation does not scale, or the picture is not that large, or its
+    sides are no multiples of the factor.
     """
     if not preparation.dct_scaling:
         return 1
     goal = resized_to(size, preparation)
     for factor in _DCT_FACTORS:
-        if all(math.ceil(side / factor) >= _SPARE * wanted for side, wanted in zip(size, goal, strict=True)):
+        # A side that is no multiple would be rounded up, and its last pixel, which is mostly padding, stretched along.
+        whole = not any(side % factor for side in size)
+        if whole and all(side // factor >= _SPARE * wanted for side, wanted in zip(size, goal, strict=True)):
             return factor
     return 1

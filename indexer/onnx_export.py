@@ -1,6 +1,7 @@
 """From a torch network to the model file that `indexer/onnx_engine.py` opens."""
 
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from indexer.backbone import Pixels
 from indexer.engine import EngineUnsound, to_text
+from indexer.engine_cache import HALF
 from indexer.onnx_engine import EXPECTED, INPUT
 from indexer.preparation import Preparation
 from indexer.torch_engine import FromPixels
@@ -33,10 +35,13 @@ def export(
     if size > LARGEST_FILE:
         raise EngineUnsound(f"{size / 1e9:.1f} GB of weights are more than an ONNX file holds")
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.stem}.", suffix=HALF, dir=file.parent)
+    os.close(descriptor)
+    temporary = Path(name)
     try:
         _export(FromPixels(network, preparation).eval(), pixels, temporary)
         _describe(temporary, expected)
+        temporary.chmod(0o644)  # mkstemp's files are private; this one is for whoever reads the weights
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
         temporary.replace(file)

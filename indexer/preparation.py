@@ -49,7 +49,7 @@ class Preparation:
     crop_pct: share of the short edge that "card" keeps. Always 1.0 in "full", which crops nothing: two ways to write
     one preparation would make two spaces. mean and std: per channel in units of 1.0 = white, for the backbone's side.
     dct_scaling: JPEG pictures of twice the frame and more are decoded at 1/2, 1/4 or 1/8 of their size, which is
-    several times faster and moves the mean level by about .3.
+    several times faster and moves levels by .2 to .5 on average.
 
     Raises:
         UsageError: a field has a value that cannot be used.

@@ -1,4 +1,4 @@
-"""Torch's antialiased resize: Pillow's pixels to .004 levels on average, in a fifth of the time.
+"""Torch's antialiased resize: Pillow's pixels to a hundredth of a level on average, in a fifth of the time.
 
 It runs in the process that embeds, on pixels that a decoding child left in shared memory: torch in every child would
 cost a second and 150 MB each.

@@ -1,7 +1,6 @@
 """Torch as an engine: the folded network where ONNX Runtime cannot go, and what every other engine is held against."""
 
 import math
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -11,6 +10,7 @@ import torch
 
 from indexer.backbone import Pixels
 from indexer.devices import CPU, usable_cores
+from indexer.fixed_batches import is_out_of_memory
 from indexer.preparation import Preparation
 from search.errors import OutOfMemory
 from search.records import Embeddings
@@ -19,7 +19,6 @@ Run = Callable[[Pixels], Embeddings]
 
 CPU_BATCH: Final = 16
 PART: Final = 16  # pictures a thread takes at once: with more, activations leave the processor's cache
-_OUT_OF_MEMORY: Final = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
 
 
 class FromPixels(torch.nn.Module):
@@ -112,7 +111,7 @@ def in_batches(run: Run, pixels: Pixels, size: int) -> tuple[Embeddings, int]:
         try:
             rows.append(run(pixels[done : done + size]))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if size == 1:
                 height, width = pixels.shape[1:3]
@@ -126,8 +125,3 @@ def in_batches(run: Run, pixels: Pixels, size: int) -> tuple[Embeddings, int]:
             continue
         done += len(rows[-1])
     return np.concatenate(rows), size
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """On the CPU torch raises a plain RuntimeError."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _OUT_OF_MEMORY.search(str(error)) is not None

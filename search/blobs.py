@@ -7,7 +7,7 @@ crash are swept after an age guard.
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class LocalBlobs:
         """Return where the blob of this name lies."""
         return self._root / name
 
-    def write(self, folder: str, suffix: str, parts: Sequence[bytes | memoryview], *, point: str) -> str:
+    def write(self, folder: str, suffix: str, parts: Iterable[bytes | memoryview], *, point: str) -> str:
         """Write a new blob durably and return its name; after this returns it survives a power cut.
 
         parts: written one after the other. point: prefix of the fault points passed on the way.

@@ -188,10 +188,19 @@ class Catalogue:
             )
             .order_by(image.c.id)
         )
+        pages = [np.empty((0, 4), np.int64)]
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        table = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 4)
+            # A page at a time: as Python objects the rows of a large collection would fill ten times the memory.
+            for page in connection.execute(query.execution_options(yield_per=PAGE_ROWS)).partitions():
+                pages.append(np.array([tuple(row) for row in page], np.int64).reshape(-1, 4))
+        table = np.concatenate(pages)
         return Located(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3].astype(np.bool_))
+
+    def count_changed_since(self, collection_id: int, sequence: int) -> int:
+        """Return how many images changed in commits after `sequence`, tombstones too."""
+        query = select(func.count()).where(image.c.collection_id == collection_id, image.c.sequence > sequence)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def segment(self, segment_id: int) -> SegmentRecord:
         """Return the record of a segment the catalogue names."""
@@ -219,6 +228,7 @@ class Catalogue:
         return {row.uri: LedgerEntry(*row) for row in rows}
 
 
+PAGE_ROWS = 10_000
 _KNOWN_FILE = (
     image.c.id,
     image.c.key,

@@ -1,5 +1,7 @@
 """xxh3 of every 64 KiB block of a blob, kept in the catalogue and compared when a block is first read."""
 
+import hashlib
+
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -14,6 +16,30 @@ def block_checksums(data: bytes) -> bytes:
     view = memoryview(data)
     starts = range(0, len(view), BLOCK_BYTES)
     return b"".join(xxhash.xxh3_64_digest(view[start : start + BLOCK_BYTES]) for start in starts)
+
+
+class StreamedChecksums:
+    """The same over bytes that come in pieces, with their sha256 and their number."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+        self._blocks: list[bytes] = []
+        self._rest = bytearray()
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next piece."""
+        self.sha256.update(piece)
+        self.size += len(piece)
+        self._rest += piece
+        whole = len(self._rest) - len(self._rest) % BLOCK_BYTES
+        if whole:
+            self._blocks.append(block_checksums(bytes(self._rest[:whole])))
+            del self._rest[:whole]
+
+    def blocks(self) -> bytes:
+        """Return what block_checksums returns of all pieces together."""
+        return b"".join([*self._blocks, block_checksums(bytes(self._rest))])
 
 
 class CheckedBlob:

@@ -6,9 +6,9 @@ sections at multiples of 64 bytes: `index` (FAISS's own serialisation), `ids` (i
 ever read, so FAISS never sees foreign bytes.
 """
 
-import hashlib
 import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,12 @@ from sqlalchemy import delete, insert, select
 
 from search.blobs import LocalBlobs
 from search.catalogue import Catalogue, Located
-from search.checksums import CheckedBlob, block_checksums
+from search.checksums import CheckedBlob, StreamedChecksums
 from search.database import Database
 from search.errors import CorruptFile
 from search.faults import fault
 from search.index import EXACT, ExactIndex
-from search.records import Collection
+from search.records import Collection, Embeddings
 from search.segment_cache import SegmentCache
 from search.tables import generation
 
@@ -31,6 +31,7 @@ HEAD = struct.Struct("<8sI")
 ALIGNMENT = 64
 FOLDER = "generations"
 SUFFIX = ".lkg"
+STREAMED_ROWS = 4_096  # embeddings in memory while a generation is written
 KEPT = 2  # the current one, and the one before it for readers that are just opening it
 # A delta is searched exactly, so publishing can wait until it is worth writing the whole index again.
 DELTA_ROWS = 1000
@@ -109,10 +110,8 @@ class Generations:
         located = _living(located)
         if not len(located.ids):
             return None
-        segments = SegmentCache(catalogue, self._blobs, self._target.space.dims)
-        index = ExactIndex.build(segments.read(located.segments, located.rows))
-        data = _pack(index.dump(), located)
-        name = self._blobs.write(FOLDER, SUFFIX, [data], point="generation")
+        sums = StreamedChecksums()
+        name = self._blobs.write(FOLDER, SUFFIX, _summed(self._parts(catalogue, located), sums), point="generation")
         with self._database.writing() as connection:
             fault("generation.row")
             values = {
@@ -121,14 +120,41 @@ class Generations:
                 "kind": EXACT,
                 "rows": len(located.ids),
                 "name": name,
-                "size_bytes": len(data),
-                "sha256": hashlib.sha256(data).digest(),
-                "checksums": block_checksums(data),
+                "size_bytes": sums.size,
+                "sha256": sums.sha256.digest(),
+                "checksums": sums.blocks(),
             }
             connection.execute(insert(generation).values(values))
         fault("generation.done")
         self._retire()
         return self.current()
+
+    def _parts(self, catalogue: Catalogue, located: Located) -> Iterator[bytes]:
+        """Yield the bytes of a generation file in order, a few thousand embeddings at a time."""
+        rows, dims = len(located.ids), self._target.space.dims
+        head, gaps = _layout(rows, dims)
+        yield head
+        yield from ExactIndex.streamed(self._embeddings(catalogue, located), rows, dims)
+        for gap, section in zip(gaps, (located.ids, located.segments, located.rows, None), strict=True):
+            yield bytes(gap)
+            if section is not None:
+                yield section.astype("<i8").tobytes()
+
+    def _embeddings(self, catalogue: Catalogue, located: Located) -> Iterator[Embeddings]:
+        for start in range(0, len(located.ids), STREAMED_ROWS):
+            part = slice(start, start + STREAMED_ROWS)
+            # A cache for each part: what it mapped is let go with it.
+            segments = SegmentCache(catalogue, self._blobs, self._target.space.dims)
+            yield segments.read(located.segments[part], located.rows[part])
+
+    def is_sound(self, record: GenerationRecord) -> bool:
+        """Return whether every byte of a generation is what was written."""
+        try:
+            data = self._blobs.open(record.name, record.size_bytes)
+            CheckedBlob(record.name, data, record.checksums).read(0, record.size_bytes)
+        except CorruptFile:
+            return False
+        return True
 
     def _retire(self) -> None:
         """Forget all but the newest generations; their files go with the next sweep."""
@@ -144,22 +170,25 @@ def _living(located: Located) -> Located:
     return Located(located.ids[alive], located.segments[alive], located.rows[alive], located.deleted[alive])
 
 
-def _pack(index: bytes, located: Located) -> bytes:
-    sections = {
-        "index": index,
-        "ids": located.ids.astype("<i8").tobytes(),
-        "segments": located.segments.astype("<i8").tobytes(),
-        "rows": located.rows.astype("<i8").tobytes(),
-    }
+def _layout(rows: int, dims: int) -> tuple[bytes, list[int]]:
+    """Return the head of a file, padded, and the zeros before each section after the first and at the end."""
+    index = sum(len(part) for part in ExactIndex.streamed([], rows, dims)) + 4 * rows * dims
+    sizes = {"index": index, "ids": 8 * rows, "segments": 8 * rows, "rows": 8 * rows}
     # Offsets count from the end of the header, so that the header's own length does not matter.
     places, offset = {}, 0
-    for name, section in sections.items():
-        places[name] = (offset, len(section))
-        offset += _aligned(len(section))
+    for name, size in sizes.items():
+        places[name] = (offset, size)
+        offset += _aligned(size)
     header = json.dumps(places).encode()
     start = _aligned(HEAD.size + len(header))
     head = (HEAD.pack(MAGIC, len(header)) + header).ljust(start, b"\0")
-    return head + b"".join(section.ljust(_aligned(len(section)), b"\0") for section in sections.values())
+    return head, [_aligned(size) - size for size in sizes.values()]
+
+
+def _summed(parts: Iterable[bytes], sums: StreamedChecksums) -> Iterator[bytes]:
+    for part in parts:
+        sums.update(part)
+        yield part
 
 
 def _unpack(name: str, data: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:

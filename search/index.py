@@ -3,6 +3,8 @@
 Letters are FAISS's own: xq queries, xb database, D scores, I row numbers, lims range limits.
 """
 
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import faiss
@@ -61,6 +63,21 @@ class ExactIndex:
         if not isinstance(index, faiss.IndexFlat) or (index.ntotal, index.d) != (rows, dims):
             raise CorruptFile(f"the index holds {index.ntotal} rows of {index.d} dims, expected {rows} of {dims}")
         return cls(index)
+
+    @staticmethod
+    def streamed(parts: Iterable[Embeddings], rows: int, dims: int) -> Iterator[bytes]:
+        """Yield what `dump` would return of an index over all parts, without ever holding more than one of them.
+
+        parts: (n, D) float32 each, `rows` together. FAISS writes a flat index as its head, which names the number of
+        rows (int64 at byte 8) and, as its last 8 bytes, that of numbers, and then the numbers.
+        """
+        one = ExactIndex.build(np.zeros((1, dims), np.float32)).dump()
+        head = bytearray(one[: len(one) - 4 * dims])
+        struct.pack_into("<q", head, 8, rows)
+        struct.pack_into("<q", head, len(head) - 8, rows * dims)
+        yield bytes(head)
+        for part in parts:
+            yield np.ascontiguousarray(part, "<f4").tobytes()
 
     def dump(self) -> bytes:
         """Return the index as bytes; writing them durably is the caller's work (faiss.write_index does not)."""

@@ -231,7 +231,7 @@ def _number(token: Token) -> int | float:
     if len(token) > MAX_DIGITS or not math.isfinite(number) or abs(number) > MAX_INTEGER + 1:
         raise _wrong(_place(token), _shown(token), f"is too large; the largest number is {MAX_INTEGER}")
     whole = token.lstrip("+-").isdigit()
-    return min(int(token), MAX_INTEGER) if whole else number
+    return max(-MAX_INTEGER - 1, min(int(token), MAX_INTEGER)) if whole else number
 
 
 def _refuse_open_escape(token: Token, pattern: str) -> None:

@@ -46,7 +46,7 @@ def test_one_minus_cosine_is_that_of_the_worst_row_and_nan_is_never_close() -> N
 @pytest.mark.parametrize("name", ["test_resnet", "test_nfnet"])
 def test_the_gpu_answers_as_the_cpu_does_in_any_batch(name: str) -> None:
     expected = TorchEngine(perturbed_network(name), SMALL)
-    engine = prepare_engine(perturbed_network(name), SMALL, "cuda", weights_sha256="0", weights=None)
+    engine = prepare_engine(perturbed_network(name), SMALL, "cuda", backbone=name, weights_sha256="0", weights=None)
     assert isinstance(engine, CudaEngine)
     pixels = np.random.default_rng(2).integers(0, 256, (engine.batch_size + 3, 64, 64, 3), dtype=np.uint8)
     rows = engine.run(pixels)

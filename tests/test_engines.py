@@ -41,7 +41,7 @@ def pictures(count: int, preparation: Preparation = SMALL) -> Any:
 
 
 def prepared(network: nn.Module, weights: Path | None = None, sha256: str = "0") -> Any:
-    return prepare_engine(network, SMALL, "cpu", weights_sha256=sha256, weights=weights)
+    return prepare_engine(network, SMALL, "cpu", backbone="a", weights_sha256=sha256, weights=weights)
 
 
 def model_file(folder: Path) -> Path:
@@ -96,15 +96,19 @@ def test_a_model_file_is_kept_beside_its_weights_and_found_again(
     weights.parent.mkdir()
     first = prepared(perturbed_network("test_resnet"), weights)
     file = model_file(tmp_path / "w" / FOLDER)
-    assert file.stem == fingerprint("0", SMALL.as_json())
+    assert file.stem == fingerprint("a", "0", SMALL.as_json())
     monkeypatch.setattr(engines, "_exported", None)  # a second export would fail
     again = prepared(perturbed_network("test_resnet"), weights)
     assert np.array_equal(again.run(pictures(2)), first.run(pictures(2)))
 
 
-def test_other_weights_and_another_preparation_have_model_files_of_their_own() -> None:
+def test_other_backbones_weights_and_preparations_have_model_files_of_their_own() -> None:
     other = Preparation("card", 32, 48)
-    names = {fingerprint("0", SMALL.as_json()), fingerprint("1", SMALL.as_json()), fingerprint("0", other.as_json())}
+    names = {
+        fingerprint("a", "0", SMALL.as_json()),
+        fingerprint("a", "1", SMALL.as_json()),
+        fingerprint("a", "0", other.as_json()),
+    }
     assert len(names) == 3
 
 
@@ -115,7 +119,7 @@ def test_where_the_weights_lie_in_a_folder_nobody_may_write_the_cache_folder_ser
     weights = tmp_path / "weights.safetensors"
     assert place("abc", weights) == cache / "engines" / "abc.onnx"
     prepared(perturbed_network("test_resnet"), weights)
-    assert find(fingerprint("0", SMALL.as_json()), weights) == model_file(cache)
+    assert find(fingerprint("a", "0", SMALL.as_json()), weights) == model_file(cache)
 
 
 def test_without_any_writable_folder_torch_embeds_and_the_log_says_why(

@@ -33,7 +33,7 @@ def check_parity(name: str, preparation: Preparation, folder: Path) -> None:
         expected = network(tensors).numpy()
     assert np.std(expected) > 0, "dead branches: this test would prove nothing"
     folded = TorchEngine(fold(copy.deepcopy(network)), preparation)
-    engine = prepare_engine(network, preparation, "cpu", weights_sha256="0", weights=folder / "weights")
+    engine = prepare_engine(network, preparation, "cpu", backbone=name, weights_sha256="0", weights=folder / "weights")
     assert isinstance(engine, OnnxEngine), "it fell back to torch"
     tolerance = 1e-4 if "bit" in name else 1e-5
     for answer in (folded.run(pixels), engine.run(pixels)):

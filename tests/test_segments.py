@@ -1,5 +1,6 @@
 """Segments: what is written is what is read, and damage is found."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from search.blobs import LocalBlobs
-from search.checksums import BLOCK_BYTES
+from search.checksums import BLOCK_BYTES, StreamedChecksums, block_checksums
 from search.embeddings import unit_rows, usable_rows
 from search.errors import CorruptFile, StoreUnavailable
+from search.index import ExactIndex
 from search.segments import HEADER, Segment, write_segment
 
 
@@ -131,3 +133,20 @@ def test_damage_in_any_block_of_a_long_read_is_found(blobs: LocalBlobs) -> None:
         path.write_bytes(bad)
         with pytest.raises(CorruptFile, match=f"block {block} "):
             Segment(blobs, record, dims=64).read_all()
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1, 2, 3], [70_000, 1], [65_536, 65_536], [10, 200_000, 5, 65_531]])
+def test_streamed_checksums_are_those_of_the_whole(sizes: list[int]) -> None:
+    pieces = [np.random.default_rng(size).bytes(size) for size in sizes]
+    whole, sums = b"".join(pieces), StreamedChecksums()
+    for piece in pieces:
+        sums.update(piece)
+    assert (sums.size, sums.blocks()) == (len(whole), block_checksums(whole))
+    assert sums.sha256.digest() == hashlib.sha256(whole).digest()
+
+
+@pytest.mark.parametrize("parts", [[], [1], [3, 5], [4096, 4096, 17]])
+def test_an_index_written_in_parts_is_the_one_faiss_would_write_at_once(parts: list[int]) -> None:
+    rows = [unit_rows(np.random.default_rng(n).standard_normal((n, 24), np.float32)) for n in parts]
+    everything = np.concatenate([np.empty((0, 24), np.float32), *rows])
+    assert b"".join(ExactIndex.streamed(rows, len(everything), 24)) == ExactIndex.build(everything).dump()
