@@ -16,13 +16,13 @@ from indexer.decoding import Decoder
 from indexer.device_frames import DeviceFrames, torchvision_decoder
 from indexer.gpu_decoding import CALLERS, GpuDecoder, decoding_device
 from indexer.index_images import IndexJob, IndexOptions, IndexSummary
-from indexer.licences import asks_for_consent, licence_of, require_accepted
+from indexer.licences import asks_for_consent, licence_of, require_accepted, require_known
 from indexer.preparation import Preparation
 from indexer.prepared_backbone import PreparedBackbone
 from indexer.registry import find
 from indexer.resizing import resizer
 from indexer.sources import resolve
-from search.errors import CollectionNotFound
+from search.errors import CollectionNotFound, SpaceMismatch
 from search.records import Collection
 from search.settings import FILE, accepted_by_environment
 from search.store import Store
@@ -104,6 +104,7 @@ def _consent(store: Store | None, known: Collection | None, request: IndexReques
     licence = licence_of(name) if known is None or name != known.space.backbone else known.space.licence
     before = None if known is None else known.licence_accepted
     setting = store.settings.accept_license if store is not None else accepted_by_environment()
+    require_known(request.accept_license)
     accepted = request.accept_license or before or setting
     require_accepted(licence, accepted, name)
     return licence if asks_for_consent(licence) else None
@@ -121,9 +122,32 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
         dct_scaling=made.dct_scaling if request.dct_scaling is None else request.dct_scaling,
     )
     if (asked.mode, asked.dct_scaling) != (made.mode, made.dct_scaling) or request.size not in (None, made.height):
-        # Another preparation is another space: open_collection refuses it and names both.
-        return _named(asked)
+        # Another preparation is another space. Its weights are those of the collection: the two are told apart by name.
+        own_weights = None if known.space.weights in ("hub", "builtin") else Path(known.space.weights)
+        _require_same_preparation(known, asked)
+        return _named(replace(asked, size=request.size, weights=request.weights or own_weights))
     return load_for_space(known.space, weights=request.weights, device=request.device)
+
+
+def _require_same_preparation(known: Collection, asked: IndexRequest) -> None:
+    """Refuse another preparation before any weights are looked for.
+
+    Raises:
+        SpaceMismatch: the collection was made with another one.
+    """
+    made = Preparation.from_json(known.space.preparation)
+    if asked.size == "test" and known.space.backbone != BUILTIN:
+        return  # what that means, only the model's card can tell
+    wanted = (asked.mode, asked.size if isinstance(asked.size, int) else made.height, bool(asked.dct_scaling))
+    if wanted != (made.mode, made.height, made.dct_scaling):
+        raise SpaceMismatch(
+            f"collection {known.name!r} was made with {_shown(made.mode, made.height, made.dct_scaling)}, not with "
+            f"{_shown(*wanted)}; the two cannot be compared: use --collection NAME for a new collection"
+        )
+
+
+def _shown(mode: str | None, size: int, dct_scaling: bool) -> str:
+    return f"--preprocess {mode} --image-size {size}{' --dct-scaling' if dct_scaling else ''}"
 
 
 def _named(request: IndexRequest) -> PreparedBackbone:

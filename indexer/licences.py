@@ -4,7 +4,8 @@ from indexer import registry
 from indexer.builtin_facts import BUILTIN, LICENCE
 from search.errors import LicenceNotAccepted, UsageError
 
-NON_COMMERCIAL = "cc-by-nc"
+# How the licences begin that timm's weights carry and that allow research or private use only.
+NON_COMMERCIAL = ("cc-by-nc", "fair-noncommercial", "apple-amlr", "seer-license")
 
 
 def licence_of(name: str) -> str | None:
@@ -43,7 +44,7 @@ def require_accepted(licence: str | None, accepted: str | None, name: str) -> No
     if accepted is not None:
         raise UsageError(f"--accept-license {accepted}: the weights of {name} are under {wanted}, accept that one")
     raise LicenceNotAccepted(
-        f"the weights of {name} are under {wanted}: no commercial use, and credit where they are shared; "
+        f"the weights of {name} are under {wanted}: no commercial use, and terms of its own where they are shared; "
         f"if that suits you, say --accept-license {wanted}"
     )
 

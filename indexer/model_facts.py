@@ -18,7 +18,7 @@ from indexer.builtin_facts import BUILTIN, DIMS, LICENCE
 from indexer.feature_maps import MapShape, map_shapes
 from indexer.model_costs import Costs, costs_of
 from indexer.preparation import Preparation
-from indexer.registry import registered_names
+from indexer.registry import find, registered_names
 from indexer.timm_library import timm
 from indexer.timm_models import canonical_name, model_names, preparation_of, unloaded_network
 from search.errors import UsageError
@@ -138,7 +138,8 @@ def facts_of(name: str) -> ModelFacts:
         architecture=config["architecture"],
         hub_id=config.get("hf_hub_id"),
         licence=config.get("license"),
-        short_name=_short_name(config),
+        # One of the user's own is timm's architecture, but timm's names mean timm's weights.
+        short_name=None if find(canonical) is not None else _short_name(config),
         legacy_names=tuple(sorted(old for old, new in _legacy_names().items() if _same(new, canonical))),
         parameters=_parameters(network),
         parameters_with_classifier=with_classifier,

@@ -100,7 +100,7 @@ def canonical_name(name: str) -> str:
     except RuntimeError as error:  # the architecture is known, its tag is not
         tags = ", ".join(timm.list_pretrained(f"{short.split('.', maxsplit=1)[0]}.*")[:SUGGESTIONS])
         raise BackboneNotFound(
-            f"there is no backbone {name!r}: {error}; timm has {tags or 'no weights for it'}"
+            f"there is no backbone {name!r}: {str(error).rstrip('.')}; timm has {tags or 'no weights for it'}"
         ) from error
     tag = config.get("tag")
     return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
@@ -191,10 +191,10 @@ def load_network(name: str, weights: Path | None, *, use: Use, preparation: Prep
     file = weights if weights is not None else from_hub(canonical, config.hf_hub_id if config else None)
     tensors = read_tensors(file)
     classes = _classes(_on_meta(canonical).pretrained_cfg, tensors)
-    if use == "classify" and not classes:
-        raise UsageError(f"{file} holds no classifier, so it cannot name classes: pass the weights of a whole {name}")
     arguments = _size_arguments(canonical, preparation) if preparation is not None else {}
     network = _with_weights(canonical, tensors, classes, file, arguments)
+    if use == "classify" and not classes:  # asked only now: weights of another model are refused as such
+        raise UsageError(f"{file} holds no classifier, so it cannot name classes: pass the weights of a whole {name}")
     licence = network.pretrained_cfg.get("license")
     classifier = network.get_classifier() if classes else None
     if use == "embed" and classes:

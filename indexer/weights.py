@@ -6,7 +6,9 @@ cache is asked first; offline (HF_HUB_OFFLINE=1) it is all there is.
 
 import hashlib
 import json
+import shlex
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -97,14 +99,20 @@ def _refuse_pickle(file: Path) -> None:
 
 
 def conversion(file: Path) -> str:
-    """Return the shell command that turns a checkpoint of plain tensors into safetensors without running its code."""
+    """Return the shell command that turns a checkpoint of tensors into safetensors without running its code.
+
+    The tensors may lie under `state_dict_ema`, `state_dict` or `model`, as training scripts leave them.
+    """
     target = file.with_suffix(".safetensors")
+    if target.exists():  # perhaps the pickle itself, under a wrong name
+        target = file.with_name(f"{file.stem}.converted.safetensors")
     code = (
         "import sys, torch; from safetensors.torch import save_file; "
-        "t = torch.load(sys.argv[1], map_location='cpu', weights_only=True); t = t.get('state_dict', t); "
-        "save_file({k: v.contiguous() for k, v in t.items()}, sys.argv[2])"
+        "t = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+        "t = next((t[k] for k in ('state_dict_ema', 'state_dict', 'model') if k in t), t); "
+        "save_file({k: v.contiguous() for k, v in t.items() if isinstance(v, torch.Tensor)}, sys.argv[2])"
     )
-    return f"python -c \"{code}\" '{file}' '{target}'"
+    return shlex.join([sys.executable, "-c", code, str(file), str(target)])
 
 
 def first_difference(expected: Tensors, found: Tensors) -> str | None:

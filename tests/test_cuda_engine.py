@@ -1,9 +1,14 @@
 """The GPU engine: what of it can be held to account without a GPU, and one test that needs one."""
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from indexer import cuda_engine
 from indexer.cuda_engine import CudaEngine, one_minus_cosine
 from indexer.engine import probe
 from indexer.engines import prepare_engine
@@ -39,6 +44,103 @@ def test_one_minus_cosine_is_that_of_the_worst_row_and_nan_is_never_close() -> N
     expected = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32)
     assert one_minus_cosine(np.array([[3.0, 0.0], [1.0, 1.0]], np.float32), expected) == pytest.approx(1 - 0.5**0.5)
     assert not one_minus_cosine(np.array([[np.nan, 0.0], [0.0, 1.0]], np.float32), expected) <= 1
+
+
+class StandInStream:
+    """What of a CUDA stream or event the engine calls; on the CPU everything happens at once."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def wait_stream(self, _: object) -> None:
+        pass
+
+    def record(self, *_: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
+@pytest.fixture
+def cuda_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine's own code run on the CPU: streams do nothing, a replayed graph computes its rows anew."""
+    zeros, empty, slot = torch.zeros, torch.empty, cuda_engine._Slot.__init__
+
+    @contextlib.contextmanager
+    def nothing(*_: object, **__: object) -> Iterator[None]:
+        yield
+
+    class Graph:
+        """Records nothing; `_Slot` is given what a replay must do."""
+
+    def initialise(self: Any, graph: Any, pixels: torch.Tensor, rows: torch.Tensor) -> None:
+        slot(self, graph, pixels, rows)
+
+        def replay() -> None:
+            with torch.inference_mode():
+                rows.copy_(recorded[-1](pixels).float())
+
+        graph.replay = replay
+
+    recorded: list[Any] = []
+
+    def compiled(model: Any, _: torch.Tensor) -> Any:
+        recorded.append(model)
+        return model
+
+    def unpinned_zeros(*shape: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        return zeros(*shape, **options)
+
+    def unpinned_empty(*shape: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        return empty(*shape, **options)
+
+    monkeypatch.setattr(cuda_engine, "_compiled", compiled)
+    monkeypatch.setattr(cuda_engine._Slot, "__init__", initialise)
+    monkeypatch.setattr(torch, "zeros", unpinned_zeros)
+    monkeypatch.setattr(torch, "empty", unpinned_empty)
+    for name, value in {
+        **{"Stream": StandInStream, "Event": StandInStream, "CUDAGraph": Graph},
+        **dict.fromkeys(("stream", "device", "graph"), nothing),
+        "current_stream": StandInStream,
+        "mem_get_info": lambda _: (10 << 20, 1 << 30),
+        "reset_peak_memory_stats": lambda _: None,
+        "memory_allocated": lambda _: 0,
+        "max_memory_allocated": lambda _: 8 << 20,
+        "empty_cache": lambda: None,
+        "get_device_name": lambda _: "a stand-in",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+
+
+@pytest.mark.usefixtures("cuda_stand_in")
+@pytest.mark.parametrize("name", ["test_resnet", "test_nfnet"])
+def test_the_engine_itself_answers_every_picture_in_order_and_pads_the_last_batch(name: str) -> None:
+    expected = TorchEngine(perturbed_network(name), SMALL)
+    engine = CudaEngine(fold(perturbed_network(name)), SMALL, torch.device("cpu"), expected.run(probe(64, 64)))
+    assert engine.batch_size == 4 * 4  # 1 MiB a picture, three fifths of 10 MiB: batches of 4
+    assert engine.name.endswith("float16, a stand-in")
+    pixels = np.random.default_rng(2).integers(0, 256, (11, 64, 64, 3), dtype=np.uint8)
+    rows = engine.run(pixels)
+    for answer, picture in zip(rows, pixels, strict=True):
+        assert one_minus_cosine(answer[None], expected.run(picture[None])) <= 1e-3
+
+
+@pytest.mark.usefixtures("cuda_stand_in")
+def test_a_picture_that_half_precision_cannot_hold_is_done_again_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = TorchEngine(perturbed_network("test_resnet"), SMALL)
+    engine = CudaEngine(fold(perturbed_network("test_resnet")), SMALL, torch.device("cpu"), expected.run(probe(64, 64)))
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    collect = cuda_engine._Slot.collect
+
+    def overflowing(self: Any) -> Any:
+        rows = collect(self)
+        rows[1, 0] = np.inf
+        return rows
+
+    monkeypatch.setattr(cuda_engine._Slot, "collect", overflowing)
+    rows = engine.run(pixels)
+    np.testing.assert_allclose(rows[1], expected.run(pixels)[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu

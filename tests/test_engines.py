@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from indexer import engines
@@ -21,7 +22,7 @@ from indexer.onnx_engine import EXPECTED, OnnxEngine
 from indexer.preparation import Preparation
 from indexer.torch_engine import TorchEngine
 from search.embeddings import unit_rows
-from search.errors import UsageError, WeightsMismatch
+from search.errors import SpaceMismatch, UsageError, WeightsMismatch
 from tests.perturbed import perturbed_network, perturbed_weights
 
 TINY = "test_resnet.r160_in1k"
@@ -297,3 +298,15 @@ def test_zeros_in_front_of_a_max_pooling_stay_zeros() -> None:
     engine = prepared(Stem().eval())
     assert isinstance(engine, OnnxEngine)
     np.testing.assert_allclose(engine.run(pictures(2)), expected, rtol=1e-5)
+
+
+def test_labels_come_only_from_the_weights_that_made_the_collection(tmp_path: Path) -> None:
+    weights = perturbed_weights(TINY, tmp_path / "tiny.safetensors")
+    space = load_backbone(TINY, weights=weights, device="cpu").space
+    assert load_for_space(space, device="cpu").labeller() is not None
+    tensors = load_file(weights)
+    first = next(key for key in tensors if key.endswith("conv1.weight"))
+    save_file({**tensors, first: tensors[first] * 1.5}, weights)
+    again = load_for_space(space, device="cpu")  # the model file is right, whatever lies beside it now
+    with pytest.raises(SpaceMismatch, match="are not those the collection was made with any more"):
+        again.labeller()

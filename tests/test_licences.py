@@ -28,7 +28,7 @@ def test_most_licences_ask_for_nothing(licence: str | None) -> None:
         require_accepted(licence, accepted, "some_model")
 
 
-@pytest.mark.parametrize("licence", [LICENCE, "cc-by-nc-sa-4.0", "CC-BY-NC-4.0"])
+@pytest.mark.parametrize("licence", [LICENCE, "cc-by-nc-sa-4.0", "CC-BY-NC-4.0", "apple-amlr", "seer-license"])
 def test_a_licence_without_commercial_use_asks_and_takes_its_own_name_only(licence: str) -> None:
     require_accepted(licence, licence, "some_model")
     require_accepted(licence, f" {licence.upper()} ", "some_model")

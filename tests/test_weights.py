@@ -81,11 +81,11 @@ def test_no_pickle_is_ever_loaded_whatever_it_is_called(name: str, tmp_path: Pat
 
 def test_the_conversion_that_the_error_names_works_and_runs_no_code(tmp_path: Path) -> None:
     network = perturbed_network(TINY, head=True)
-    pickled = tmp_path / "a checkpoint.pth"
-    torch.save({"state_dict": network.state_dict()}, pickled)
-    command = conversion(pickled).replace("python ", f"{sys.executable} ", 1)
+    pickled = tmp_path / "it's a checkpoint.pth"
+    torch.save({"epoch": 3, "model": network.state_dict()}, pickled)
+    command = conversion(pickled)
     subprocess.run(command, shell=True, check=True)
-    loaded = load_network(TINY, tmp_path / "a checkpoint.safetensors", use="classify")
+    loaded = load_network(TINY, tmp_path / "it's a checkpoint.safetensors", use="classify")
     assert weights_sha256(loaded.network) == weights_sha256(network)
 
     class Evil:
@@ -95,6 +95,17 @@ def test_the_conversion_that_the_error_names_works_and_runs_no_code(tmp_path: Pa
     torch.save({"state_dict": Evil()}, pickled)
     assert subprocess.run(command, shell=True, check=False, capture_output=True).returncode != 0
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_conversion_never_writes_over_a_file_that_is_there(tmp_path: Path) -> None:
+    pickled = tmp_path / "weights.safetensors"  # a pickle under a wrong name
+    pickled.write_bytes(b"PK")
+    assert conversion(pickled).endswith("weights.converted.safetensors")
+
+
+def test_weights_of_another_model_are_refused_as_such_for_classifying_too(tiny: Path) -> None:
+    with pytest.raises(WeightsMismatch, match=r"does not hold the weights of test_nfnet\.r160_in1k: .* is missing"):
+        load_network("test_nfnet", tiny, use="classify")
 
 
 def test_a_classifier_of_other_classes_is_dropped_for_embedding_and_kept_for_classifying(

@@ -86,7 +86,7 @@ def embed(
 
     session: Session = context.obj
     require_pictures(images)
-    _require_writable(output)
+    _require_writable(output, [*images, weights])
     loaded = _load_backbone(_request(backbone, weights, preprocess, image_size, device, accept_license))
     pace = Pace(batch_size or loaded.batch_size, session.progress, all_or_nothing=not skip_bad)
     found = answer_pictures(images, loaded.preparation, lambda pixels: _finite_rows(loaded.embed(pixels)), pace)
@@ -170,7 +170,7 @@ def feature_maps(
     kind = output.suffix.lower()
     if kind not in (".npz", ".png"):
         raise UsageError(f"{output}: feature maps are written as .npz (numbers) or .png (a picture); name one of them")
-    _require_writable(output)
+    _require_writable(output, [image, weights])
     loaded, preparation = _load(_request(backbone, weights, preprocess, image_size, device, accept_license), "features")
     pixels = decode_one(image, preparation)
     maps = maps_of(loaded, preparation, pixels, choose_device(device))
@@ -246,8 +246,11 @@ def _npy(rows: "Embeddings") -> bytes:
     return file.getvalue()
 
 
-def _require_writable(output: Path) -> None:
-    """Find out before the work whether its result can be kept."""
+def _require_writable(output: Path, inputs: Sequence[Path | None]) -> None:
+    """Find out before the work whether its result can be kept, and costs nothing that it is made of."""
+    for given in inputs:
+        if given is not None and output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(f"-o {output} would overwrite what it is made from; name another file")
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file for -o")
     if not output.absolute().parent.is_dir():

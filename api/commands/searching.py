@@ -81,7 +81,8 @@ def _print_matches(found: Found) -> None:
     for rank, match in enumerate(found.matches, start=1):
         image = match.image
         size = f"{image.width}x{image.height}"
-        label = [image.labels[0].label if image.labels else ""] if labelled else []
+        # ImageNet's labels are lists of synonyms; the first is enough for a table.
+        label = [image.labels[0].label.split(",")[0] if image.labels else ""] if labelled else []
         place = shown_place(image)
         rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, *label, place)
     if found.matches:

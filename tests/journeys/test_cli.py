@@ -369,3 +369,24 @@ def test_an_error_nobody_expected_is_one_line_and_not_a_traceback(run: Run, monk
     code, shape = run("status")
     assert code == 1
     assert "ZeroDivisionError" in shape["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--preprocess", "card"], "--preprocess card --image-size 160"),
+        (["--image-size", "64"], "--preprocess full --image-size 64"),
+        (["--dct-scaling"], "--preprocess full --image-size 160 --dct-scaling"),
+    ],
+    ids=["mode", "size", "scaling"],
+)
+def test_another_preparation_is_refused_before_any_weights_are_looked_for(
+    option: list[str], said: str, run: Run, album: Path, tmp_path: Path
+) -> None:
+    weights = perturbed_weights("test_resnet.r160_in1k", tmp_path / "tiny.safetensors")
+    mine = ("--store", tmp_path / "made")
+    run(*mine, "index", album, "--backbone", "test_resnet", "--weights", weights, "--max-failed", 9)
+    weights.unlink()
+    code, answer = run(*mine, "index", album, *option)
+    assert code == 4
+    assert f"not with {said}; the two cannot be compared" in answer["error"]["message"]

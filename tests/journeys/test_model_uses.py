@@ -296,3 +296,16 @@ def test_a_refusal_says_what_to_do_and_writes_nothing(
     assert found == code
     assert says in shape["error"]["message"]
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("overwritten", ["picture", "weights"])
+def test_no_output_is_written_over_what_it_is_made_from(
+    overwritten: str, tiny: tuple[str, ...], draw: Draw, run: Run
+) -> None:
+    picture = draw("mine.jpg", 1)
+    target = picture if overwritten == "picture" else Path(tiny[-1])
+    before = target.read_bytes()
+    code, answer = run("embed", picture, "-o", target, *tiny)
+    assert code == 2
+    assert "would overwrite what it is made from; name another file" in answer["error"]["message"]
+    assert target.read_bytes() == before
