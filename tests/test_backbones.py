@@ -90,7 +90,7 @@ def test_a_file_with_a_missing_tensor_is_never_filled_with_random_numbers(tiny: 
 def test_a_pickle_is_refused_with_a_way_to_convert_it(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(
-        UsageError, match=r"never loaded. Convert it once with: python -c .*weights_only=True.*weights\.safetensors"
+        UsageError, match=r"never loaded. Convert it once with: .*weights_only=True.*weights\.safetensors"
     ):
         load_backbone(TINY, weights=tmp_path / "weights.pth", device="cpu")
 
