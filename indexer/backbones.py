@@ -70,11 +70,7 @@ def load_backbone(
     """
     chosen = choose_device(device)
     if name == BUILTIN:
-        if weights is not None or size is not None:
-            option = "--weights" if weights is not None else "--image-size"
-            raise UsageError(
-                f"{option} has no use with the backbone `builtin`: its weights ship with the package, for one size"
-            )
+        _refuse_for_builtin("--weights" if weights is not None else None if size is None else "--image-size")
         return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
     from indexer.timm_models import model_card
 
@@ -93,7 +89,8 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     """
     chosen = choose_device(device)
     preparation = Preparation.from_json(space.preparation)
-    if space.backbone == BUILTIN and weights is None:
+    if space.backbone == BUILTIN:
+        _refuse_for_builtin(None if weights is None else "--weights")
         return _fitting(_builtin(preparation, chosen), space)
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
     if remembered is not None and not remembered.exists():
@@ -109,6 +106,13 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
             f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
         )
     return _fitting(_timm(space.backbone, preparation, weights or remembered, chosen), space)
+
+
+def _refuse_for_builtin(option: str | None) -> None:
+    if option is not None:
+        raise UsageError(
+            f"{option} has no use with the backbone `builtin`: its weights ship with the package, for one size"
+        )
 
 
 def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:
