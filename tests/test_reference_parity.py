@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from indexer.backbones import REFERENCE_MODELS
+from indexer.engine import probe
 from indexer.engines import prepare_engine
 from indexer.folding import fold
 from indexer.onnx_engine import OnnxEngine
@@ -21,11 +22,12 @@ from indexer.torch_engine import TorchEngine
 from tests.perturbed import perturbed_network
 
 LIGHT = REFERENCE_MODELS[:3] + REFERENCE_MODELS[4:5]
-PICTURES = 2
 
 
 def check_parity(name: str, preparation: Preparation, folder: Path) -> None:
-    pixels = np.random.default_rng(11).integers(0, 256, (PICTURES, preparation.height, preparation.width, 3), np.uint8)
+    # Half smooth, half noise, as pictures are. On pure noise timm's own float32 is 1.4e-4 from its float64 for BiT.
+    picture = probe(preparation.height, preparation.width)
+    pixels = np.concatenate([picture, picture[:, ::-1, ::-1]])
     network = perturbed_network(name)
     mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (preparation.mean, preparation.std))
     with torch.no_grad():
@@ -35,10 +37,11 @@ def check_parity(name: str, preparation: Preparation, folder: Path) -> None:
     folded = TorchEngine(fold(copy.deepcopy(network)), preparation)
     engine = prepare_engine(network, preparation, "cpu", backbone=name, weights_sha256="0", weights=folder / "weights")
     assert isinstance(engine, OnnxEngine), "it fell back to torch"
-    tolerance = 1e-4 if "bit" in name else 1e-5
+    # For BiT timm's own float32 is 4e-9 from its float64 by this measure.
+    tolerance, angle = (1e-4, 5e-9) if "bit" in name else (1e-5, 1e-9)
     for answer in (folded.run(pixels), engine.run(pixels)):
         assert np.abs(answer - expected).max() <= tolerance * np.abs(expected).max()
-        assert one_minus_cosine(answer, expected) <= 1e-9
+        assert one_minus_cosine(answer, expected) <= angle
 
 
 def one_minus_cosine(answer: Any, expected: Any) -> float:
