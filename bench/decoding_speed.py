@@ -4,7 +4,8 @@
 
 Both start from the bytes of a file in memory. The peer ends with a normalised float tensor, as the model card's loop
 needs it; ours with the prepared uint8 frame, which the engine normalises. "with hashes" is ours with all that indexing
-keeps of a picture beside its embedding: the hash of its pixels, the perceptual hash and the contrast.
+keeps of a picture beside its embedding: the hash of its pixels, the perceptual hash and the contrast. The last two rows
+are the resize alone, of pixels that are decoded already.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from PIL import Image
 from bench.indexing_speed import sample
 from bench.reporting import heading, interleaved, ratios, shown, write
 from indexer.decode import DecodeLimits, decode
+from indexer.preparation import prepare
 from indexer.resizing import prepare_with_torch
 from indexer.timm_models import model_card, timm
 
@@ -39,12 +41,23 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         files = jpegs(options.folder or sample(Path(scratch)))
-    results = interleaved({name: rate(path, files) for name, path in paths().items()}, options.rounds)
+    everything = paths() | resized_alone()
+    results = interleaved({name: rate(path, files) for name, path in everything.items()}, options.rounds)
     print(heading(f"{len(files)} JPEGs of {SIZE[0]}x{SIZE[1]}, {options.rounds} rounds, medians (lowest - highest)"))
     peer = results["Pillow + timm"]
     for name, speeds in results.items():
         print(f"{name:24} {shown(speeds):>26} images/s   ratio {shown(ratios(speeds, peer), 2)}")
     write({"results": results}, options.json)
+
+
+def resized_alone() -> dict[str, Callable[[bytes], object]]:
+    """Return resizing of pixels that are decoded already, by Pillow and by torch."""
+    card = model_card(BACKBONE).preparation
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    return {
+        "Pillow's resize": lambda _: prepare(pixels, card),
+        "torch's resize": lambda _: prepare_with_torch(pixels, card),
+    }
 
 
 def paths() -> dict[str, Callable[[bytes], object]]:

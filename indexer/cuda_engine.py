@@ -51,9 +51,11 @@ class CudaEngine:
         self._shape = (preparation.height, preparation.width, 3)
         self._network = FromPixels(network, preparation).eval()  # float32, on the CPU until it is needed
         picture = torch.from_numpy(probe(preparation.height, preparation.width))
-        self._dtype, model = self._in_half_precision(picture, expected)
-        size = fitting_batch(self._bytes_per_picture(model), torch.cuda.mem_get_info(device)[0], LARGEST_BATCH)
-        self._slots = halved_until_it_fits(lambda size: self._record(model, size), size, torch.cuda.empty_cache)
+        release = torch.cuda.empty_cache
+        self._dtype, model = halved_until_it_fits(lambda _: self._in_half_precision(picture, expected), 1, release)
+        per_picture = halved_until_it_fits(lambda size: self._bytes_per_picture(model, size), PROBED_BATCH, release)
+        size = fitting_batch(per_picture, torch.cuda.mem_get_info(device)[0], LARGEST_BATCH)
+        self._slots = halved_until_it_fits(lambda size: self._record(model, size), size, release)
 
     @property
     def name(self) -> str:
@@ -105,12 +107,12 @@ class CudaEngine:
         model = copy.deepcopy(self._network).in_dtype(dtype).to(self._device)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
-    def _bytes_per_picture(self, model: Model) -> float:
+    def _bytes_per_picture(self, model: Model, size: int) -> float:
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_allocated(self._device)
         with torch.inference_mode():
-            model(torch.zeros((PROBED_BATCH, *self._shape), dtype=torch.uint8, device=self._device))
-        return (torch.cuda.max_memory_allocated(self._device) - before) / PROBED_BATCH
+            model(torch.zeros((size, *self._shape), dtype=torch.uint8, device=self._device))
+        return (torch.cuda.max_memory_allocated(self._device) - before) / size
 
     def _record(self, model: torch.nn.Module, size: int) -> "list[_Slot]":
         """Compile, record the graph for batches of this size, and return its two slots."""

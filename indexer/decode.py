@@ -20,13 +20,13 @@ from typing import Any, Final
 
 import numpy as np
 import PIL
-import xxhash
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexer.formats import UNSUPPORTED, ends_early, sniff
 from indexer.jpeg import TURNED, dct_factor, orientation, read_jpeg
 from indexer.preparation import Preparation, perceptual_hash, small_luma
+from indexer.samples import pixel_hash, pixels_of, stripes
 from search.errors import BadImage, LookalikeError, UsageError
 
 OLDEST_PILLOW: Final = 13  # the JPEG decoder of older ones has a heap overflow (GHSA-8g5g-8vmr-9782)
@@ -34,7 +34,6 @@ PILLOW_MAX_PIXELS: Final = 178_956_970  # where Image.open refuses by itself: tw
 THUMBNAIL_QUALITY: Final = 85  # JPEG
 
 _SNIFFED_BYTES: Final = 512  # enough to meet <svg behind an XML declaration and a comment
-_STRIPE_PIXELS: Final = 1 << 18  # larger pictures leave Pillow in stripes: 3 x faster, and two copies instead of four
 _DETAIL_CHARACTERS: Final = 200
 _BYTE_BITS: Final = 8
 _WHITE: Final = 255
@@ -77,8 +76,8 @@ class DecodedImage:
     """An upright picture. pixels: (H, W, 3) uint8 RGB, C-contiguous, read-only.
 
     format: one of formats.FORMATS. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each other
-    (`_pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard deviation of the
-    64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out.
+    (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard deviation of
+    the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out.
     """
 
     pixels: NDArray[np.uint8]
@@ -102,7 +101,7 @@ def decode(
         BadImage: this file cannot be decoded within the limits; nothing else is raised for what a file contains.
         LookalikeError: the installed Pillow is too old to be fed untrusted files.
     """
-    with _opened(data, limits) as image:
+    with opened(data, limits) as image:
         turn = orientation(image)
         size = (image.height, image.width) if turn in TURNED else image.size
         factor = dct_factor(size, preparation) if preparation is not None else 1
@@ -110,7 +109,7 @@ def decode(
         if pixels is None:
             factor = 1
             rgb, native = _load_rgb(image, data, limits)
-            size, pixels = rgb.size, _pixels(rgb)
+            size, pixels = rgb.size, pixels_of(rgb)
         else:
             rgb, native = Image.fromarray(pixels), None
             pixels.flags.writeable = into is not None  # shared memory is for the next picture to write
@@ -122,7 +121,7 @@ def decode(
             format={"MPO": "jpeg", "HEIF": "heic"}.get(image.format or "", str(image.format).lower()),
             width=size[0],
             height=size[1],
-            pixel_hash=_pixel_hash(pixels, native, whole),
+            pixel_hash=pixel_hash(pixels, native, whole),
             perceptual_hash=perceptual_hash(luma),
             contrast=float(luma.std()),
         )
@@ -135,7 +134,7 @@ def thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
         BadImage: as `decode`.
         LookalikeError: as `decode`.
     """
-    with _opened(data, limits) as image:
+    with opened(data, limits) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # the decoder shrinks by 2, 4 or 8: a tenth of the time
         rgb, _ = _load_rgb(image, data, limits)
@@ -155,7 +154,7 @@ def require_pillow() -> None:
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
+def opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     """Open a file whose size is within the limits, not yet loaded; errors in the body become BadImage too."""
     name = _recognise(data, limits)
     load_plugins()
@@ -308,7 +307,7 @@ def _wide_grey(image: Image.Image, bits: int) -> NDArray[np.uint8]:
     if image.mode == "I":
         bits = 16 if high > _WHITE else _BYTE_BITS
     stretched = image.mode == "F" or low < 0 or high >= 1 << 16
-    for top, samples in _stripes(image):
+    for top, samples in stripes(image):
         if stretched:
             bounded = np.nan_to_num(samples.astype(np.float64), nan=low, posinf=high, neginf=low)
             levels = (bounded - low) / max(high - low, np.finfo(np.float64).tiny) * _WHITE + 0.5
@@ -320,47 +319,8 @@ def _wide_grey(image: Image.Image, bits: int) -> NDArray[np.uint8]:
 
 
 def _finite_range(image: Image.Image) -> tuple[float, float]:
-    parts = [samples[np.isfinite(samples)] for _, samples in _stripes(image)]
+    parts = [samples[np.isfinite(samples)] for _, samples in stripes(image)]
     parts = [part for part in parts if part.size]
     if not parts:
         raise BadImage("corrupt", "none of its samples is a finite number")
     return float(min(part.min() for part in parts)), float(max(part.max() for part in parts))
-
-
-def _stripes(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, samples) from top to bottom; np.asarray on the whole would hold it twice more for a moment."""
-    rows = max(1, _STRIPE_PIXELS // image.width)
-    if rows >= image.height:
-        yield 0, np.asarray(image)
-        return
-    for top in range(0, image.height, rows):
-        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-
-
-def _pixels(rgb: Image.Image) -> NDArray[np.uint8]:
-    if rgb.width * rgb.height <= _STRIPE_PIXELS:
-        return np.asarray(rgb)
-    pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
-    for top, samples in _stripes(rgb):
-        pixels[top : top + len(samples)] = samples
-    pixels.flags.writeable = False
-    return pixels
-
-
-def _pixel_hash(pixels: NDArray[np.uint8], native: Image.Image | None, file: bytes) -> bytes:
-    """Return xxh3_128 over size and pixels, and over what the picture holds beyond them.
-
-    native: the samples behind pixels that had alpha, more than 8 bits or inks: a flattened copy is another picture.
-    file: all bytes of a file whose further frames or low bits Pillow does not show; only an equal file is surely equal.
-    """
-    height, width, _ = pixels.shape
-    digest = xxhash.xxh3_128(struct.pack("<II", width, height))
-    digest.update(pixels.data)
-    if native is not None:
-        digest.update(f"samples {native.mode[:4]}".encode())  # I;16 and I;16B differ in byte order only
-        for _, samples in _stripes(native):
-            digest.update(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
-    if file:
-        digest.update(b"file")
-        digest.update(file)
-    return digest.digest()

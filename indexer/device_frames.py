@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.decode import DecodeLimits, decode
-from indexer.jpeg import _TURNS  # kept to itself there, and not to be written a second time
+from indexer.jpeg import TURNS
 from indexer.preparation import HASH_SIDE, Preparation, cropped_centre, resized_to
 from indexer.resizing import prepare_with_torch, resizer
 from search.errors import UsageError
@@ -160,9 +160,9 @@ class DeviceFrames:
 
 def upright(pixels: torch.Tensor, turn: int) -> torch.Tensor:
     """Return (3, H, W) pixels turned as their EXIF orientation says."""
-    if turn not in _TURNS:
+    if turn not in TURNS:
         return pixels
-    mirrored, quarters = _TURNS[turn]
+    mirrored, quarters = TURNS[turn]
     return torch.rot90(pixels.flip(2) if mirrored else pixels, quarters, (1, 2))
 
 

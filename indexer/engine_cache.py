@@ -52,11 +52,6 @@ def fingerprint(backbone: str, weights_sha256: str, preparation: str) -> str:
     return hashlib.sha256(f"{FORMAT}\n{backbone}\n{weights_sha256}\n{preparation}".encode()).hexdigest()[:32]
 
 
-def find(name: str, weights: Path | None) -> Path | None:
-    """Return the model file of this fingerprint, None when there is none. weights: the file it may lie beside."""
-    return next(_found(name, weights), None)
-
-
 def place(name: str, weights: Path | None) -> Path | None:
     """Return where to write a model file, None when no folder can be written."""
     for folder in _folders(weights):

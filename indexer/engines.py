@@ -31,12 +31,12 @@ def prepare_engine(
 ) -> Engine:
     """Return the fastest sound engine for a network, which is folded in place and must not be used otherwise.
 
-    network: on the CPU, float32, in evaluation mode, (N, 3, H, W) to (N, D). backbone: its canonical
-    name. weights_sha256: over all its tensors.
-    weights: the file they came from; a model file is kept beside it.
+    network: on the CPU, float32, in evaluation mode, (N, 3, H, W) to (N, D). backbone: its canonical name.
+    weights_sha256: over all its tensors. weights: the file they came from; a model file is kept beside it.
 
     Raises:
         WeightsMismatch: the network answers with NaN or infinity.
+        OutOfMemory: the GPU does not hold it with a single picture.
         UsageError: LOOKALIKE_ENGINE names no engine.
     """
     choice = engine_choice()

@@ -21,13 +21,14 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from indexer.decode import DecodeLimits, _opened, _pixel_hash  # kept to itself there, and not to be written twice
+from indexer.decode import DecodeLimits, opened
 from indexer.decoder_pool import PreparedImage
 from indexer.decoding import Decoder
 from indexer.device_frames import NO_SCALING, DeviceFrames, Encoded, Frame, Header, as_tensor, first_line, framed
 from indexer.devices import CPU, choose_device
 from indexer.jpeg import TURNED, orientation
 from indexer.preparation import HASH_SIDE, LONGEST_ASPECT, Preparation, perceptual_hash
+from indexer.samples import pixel_hash
 from search.errors import BadImage, LookalikeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def plain_header(data: bytes, limits: DecodeLimits) -> Header | None:
     if not data.startswith(_START) or data.rfind(_END, -_TRAILING_BYTES) < 0:
         return None
     try:
-        with _opened(data, limits) as image:
+        with opened(data, limits) as image:
             return Header(*image.size, orientation(image)) if _is_plain(image) else None
     except BadImage:
         return None
@@ -219,7 +220,7 @@ def _prepared(frame: Frame, header: Header, data: bytes, preparation: Preparatio
         format="jpeg",
         width=width,
         height=height,
-        pixel_hash=_pixel_hash(np.empty((height, width, 0), np.uint8), None, data),
+        pixel_hash=pixel_hash(np.empty((height, width, 0), np.uint8), None, data),
         perceptual_hash=perceptual_hash(frame.luma),
         contrast=float(frame.luma.std()),
     )

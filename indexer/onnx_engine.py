@@ -30,8 +30,8 @@ UNSOUND_OPTIMIZERS: Final = ["Pad_Fusion"]
 class OnnxEngine:
     """A model file on the CPU.
 
-    One picture is shared by all threads; of several, each thread takes its own, which is 5 % faster and scales with
-    cores. Waiting threads sleep: decoding needs the cores too.
+    One picture is shared by all threads; of several, each thread takes its own, which scales with cores. Waiting
+    threads sleep: decoding needs the cores too.
     """
 
     def __init__(self, file: Path, threads: int | None = None) -> None:

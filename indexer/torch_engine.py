@@ -51,8 +51,8 @@ class FromPixels(torch.nn.Module):
 class TorchEngine:
     """A network as it is, in float32. batch_size: pictures at once that it likes best.
 
-    On the CPU one picture is shared by all threads; of several, each thread takes its own: for small networks that is
-    1.6 times as fast, since nobody waits for the slowest at the end of every layer.
+    On the CPU one picture is shared by all threads; of several, each thread takes its own: small networks are
+    faster so, since nobody waits for the slowest at the end of every layer.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from indexer.engines import prepare_engine
 from indexer.folding import fold
 from indexer.preparation import Preparation
 from indexer.torch_engine import FromPixels, TorchEngine
+from search.errors import OutOfMemory
 from tests.perturbed import perturbed_network
 
 SMALL = Preparation("full", 64, 64)
@@ -85,7 +86,8 @@ def cuda_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
     recorded: list[Any] = []
 
-    def compiled(model: Any, _: torch.Tensor) -> Any:
+    def compiled(model: Any, pixels: torch.Tensor) -> Any:
+        model(pixels)
         recorded.append(model)
         return model
 
@@ -141,6 +143,28 @@ def test_a_picture_that_half_precision_cannot_hold_is_done_again_in_float32(monk
     monkeypatch.setattr(cuda_engine._Slot, "collect", overflowing)
     rows = engine.run(pixels)
     np.testing.assert_allclose(rows[1], expected.run(pixels)[1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("cuda_stand_in")
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_gpu_that_is_too_small_is_a_clear_error_and_a_small_one_is_used(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = FromPixels.forward
+
+    def limited(self: FromPixels, pixels: torch.Tensor) -> torch.Tensor:
+        if len(pixels) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, pixels)
+
+    expected = TorchEngine(perturbed_network("test_resnet"), SMALL).run(probe(64, 64))
+    network = fold(perturbed_network("test_resnet"))
+    monkeypatch.setattr(FromPixels, "forward", limited)
+    if most == 0:
+        with pytest.raises(OutOfMemory, match="does not hold the backbone with a single picture"):
+            CudaEngine(network, SMALL, torch.device("cpu"), expected)
+    else:
+        assert CudaEngine(network, SMALL, torch.device("cpu"), expected).batch_size == 4
 
 
 @pytest.mark.gpu

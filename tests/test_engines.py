@@ -16,7 +16,7 @@ from torch import nn
 from indexer import engines
 from indexer.backbones import load_backbone, load_for_space
 from indexer.engine import TOLERANCE, EngineUnsound, probe, require_sound
-from indexer.engine_cache import FOLDER, cached_engine, find, fingerprint, place
+from indexer.engine_cache import FOLDER, cached_engine, fingerprint, place
 from indexer.engines import prepare_engine
 from indexer.onnx_engine import EXPECTED, OnnxEngine
 from indexer.preparation import Preparation
@@ -120,7 +120,8 @@ def test_where_the_weights_lie_in_a_folder_nobody_may_write_the_cache_folder_ser
     weights = tmp_path / "weights.safetensors"
     assert place("abc", weights) == cache / "engines" / "abc.onnx"
     prepared(perturbed_network("test_resnet"), weights)
-    assert find(fingerprint("a", "0", SMALL.as_json()), weights) == model_file(cache)
+    assert model_file(cache).stem == fingerprint("a", "0", SMALL.as_json())
+    assert cached_engine(model_file(cache).stem, weights) is not None
 
 
 def test_without_any_writable_folder_torch_embeds_and_the_log_says_why(
