@@ -70,11 +70,12 @@ class Generations:
         self._database = database
         self._blobs = blobs
         self._target = target
+        self._mine = (generation.c.collection_id == target.id, generation.c.space_id == target.space_id)
 
     def current(self) -> GenerationRecord | None:
         """Return the newest generation, None before the first."""
         columns = [generation.c[name] for name in GenerationRecord.__dataclass_fields__]
-        query = select(*columns).where(generation.c.collection_id == self._target.id)
+        query = select(*columns).where(*self._mine)
         with self._database.reading() as connection:
             row = connection.execute(query.order_by(generation.c.id.desc()).limit(1)).first()
         return None if row is None else GenerationRecord(*row)
@@ -116,6 +117,7 @@ class Generations:
             fault("generation.row")
             values = {
                 "collection_id": self._target.id,
+                "space_id": self._target.space_id,
                 "sequence": sequence,
                 "kind": EXACT,
                 "rows": len(located.ids),
@@ -158,11 +160,10 @@ class Generations:
 
     def _retire(self) -> None:
         """Forget all but the newest generations; their files go with the next sweep."""
-        mine = generation.c.collection_id == self._target.id
-        newest = select(generation.c.id).where(mine).order_by(generation.c.id.desc()).limit(KEPT)
+        newest = select(generation.c.id).where(*self._mine).order_by(generation.c.id.desc()).limit(KEPT)
         with self._database.writing() as connection:
             kept = list(connection.execute(newest).scalars())
-            connection.execute(delete(generation).where(mine, generation.c.id.not_in(kept)))
+            connection.execute(delete(generation).where(*self._mine, generation.c.id.not_in(kept)))
 
 
 def _living(located: Located) -> Located:

@@ -65,6 +65,8 @@ collection = _table(
     Column("sequence", BigInteger, nullable=False, server_default=text("0")),
     # Whether new images get labels: asked for once, remembered.
     Column("labels", Boolean, nullable=False, server_default=false()),
+    # Of the approximate index, such as .99; NULL for the default.
+    Column("recall_target", Float),
 )
 
 content = _table(
@@ -78,6 +80,8 @@ content = _table(
     Column("pixel_hash", LargeBinary(16), nullable=False),
     Column("perceptual_hash", LargeBinary(32), nullable=False),
     Column("contrast", Float, nullable=False),
+    # When the camera says the picture was taken, its local time: 2024-01-31T23:59:59. NULL where no camera says so.
+    Column("taken_at", Text),
     Index("ix_content_pixel_hash", "pixel_hash"),
 )
 
@@ -117,6 +121,8 @@ segment = _table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("checksums", LargeBinary, nullable=False),
+    # When compaction replaced it, in seconds since 1970; generations from before still read it.
+    Column("retired_at", Float),
 )
 
 embedding = Table(
@@ -162,6 +168,7 @@ generation = _table(
     "generation",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("rows", Integer, nullable=False),
@@ -169,6 +176,8 @@ generation = _table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", LargeBinary(32), nullable=False),
     Column("checksums", LargeBinary, nullable=False),
+    # What was measured when it was built: recall and how far it probes (search/generations.py).
+    Column("facts", JSON, nullable=False, server_default=text("'{}'")),
     Index("ix_generation_collection_id", "collection_id"),
 )
 
@@ -195,4 +204,18 @@ job = _table(
     Column("started_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     Index("ix_job_collection_id", "collection_id"),
+)
+
+# A collection on its way to another backbone: filling, ready, promoted, rolled_back or abandoned.
+reembedding = _table(
+    "reembedding",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("from_space_id", ForeignKey("space.id"), nullable=False),
+    Column("to_space_id", ForeignKey("space.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("report", JSON, nullable=False, server_default=text("'{}'")),
+    Column("started_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Index("ix_reembedding_collection_id", "collection_id"),
 )

@@ -1,0 +1,84 @@
+"""generations of a space, with what was measured of them; retired segments; dates of pictures; shadow spaces
+
+Generations are a cache, here in a new format: old ones are forgotten, and the next `index` or `rebuild` makes new ones.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+
+    op.add_column("content", sa.Column("taken_at", sa.Text(), nullable=True))
+    op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
+    op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
+
+    op.drop_table("generation")
+    op.create_table(
+        "generation",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("space_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("checksums", sa.LargeBinary(), nullable=False),
+        sa.Column("facts", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.ForeignKeyConstraint(["collection_id"], ["collection.id"], name=op.f("fk_generation_collection_id")),
+        sa.ForeignKeyConstraint(["space_id"], ["space.id"], name=op.f("fk_generation_space_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_generation")),
+        sa.UniqueConstraint("name", name=op.f("uq_generation_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_generation_collection_id", "generation", ["collection_id"])
+
+    op.create_table(
+        "reembedding",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("from_space_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("to_space_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("report", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("started_at", sa.Float(), nullable=False),
+        sa.Column("changed_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["collection_id"], ["collection.id"], name=op.f("fk_reembedding_collection_id")),
+        sa.ForeignKeyConstraint(["from_space_id"], ["space.id"], name=op.f("fk_reembedding_from_space_id")),
+        sa.ForeignKeyConstraint(["to_space_id"], ["space.id"], name=op.f("fk_reembedding_to_space_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reembedding")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_reembedding_collection_id", "reembedding", ["collection_id"])
+
+
+def downgrade() -> None:
+
+    op.drop_index("ix_reembedding_collection_id", "reembedding")
+    op.drop_table("reembedding")
+    op.drop_table("generation")
+    op.create_table(
+        "generation",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("checksums", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["collection_id"], ["collection.id"], name=op.f("fk_generation_collection_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_generation")),
+        sa.UniqueConstraint("name", name=op.f("uq_generation_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_generation_collection_id", "generation", ["collection_id"])
+    # Dropped in place: SQLite's other way, to copy the table, would break what refers to it.
+    for table, column in (("segment", "retired_at"), ("collection", "recall_target"), ("content", "taken_at")):
+        op.drop_column(table, column)
