@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from search.blobs import LocalBlobs
 from search.catalogue import Catalogue
+from search.embeddings import lengthened
 from search.records import Embeddings
 from search.segments import Segment
 
+FEW_ROWS = 256  # up to here one look per row is cheaper than sorting them by segment
 OPEN_SEGMENTS = 128  # memory maps held at once; below the file limit of 256 that some systems start with
 
 
@@ -30,6 +32,11 @@ class SegmentCache:
         Raises:
             CorruptFile: a segment is missing or damaged.
         """
+        if len(segments) <= FEW_ROWS:
+            stored = np.empty((len(segments), self._dims), np.float16)
+            for place, (segment_id, row) in enumerate(zip(segments.tolist(), rows.tolist(), strict=True)):
+                stored[place] = self._segment(segment_id).row(row)
+            return lengthened(stored)
         out = np.empty((len(segments), self._dims), np.float32)
         for segment_id in np.unique(segments):
             here = np.flatnonzero(segments == segment_id)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.blobs import LocalBlobs
 from search.checksums import CheckedBlob, block_checksums
-from search.embeddings import unit_rows
+from search.embeddings import lengthened
 from search.errors import CorruptFile
 from search.records import Embeddings
 
@@ -78,13 +78,25 @@ class Segment:
         for place, row in enumerate(wanted.tolist()):
             start = HEADER.size + row * width
             out[place] = self._blob.read(start, start + width).view("<f2")
-        return unit_rows(out)
+        return lengthened(out)
 
     def _read_span(self, wanted: NDArray[np.int64]) -> Embeddings:
         first, stop = int(wanted.min()), int(wanted.max()) + 1
         width = 2 * self._dims
         raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
-        return unit_rows(raw.reshape(stop - first, self._dims)[wanted - first])
+        return lengthened(raw.reshape(stop - first, self._dims)[wanted - first])
+
+    def row(self, row: int) -> NDArray[np.float16]:
+        """Return the embedding of one row as it is stored, (D,) float16.
+
+        Raises:
+            CorruptFile: its block is damaged, or it is out of range.
+        """
+        if not 0 <= row < self._record.rows:
+            raise CorruptFile(f"{self._record.name}: row {row} of {self._record.rows} was asked for")
+        start = HEADER.size + row * 2 * self._dims
+        stored: NDArray[np.float16] = self._blob.read(start, start + 2 * self._dims).view("<f2")
+        return stored
 
     def read_all(self) -> Embeddings:
         """Return all embeddings, (N, D) float32 of unit length, in file order.
@@ -93,4 +105,4 @@ class Segment:
             CorruptFile: a block is damaged.
         """
         raw = self._blob.read(HEADER.size, self._record.size_bytes).view("<f2")
-        return unit_rows(raw.reshape(self._record.rows, self._dims))
+        return lengthened(raw.reshape(self._record.rows, self._dims))
