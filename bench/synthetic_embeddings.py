@@ -1,8 +1,9 @@
 """Embeddings as a backbone makes them, without a backbone: clustered, non-negative before scaling, with near copies.
 
-A mixture of clusters in 64 latent dims (power-law sizes, Student-t tails) goes through a fixed random two-layer ReLU
+A mixture of clusters in 48 latent dims (power-law sizes, Student-t tails) goes through a fixed random two-layer ReLU
 network to the dims of the backbone, gets noise and unit length. A tenth of the rows are near copies (cosine .9 to .99)
-of earlier ones. The same seed gives the same rows. What it gives is no substitute for real embeddings: ratios carry
+of earlier ones. The same seed gives the same rows. Cosines of two rows at random: median .49, 99th percentile .63; 256
+principal axes hold 83 % of the variance. What it gives is no substitute for real embeddings: ratios carry
 over, absolute recall need not.
 """
 
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from search.records import Embeddings
 
-LATENT_DIMS = 64
+LATENT_DIMS = 48
 HIDDEN_DIMS = 512
 CLUSTERS = 3_000
-CLUSTER_SPREAD = 0.55
-NOISE = 0.15
+CLUSTER_SPREAD = 0.4
+NOISE = 0.1
 COPIES = 0.1
 BLOCK_ROWS = 20_000
 

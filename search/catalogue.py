@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.database import Database, chunks
 from search.errors import CollectionNotFound, ImageNotFound
@@ -60,7 +60,7 @@ class Catalogue:
             CollectionNotFound: there is none.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_collections().where(collection.c.name == name)).first()
+            row = connection.execute(_COLLECTION, {"name": name}).first()
         if row is None:
             raise CollectionNotFound(
                 f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
@@ -287,6 +287,10 @@ def _collections() -> Select[tuple[object, ...]]:
         space.c.licence,
         space.c.weights,
     ).join(space, space.c.id == collection.c.space_id)
+
+
+# Asked before every search, so put together once.
+_COLLECTION = _collections().where(collection.c.name == bindparam("name"))
 
 
 def _collection(row: Row[tuple[object, ...]]) -> Collection:

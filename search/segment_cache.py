@@ -1,7 +1,7 @@
 """Open segments by id, so that embeddings can be read by place."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +33,25 @@ class SegmentCache:
             CorruptFile: a segment is missing or damaged.
         """
         if len(segments) <= FEW_ROWS:
-            stored = np.empty((len(segments), self._dims), np.float16)
-            for place, (segment_id, row) in enumerate(zip(segments.tolist(), rows.tolist(), strict=True)):
-                stored[place] = self._segment(segment_id).row(row)
-            return lengthened(stored)
+            return lengthened(self._read_few(segments.tolist(), rows.tolist()))
         out = np.empty((len(segments), self._dims), np.float32)
         for segment_id in np.unique(segments):
             here = np.flatnonzero(segments == segment_id)
             out[here] = self._segment(int(segment_id)).read(rows[here])
         return out
+
+    def _read_few(self, segments: list[int], rows: list[int]) -> NDArray[np.float16]:
+        stored = np.empty((len(segments), self._dims), "<f2")
+        width = 2 * self._dims
+        whole = memoryview(stored.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
+        places: defaultdict[int, tuple[list[int], list[memoryview]]] = defaultdict(lambda: ([], []))
+        for place, (segment_id, row) in enumerate(zip(segments, rows, strict=True)):
+            numbers, buffers = places[segment_id]
+            numbers.append(row)
+            buffers.append(whole[place * width : (place + 1) * width])
+        for segment_id, (numbers, buffers) in places.items():
+            self._segment(segment_id).read_rows(numbers, buffers)
+        return stored
 
     def _segment(self, segment_id: int) -> Segment:
         with self._lock:

@@ -126,7 +126,7 @@ class InvertedIndex:
             if len(best) >= k and distances[place] > best[k - 1] + slack:
                 break
             if place + step > len(lists) and len(lists) < self.lists and only is None:
-                lists, distances = self._all_lists(code)
+                lists, distances = self._completed(code, lists[:place], distances[:place])
             here = slice(place, place + step)
             compared += int(self._sizes[lists[here]].sum())
             near, more = self._scan(code, lists[here], count, wanted)
@@ -144,6 +144,14 @@ class InvertedIndex:
             distances, lists = self._index.quantizer.search(code, min(GRAPH_FIRST, self.lists))
             return lists[0][lists[0] >= 0], distances[0][lists[0] >= 0]
         return self._all_lists(code)
+
+    def _completed(
+        self, code: Codes, visited: NDArray[np.int64], distances: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the lists visited already, and behind them all others in order: a graph may have missed some."""
+        lists, far = self._all_lists(code)
+        new = ~np.isin(lists, visited)
+        return np.concatenate([visited, lists[new]]), np.concatenate([distances, far[new]])
 
     def nearest_lists(self, code: Codes) -> NDArray[np.int64]:
         """Return all lists, nearest centroid first."""
