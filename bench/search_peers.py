@@ -67,7 +67,7 @@ class FaissHnsw(FaissFlat):
         faiss.write_index(index, str(file))
 
     def search(self, query: NDArray[np.float32], k: int, breadth: int) -> NDArray[np.int64]:
-        parameters: Any = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[call-arg]
+        parameters: Any = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
         found: NDArray[np.int64] = self._index.search(query, k, params=parameters)[1][0]
         return found
 

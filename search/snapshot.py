@@ -17,7 +17,7 @@ from search.database import Database
 from search.errors import CorruptFile, ImageNotFound
 from search.generations import Generation, Generations
 from search.index.exact import ExactIndex
-from search.index.training import FEWEST
+from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.segment_cache import SegmentCache
 
@@ -117,19 +117,19 @@ class Snapshot:
             found: NDArray[np.int64] = generation.index.search(query, k, self._stale).rows[0]
             return found[found >= 0]
         assert generation.projection is not None  # noqa: S101 -- every approximate index has one
-        count = max(FEWEST, generation.per_neighbour * k) if ranked else k
+        count = candidates_for(k, generation.per_neighbour) if ranked else k
         return generation.index.candidates(generation.projection.codes(query), k, count, self._living)[0]
 
     def _nearest_among(self, query: Embeddings, k: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return rows among which the k closest of the wanted ones are."""
         generation = self.generation
-        if generation is None or len(wanted) <= max(FEWEST, k):
+        if generation is None or len(wanted) <= k:
             return wanted
         if isinstance(generation.index, ExactIndex):
             found: NDArray[np.int64] = generation.index.search_among(query, k, wanted).rows[0]
             return found
         assert generation.projection is not None  # noqa: S101 -- every approximate index has one
-        count = max(FEWEST, generation.per_neighbour * k)
+        count = candidates_for(k, generation.per_neighbour)
         if len(wanted) <= count:
             return wanted
         chosen = bitmap(len(generation.ids), wanted)

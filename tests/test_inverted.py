@@ -7,9 +7,10 @@ import pytest
 
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
+from search.index.held_out import QUERIES, HeldOut
 from search.index.inverted import InvertedIndex
 from search.index.projection import Projection
-from search.index.training import HELD_OUT, HeldOut, build, lists_for
+from search.index.training import build, candidates_for, lists_for
 from search.records import Embeddings
 from search.snapshot import bitmap
 
@@ -123,6 +124,28 @@ def test_a_built_index_reaches_its_recall_target_on_queries_it_has_not_seen(
     assert hits / 3000 >= target - 0.02
 
 
+def test_the_measured_recall_is_what_searches_find(embeddings: Embeddings) -> None:
+    built = build(Matrix(embeddings), 0.95)
+    measured = built.measured
+    queries = HeldOut.choose(Matrix(embeddings), np.random.default_rng(0))
+    queries.compare(0, embeddings, np.zeros(4_000, np.int64))
+    codes = built.projection.codes(queries.embeddings)
+    curves = queries.curves(built.index, codes)
+    hits, compared = [], []
+    for number in range(QUERIES):
+        itself = int(queries._own[number] >= 0)
+        count = candidates_for(10, measured.per_neighbour) + itself
+        found, seen = built.index.candidates(codes[number : number + 1], 10 + itself, count)
+        hits.append(len(set(queries._rows[number, :10].tolist()) & set(found.tolist())) / 10)
+        compared.append(seen)
+    blended = queries._own < 0
+    expected = min(np.mean(np.array(hits)[blended]), np.mean(np.array(hits)[~blended]))
+    # A search that stops early has fewer rivals, so it may find a little more than the whole search ranks high enough.
+    assert curves.recall(measured.slack, count - itself) <= expected + 1e-9
+    assert expected <= curves.recall(measured.slack, 10**6) + 1e-9
+    assert curves.rows_compared(measured.slack) == np.mean(compared)
+
+
 def test_a_lower_target_compares_fewer_rows(embeddings: Embeddings) -> None:
     low, high = (build(Matrix(embeddings), target).measured for target in (0.8, 0.99))
     assert low.compared < high.compared < 1
@@ -137,7 +160,7 @@ def test_held_out_queries_know_their_true_neighbours_and_never_themselves(embedd
     for number, own in enumerate(queries._own.tolist()):
         ranking = [row for row in np.argsort(-scores[number], kind="stable").tolist() if row != own]
         assert queries._rows[number, :10].tolist() == ranking[:10]
-    assert (queries._own >= 0).sum() == HELD_OUT // 2
+    assert (queries._own >= 0).sum() == QUERIES // 2
 
 
 def test_equal_embeddings_do_not_spoil_the_measured_recall() -> None:

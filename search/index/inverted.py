@@ -9,6 +9,7 @@ What comes back are candidates: rows by the distance of their codes. The caller 
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, Final
 
 import faiss
@@ -24,6 +25,20 @@ MOST_LISTS: Final = 64  # of one step
 GRAPH_LISTS: Final = 6_000  # from here on a graph finds the nearest centroids (above about 2 million rows)
 GRAPH_LINKS: Final = 32
 GRAPH_FIRST: Final = 256  # nearest centroids asked of the graph; who needs more compares all
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """A search that visited every list, step by step.
+
+    found: rows, nearest codes first. needed: (L,), the slack with which each list is visited. margins: (S,), the slack
+    with which each step is taken, ascending; compared: (S,), how many rows were compared after it.
+    """
+
+    found: NDArray[np.int64]
+    needed: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    compared: NDArray[np.int64]
 
 
 class InvertedIndex:
@@ -117,55 +132,45 @@ class InvertedIndex:
         code: (1, A) of the query. count: at least k. wanted: bitmap over all rows, little-endian, of those that may be
         returned. only: of a filter, the lists that hold any of those, ascending (`lists_of`); no other is visited.
         """
-        lists, distances = self._visit(code, only)
         slack = self.slack if only is None else self.filtered_slack
-        found = np.empty(0, np.int64)
-        best = np.empty(0, np.float32)
-        place, step, compared = 0, FIRST_LISTS, 0
-        while place < len(lists):
-            if len(best) >= k and distances[place] > best[k - 1] + slack:
-                break
-            if place + step > len(lists) and len(lists) < self.lists and only is None:
-                lists, distances = self._completed(code, lists[:place], distances[:place])
-            here = slice(place, place + step)
-            compared += int(self._sizes[lists[here]].sum())
-            near, more = self._scan(code, lists[here], count, wanted)
-            found, best = np.concatenate([found, more]), np.concatenate([best, near])
-            order = np.argsort(best, kind="stable")[:count]
-            found, best = found[order], best[order]
-            place, step = place + step, min(2 * step, MOST_LISTS)
-        return found, compared
+        walk = _Walk(self, code, k, count, wanted, only)
+        while walk.left and walk.margin <= slack:
+            walk.step()
+        return walk.found, walk.compared
 
-    def _visit(self, code: Codes, only: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the lists to visit, nearest centroid first, and the squared distances of their centroids."""
-        if only is not None:
-            return self._ordered(code, only)
-        if self._graph:
+    def explore(
+        self, code: Codes, k: int, count: int, wanted: NDArray[np.uint8] | None, only: NDArray[np.int64] | None
+    ) -> "Explored":
+        """Visit every list, and return what each slack would have done. The arguments are those of `candidates`."""
+        walk = _Walk(self, code, k, count, wanted, only)
+        needed = np.full(self.lists, np.inf)
+        margins: list[float] = []
+        compared: list[int] = []
+        while walk.left:
+            margins.append(max(walk.margin, margins[-1] if margins else -math.inf))
+            needed[walk.step()] = margins[-1]
+            compared.append(walk.compared)
+        return Explored(walk.found, needed, np.array(margins), np.array(compared, np.int64))
+
+    def visiting_order(
+        self, code: Codes, only: NDArray[np.int64] | None, *, graph: bool = True
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return lists, nearest centroid first, and the squared distances of their centroids.
+
+        only: these. graph: where there is one, the first few hundred, which it finds sooner.
+        """
+        if graph and self._graph and only is None:
             distances, lists = self._index.quantizer.search(code, min(GRAPH_FIRST, self.lists))
             return lists[0][lists[0] >= 0], distances[0][lists[0] >= 0]
-        return self._all_lists(code)
-
-    def _completed(
-        self, code: Codes, visited: NDArray[np.int64], distances: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the lists visited already, and behind them all others in order: a graph may have missed some."""
-        lists, far = self._all_lists(code)
-        new = ~np.isin(lists, visited)
-        return np.concatenate([visited, lists[new]]), np.concatenate([distances, far[new]])
-
-    def nearest_lists(self, code: Codes) -> NDArray[np.int64]:
-        """Return all lists, nearest centroid first."""
-        return self._all_lists(code)[0]
-
-    def _all_lists(self, code: Codes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._ordered(code, None)
-
-    def _ordered(self, code: Codes, lists: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        centroids = self._centroids if lists is None else self._centroids[lists]
-        lengths = self._lengths if lists is None else self._lengths[lists]
+        centroids = self._centroids if only is None else self._centroids[only]
+        lengths = self._lengths if only is None else self._lengths[only]
         distances = lengths - 2 * (centroids @ code[0]) + code[0] @ code[0]
         order = np.argsort(distances)
-        return order if lists is None else lists[order], distances[order]
+        return order if only is None else only[order], distances[order]
+
+    def rows_in(self, lists: NDArray[np.int64]) -> int:
+        """Return how many rows these lists hold."""
+        return int(self._sizes[lists].sum())
 
     def lists_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lists that hold any of these rows, ascending."""
@@ -181,7 +186,7 @@ class InvertedIndex:
             self._list_of = list_of
         return self._list_of
 
-    def _scan(
+    def scan(
         self, code: Codes, lists: NDArray[np.int64], count: int, wanted: NDArray[np.uint8] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Return the nearest codes of these lists: squared distances and row numbers, nearest first."""
@@ -204,3 +209,60 @@ class InvertedIndex:
         )
         there = rows >= 0
         return distances[there], rows[there]
+
+
+class _Walk:
+    """One search on its way through the lists.
+
+    left: whether there are more; margin: the slack that the next step takes. found: rows so far, nearest codes first; compared: how many rows.
+    """
+
+    def __init__(
+        self,
+        index: InvertedIndex,
+        code: Codes,
+        k: int,
+        count: int,
+        wanted: NDArray[np.uint8] | None,
+        only: NDArray[np.int64] | None,
+    ) -> None:
+        self._index = index
+        self._search = (code, k, count, wanted)
+        self._lists, self._distances = index.visiting_order(code, only)
+        self._whole = only is not None or len(self._lists) == index.lists
+        self._place, self._step = 0, FIRST_LISTS
+        self._best = np.empty(0, np.float32)
+        self.found = np.empty(0, np.int64)
+        self.compared = 0
+
+    @property
+    def left(self) -> bool:
+        return self._place < len(self._lists)
+
+    @property
+    def margin(self) -> float:
+        k = self._search[1]
+        return float(self._distances[self._place] - self._best[k - 1]) if len(self._best) >= k else -math.inf
+
+    def step(self) -> NDArray[np.int64]:
+        """Visit the next lists, and return them."""
+        code, _, count, wanted = self._search
+        if not self._whole and self._place + self._step > len(self._lists):
+            self._complete()
+        lists = self._lists[self._place : self._place + self._step]
+        near, rows = self._index.scan(code, lists, count, wanted)
+        found, best = np.concatenate([self.found, rows]), np.concatenate([self._best, near])
+        order = np.argsort(best, kind="stable")[:count]
+        self.found, self._best = found[order], best[order]
+        self.compared += self._index.rows_in(lists)
+        self._place, self._step = self._place + self._step, min(2 * self._step, MOST_LISTS)
+        return lists
+
+    def _complete(self) -> None:
+        """Put all other lists behind those visited: a graph names the nearest only, and may have missed some."""
+        lists, distances = self._index.visiting_order(self._search[0], None, graph=False)
+        visited = self._lists[: self._place]
+        new = ~np.isin(lists, visited)
+        self._lists = np.concatenate([visited, lists[new]])
+        self._distances = np.concatenate([self._distances[: self._place], distances[new]])
+        self._whole = True
