@@ -70,9 +70,8 @@ class Curves:
             return None
         while low < high:
             middle = (low + high) // 2
-            low, high = (
-                (low, middle) if self.recall(float(slacks[middle]), candidates) >= recall else (middle + 1, high)
-            )
+            enough = self.recall(float(slacks[middle]), candidates) >= recall
+            low, high = (low, middle) if enough else (middle + 1, high)
         return float(slacks[high])
 
 
@@ -142,9 +141,8 @@ class HeldOut:
                 order = np.lexsort((seen.needed[list_of[true]], at[true]))[:NEIGHBOURS]
                 needed[number, : len(order)] = seen.needed[list_of[true[order]]]
                 place[number, : len(order)] = at[true[order]]
-        there = np.arange(NEIGHBOURS) < np.array(
-            [[min(NEIGHBOURS, len(self._neighbours(n)))] for n in range(len(codes))]
-        )
+        counts = np.array([min(NEIGHBOURS, len(self._neighbours(number))) for number in range(len(codes))])
+        there = np.arange(NEIGHBOURS) < counts[:, np.newaxis]
         return Curves(needed, place, there, self._own < 0, margins, compared)
 
     def _neighbours(self, number: int) -> NDArray[np.int64]:
@@ -152,9 +150,8 @@ class HeldOut:
         scores = self._scores[number]
         there = scores > NO_SCORE
         expected = max(1, min(NEIGHBOURS, int(there.sum())))
-        return (
-            self._rows[number][there & (scores >= scores[expected - 1] - TIE)] if expected else self._rows[number][:0]
-        )
+        near: NDArray[np.int64] = self._rows[number][there & (scores >= scores[expected - 1] - TIE)]
+        return near
 
     def _filter(
         self, number: int, list_of: NDArray[np.int32]

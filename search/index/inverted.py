@@ -214,7 +214,8 @@ class InvertedIndex:
 class _Walk:
     """One search on its way through the lists.
 
-    left: whether there are more; margin: the slack that the next step takes. found: rows so far, nearest codes first; compared: how many rows.
+    left: whether there are more; margin: the slack that the next step takes. found: rows so far, nearest codes first;
+    compared: how many rows.
     """
 
     def __init__(
