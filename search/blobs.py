@@ -66,6 +66,15 @@ class LocalBlobs:
         Raises:
             CorruptFile: it is missing or has another length than the catalogue recorded.
         """
+        path = self.local_path(name, expected_bytes)
+        return np.asarray(np.memmap(path, dtype=np.uint8, mode="r")) if expected_bytes else np.empty(0, np.uint8)
+
+    def local_path(self, name: str, expected_bytes: int) -> Path:
+        """Return where a blob can be read.
+
+        Raises:
+            CorruptFile: it is missing or has another length than the catalogue recorded.
+        """
         path = self.path(name)
         try:
             size = path.stat().st_size
@@ -73,7 +82,7 @@ class LocalBlobs:
             raise CorruptFile(f"{path} is missing: {error.strerror}") from error
         if size != expected_bytes:
             raise CorruptFile(f"{path} has {size} bytes, the catalogue recorded {expected_bytes}")
-        return np.memmap(path, dtype=np.uint8, mode="r") if size else np.empty(0, np.uint8)
+        return path
 
     def sweep(self, folder: str, named: frozenset[str], older_than_s: float) -> list[str]:
         """Remove files of a folder that the catalogue does not name; return their names.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.database import Database, chunks
 from search.errors import CollectionNotFound, ImageNotFound
 from search.labels import Labels, labels_of_images
-from search.records import Collection, ImageRecord, LedgerEntry, SpaceSpec
+from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.segments import SegmentRecord
 from search.tables import collection, content, embedding, image, ledger, segment, space
 from search.where import Condition
@@ -60,7 +60,7 @@ class Catalogue:
             CollectionNotFound: there is none.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_collections().where(collection.c.name == name)).first()
+            row = connection.execute(_COLLECTION, {"name": name}).first()
         if row is None:
             raise CollectionNotFound(
                 f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
@@ -135,6 +135,21 @@ class Catalogue:
         )
         with self._database.reading() as connection:
             return np.fromiter(connection.execute(query).scalars(), np.int64)
+
+    def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some hundred image ids that a condition lets through, ascending."""
+        query = (
+            select(image.c.id)
+            .join(content, content.c.id == image.c.content_id)
+            .where(image.c.collection_id == target.id, ~image.c.deleted, condition.sql(target.space_id))
+        )
+        with self._database.reading() as connection:
+            found = [
+                passed
+                for part in chunks(ids.tolist())
+                for passed in connection.execute(query.where(image.c.id.in_(part))).scalars()
+            ]
+        return np.sort(np.array(found, np.int64))
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.
@@ -260,6 +275,7 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.space_id,
         collection.c.sequence,
         collection.c.labels,
+        collection.c.recall_target,
         space.c.licence_accepted,
         space.c.licence_accepted_at,
         space.c.backbone,
@@ -271,6 +287,10 @@ def _collections() -> Select[tuple[object, ...]]:
         space.c.licence,
         space.c.weights,
     ).join(space, space.c.id == collection.c.space_id)
+
+
+# Asked before every search, so put together once.
+_COLLECTION = _collections().where(collection.c.name == bindparam("name"))
 
 
 def _collection(row: Row[tuple[object, ...]]) -> Collection:
@@ -285,7 +305,8 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
         row.weights,
     )
     consent = (row.licence_accepted, row.licence_accepted_at)
-    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent)
+    recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
+    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent, recall)
 
 
 def _images(collection_id: int) -> Select[tuple[object, ...]]:

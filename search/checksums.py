@@ -1,6 +1,10 @@
 """xxh3 of every 64 KiB block of a blob, kept in the catalogue and compared when a block is first read."""
 
 import hashlib
+import os
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -42,6 +46,46 @@ class StreamedChecksums:
         return b"".join([*self._blocks, block_checksums(bytes(self._rest))])
 
 
+class CheckedFile:
+    """A blob that is read in small pieces, each block compared with its checksum before it is first used.
+
+    By system calls and not by a memory map, so that what was read once does not stay resident in this process.
+    """
+
+    def __init__(self, name: str, path: Path, checksums: bytes) -> None:
+        self._name = name
+        self._checksums = checksums
+        self._checked: set[int] = set()
+        try:
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CorruptFile(f"{name} is missing: {error.strerror}") from error
+        weakref.finalize(self, os.close, self._handle)
+
+    def read_into(self, places: Iterable[tuple[int, memoryview]]) -> None:
+        """Fill each buffer with the bytes from its start on. Thread-safe.
+
+        places: (start, buffer); the inner loop of every search.
+
+        Raises:
+            CorruptFile: a block in the range is not what was written.
+        """
+        handle, checked = self._handle, self._checked
+        for start, buffer in places:
+            stop = start + len(buffer)
+            for block in range(start // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1):
+                if block not in checked:
+                    self._check(block)
+            if os.preadv(handle, [buffer], start) != len(buffer):
+                raise CorruptFile(f"{self._name} ends before byte {stop}")
+
+    def _check(self, block: int) -> None:
+        piece = os.pread(self._handle, BLOCK_BYTES, block * BLOCK_BYTES)
+        if xxhash.xxh3_64_digest(piece) != self._checksums[8 * block : 8 * block + 8]:
+            raise _damaged(self._name, block)
+        self._checked.add(block)
+
+
 class CheckedBlob:
     """A memory-mapped blob that compares each block with its checksum before it is first used."""
 
@@ -61,13 +105,18 @@ class CheckedBlob:
             CorruptFile: a block in the range is not what was written.
         """
         first, last = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
-        for block in np.flatnonzero(~self._checked[first:last]) + first:
-            self._check(int(block))
+        if not self._checked[first:last].all():
+            for block in np.flatnonzero(~self._checked[first:last]) + first:
+                self._check(int(block))
         return self._data[start:stop]
 
     def _check(self, block: int) -> None:
         piece = self._data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         if xxhash.xxh3_64_digest(piece.tobytes()) != self._checksums[8 * block : 8 * block + 8]:
-            place = f"{self._name}: block {block} (bytes from {block * BLOCK_BYTES})"
-            raise CorruptFile(f"{place} is damaged; `lookalike verify` tells what else is")
+            raise _damaged(self._name, block)
         self._checked[block] = True
+
+
+def _damaged(name: str, block: int) -> CorruptFile:
+    place = f"{name}: block {block} (bytes from {block * BLOCK_BYTES})"
+    return CorruptFile(f"{place} is damaged; `lookalike verify` tells what else is")

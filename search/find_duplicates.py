@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from search.catalogue import Catalogue
 from search.grouping import star_groups
-from search.index import ExactIndex
+from search.index.exact import ExactIndex
 from search.records import DuplicateGroup, Embeddings, ImageRecord
 from search.snapshot import Snapshot
 

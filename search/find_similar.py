@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from search.catalogue import Catalogue
+from search.filtered import search_where
 from search.records import Embeddings, ImageRecord, Match, Relation
 from search.snapshot import Snapshot
 from search.where import Condition
@@ -43,8 +44,7 @@ def find_similar(
     if wanted.where is None:
         ranked = snapshot.search(query, wanted.k)
     else:
-        among = catalogue.matching(snapshot.collection, wanted.where)
-        ranked = snapshot.search_among(query, wanted.k, among)
+        ranked = search_where(snapshot, catalogue, query, wanted.k, wanted.where)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
     matches = []
     for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
+# Of the 10 nearest images, the share an approximate index is tuned to find when nobody asks for another.
+DEFAULT_RECALL = 0.99
+
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 
 
@@ -56,7 +59,8 @@ class Collection:
     """A named set of images in one space. sequence: number of commits so far.
 
     labels: new images get labels. licence_accepted: the licence of the weights that somebody agreed to, and
-    licence_accepted_at: when, in seconds since 1970; None while nobody did.
+    licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target: the share of the 10 nearest
+    images that the approximate index is tuned to find.
     """
 
     id: int
@@ -67,6 +71,7 @@ class Collection:
     labels: bool = False
     licence_accepted: str | None = None
     licence_accepted_at: float | None = None
+    recall_target: float = DEFAULT_RECALL
 
 
 @dataclass(frozen=True, slots=True)

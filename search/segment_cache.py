@@ -1,16 +1,18 @@
 """Open segments by id, so that embeddings can be read by place."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.blobs import LocalBlobs
 from search.catalogue import Catalogue
+from search.embeddings import lengthened
 from search.records import Embeddings
 from search.segments import Segment
 
+FEW_ROWS = 256  # up to here one look per row is cheaper than sorting them by segment
 OPEN_SEGMENTS = 128  # memory maps held at once; below the file limit of 256 that some systems start with
 
 
@@ -30,11 +32,26 @@ class SegmentCache:
         Raises:
             CorruptFile: a segment is missing or damaged.
         """
+        if len(segments) <= FEW_ROWS:
+            return lengthened(self._read_few(segments.tolist(), rows.tolist()))
         out = np.empty((len(segments), self._dims), np.float32)
         for segment_id in np.unique(segments):
             here = np.flatnonzero(segments == segment_id)
             out[here] = self._segment(int(segment_id)).read(rows[here])
         return out
+
+    def _read_few(self, segments: list[int], rows: list[int]) -> NDArray[np.float16]:
+        stored = np.empty((len(segments), self._dims), "<f2")
+        width = 2 * self._dims
+        whole = memoryview(stored.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
+        places: defaultdict[int, tuple[list[int], list[memoryview]]] = defaultdict(lambda: ([], []))
+        for place, (segment_id, row) in enumerate(zip(segments, rows, strict=True)):
+            numbers, buffers = places[segment_id]
+            numbers.append(row)
+            buffers.append(whole[place * width : (place + 1) * width])
+        for segment_id, (numbers, buffers) in places.items():
+            self._segment(segment_id).read_rows(numbers, buffers)
+        return stored
 
     def _segment(self, segment_id: int) -> Segment:
         with self._lock:

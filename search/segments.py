@@ -6,15 +6,15 @@ Rows are of unit length before rounding to float16; readers restore the length, 
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.blobs import LocalBlobs
-from search.checksums import CheckedBlob, block_checksums
-from search.embeddings import unit_rows
+from search.checksums import CheckedBlob, CheckedFile, block_checksums
+from search.embeddings import lengthened
 from search.errors import CorruptFile
 from search.records import Embeddings
 
@@ -58,6 +58,7 @@ class Segment:
         self._record = record
         self._dims = dims
         self._blob = CheckedBlob(record.name, blobs.open(record.name, record.size_bytes), record.checksums)
+        self._file = CheckedFile(record.name, blobs.local_path(record.name, record.size_bytes), record.checksums)
         header = HEADER.unpack(self._blob.read(0, HEADER.size).tobytes())
         if header != (MAGIC, dims, record.rows):
             raise CorruptFile(f"{record.name}: header says {header}, expected {dims} dims, {record.rows} rows")
@@ -78,13 +79,27 @@ class Segment:
         for place, row in enumerate(wanted.tolist()):
             start = HEADER.size + row * width
             out[place] = self._blob.read(start, start + width).view("<f2")
-        return unit_rows(out)
+        return lengthened(out)
 
     def _read_span(self, wanted: NDArray[np.int64]) -> Embeddings:
         first, stop = int(wanted.min()), int(wanted.max()) + 1
         width = 2 * self._dims
         raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
-        return unit_rows(raw.reshape(stop - first, self._dims)[wanted - first])
+        return lengthened(raw.reshape(stop - first, self._dims)[wanted - first])
+
+    def read_rows(self, rows: Iterable[int], out: Iterable[memoryview]) -> None:
+        """Fill each buffer, of 2 * D bytes, with the embedding of a row as it is stored: float16. Thread-safe.
+
+        Raises:
+            CorruptFile: its block is damaged, or it is out of range.
+        """
+        width, last = 2 * self._dims, self._record.rows - 1
+        places = []
+        for row, buffer in zip(rows, out, strict=True):
+            if not 0 <= row <= last:
+                raise CorruptFile(f"{self._record.name}: row {row} of {last + 1} was asked for")
+            places.append((HEADER.size + row * width, buffer))
+        self._file.read_into(places)
 
     def read_all(self) -> Embeddings:
         """Return all embeddings, (N, D) float32 of unit length, in file order.
@@ -93,4 +108,4 @@ class Segment:
             CorruptFile: a block is damaged.
         """
         raw = self._blob.read(HEADER.size, self._record.size_bytes).view("<f2")
-        return unit_rows(raw.reshape(self._record.rows, self._dims))
+        return lengthened(raw.reshape(self._record.rows, self._dims))

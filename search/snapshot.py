@@ -16,10 +16,14 @@ from search.catalogue import Catalogue, Located
 from search.database import Database
 from search.errors import CorruptFile, ImageNotFound
 from search.generations import Generation, Generations
+from search.index.exact import ExactIndex
+from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.segment_cache import SegmentCache
 
 log = logging.getLogger(__name__)
+
+BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,10 @@ class Snapshot:
         self.delta = delta
         known = generation.ids if generation is not None else np.empty(0, np.int64)
         # Rows of the generation whose image has changed or gone since.
-        self._stale = np.flatnonzero(np.isin(known, delta.changed))
+        self._stale = rows_of(known, delta.changed)
+        self._living = (
+            None if generation is None or not len(self._stale) else bitmap(len(known), self._stale, without=True)
+        )
 
     def __len__(self) -> int:
         """Return how many images can be found."""
@@ -57,34 +64,88 @@ class Snapshot:
     def search(self, query: Embeddings, k: int) -> Ranked:
         """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
         places = _first(self.delta.embeddings @ query[0], k)
+        return self._ranked(query, k, places, self._nearest(query, k))
+
+    def exact_search(self, query: Embeddings, k: int) -> Ranked:
+        """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
+        places = _first(self.delta.embeddings @ query[0], k)
+        if self.generation is None or self.generation.projection is None:
+            return self._ranked(query, k, places, self._nearest(query, k))
+        best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
+        for start in range(0, self._generation_rows(), BLOCK_ROWS):
+            block = np.arange(start, min(start + BLOCK_ROWS, self._generation_rows()))
+            block = np.setdiff1d(block, self._stale, assume_unique=True)
+            best = np.concatenate([best, self.generation.embeddings_at(block) @ query[0]])
+            rows = np.concatenate([rows, block])
+            first = _first(best, k)
+            best, rows = best[first], rows[first]
+        return self._ranked(query, k, places, rows)
+
+    def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
+        """Return the ids of about `count` images that are the closest, in no order that means anything."""
+        places = _first(self.delta.embeddings @ query[0], count)
+        rows = self._nearest(query, count, ranked=False)
+        known = self.generation.ids[rows] if self.generation is not None else rows
+        return np.concatenate([self.delta.ids[places], known])
+
+    def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
+        """Return the k images closest to one query of a few, all of which are compared. among: image ids, ascending."""
         rows = np.empty(0, np.int64)
         if self.generation is not None:
-            found = self.generation.index.search(query, k, self._stale).rows[0]
-            rows = found[found >= 0]
-        return self._ranked(query, k, places, rows)
+            rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
+        return self._ranked(query, k, rows_of(self.delta.ids, among), rows)
 
     def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of those with an id in `among`; no other image is scored.
 
         query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
         """
-        here = np.flatnonzero(np.isin(self.delta.ids, among))
+        here = rows_of(self.delta.ids, among)
         places = here[_first(self.delta.embeddings[here] @ query[0], k)]
         rows = np.empty(0, np.int64)
         if self.generation is not None:
-            wanted = np.setdiff1d(np.flatnonzero(np.isin(self.generation.ids, among)), self._stale)
-            rows = self.generation.index.search_among(query, k, wanted).rows[0]
+            wanted = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
+            rows = self._nearest_among(query, k, wanted)
         return self._ranked(query, k, places, rows)
+
+    def _nearest(self, query: Embeddings, k: int, *, ranked: bool = True) -> NDArray[np.int64]:
+        """Return rows of the generation among which its k closest are. ranked: the caller will rank them."""
+        generation = self.generation
+        if generation is None:
+            return np.empty(0, np.int64)
+        if isinstance(generation.index, ExactIndex):
+            found: NDArray[np.int64] = generation.index.search(query, k, self._stale).rows[0]
+            return found[found >= 0]
+        assert generation.projection is not None  # noqa: S101 -- every approximate index has one
+        count = candidates_for(k, generation.per_neighbour) if ranked else k
+        return generation.index.candidates(generation.projection.codes(query), k, count, self._living)[0]
+
+    def _nearest_among(self, query: Embeddings, k: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows among which the k closest of the wanted ones are."""
+        generation = self.generation
+        if generation is None or len(wanted) <= k:
+            return wanted
+        if isinstance(generation.index, ExactIndex):
+            found: NDArray[np.int64] = generation.index.search_among(query, k, wanted).rows[0]
+            return found
+        assert generation.projection is not None  # noqa: S101 -- every approximate index has one
+        count = candidates_for(k, generation.per_neighbour)
+        if len(wanted) <= count:
+            return wanted
+        chosen = bitmap(len(generation.ids), wanted)
+        code = generation.projection.codes(query)
+        return generation.index.candidates(code, k, count, chosen, generation.index.lists_of(wanted))[0]
 
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
 
-        All are scored once more by the same sum, so that equal embeddings score equal wherever they lie.
+        All are scored by the same sum over their stored embeddings, so that scores are true cosines, and equal
+        embeddings score equal wherever they lie.
         """
         ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
         if self.generation is not None:
             ids = np.concatenate([ids, self.generation.ids[rows]])
-            embeddings = np.concatenate([embeddings, self.generation.index.embeddings()[rows]])
+            embeddings = np.concatenate([embeddings, self.generation.embeddings_at(rows)])
         scores = np.einsum("nd,d->n", embeddings, query[0])
         order = np.lexsort((ids, -scores))[:k]
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
@@ -95,13 +156,14 @@ class Snapshot:
         Raises:
             ImageNotFound: the image is not in this snapshot.
         """
-        place = np.flatnonzero(self.delta.ids == image_id)
+        wanted = np.array([image_id], np.int64)
+        place = rows_of(self.delta.ids, wanted)
         if len(place):
-            return self.delta.embeddings[place[:1]]
-        if self.generation is not None and image_id not in self.delta.changed:
-            row = int(np.searchsorted(self.generation.ids, image_id))
-            if row < len(self.generation.ids) and self.generation.ids[row] == image_id:
-                return self.generation.index.embeddings()[row : row + 1]
+            return self.delta.embeddings[place]
+        if self.generation is not None:
+            row = np.setdiff1d(rows_of(self.generation.ids, wanted), self._stale)
+            if len(row):
+                return self.generation.embeddings_at(row)
         raise ImageNotFound(f"there is no image with id {image_id} in this collection")
 
     def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
@@ -110,7 +172,7 @@ class Snapshot:
         if self.generation is not None:
             keep = np.delete(np.arange(self._generation_rows()), self._stale)
             ids = np.concatenate([self.generation.ids[keep], ids])
-            embeddings = np.concatenate([self.generation.index.embeddings()[keep], embeddings])
+            embeddings = np.concatenate([self.generation.embeddings_at(keep), embeddings])
         order = np.argsort(ids, kind="stable")
         return ids[order], embeddings[order]
 
@@ -181,6 +243,32 @@ class SnapshotReader:
         return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
 
 
+def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where in ascending `ids` the `wanted` ones are, those that are there: ascending if wanted is."""
+    if not len(ids) or not len(wanted):
+        return np.empty(0, np.int64)
+    if ids[-1] - ids[0] + 1 == len(ids):  # without gaps, as where nothing was ever removed
+        inside: NDArray[np.int64] = wanted[(wanted >= ids[0]) & (wanted <= ids[-1])] - ids[0]
+        return inside
+    places = np.searchsorted(ids, wanted)
+    places[places == len(ids)] = 0
+    found: NDArray[np.int64] = places[ids[places] == wanted]
+    return found
+
+
+def bitmap(size: int, rows: NDArray[np.int64], *, without: bool = False) -> NDArray[np.uint8]:
+    """Return a bit for each of `size` rows, little-endian: set for the given ones, or for all but those."""
+    bits = np.full(size, without, np.bool_)
+    bits[rows] = not without
+    return np.packbits(bits, bitorder="little")
+
+
 def _first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """Return the places of the k highest scores, ties by place."""
-    return np.argsort(-scores, kind="stable")[:k]
+    if len(scores) > 4 * k:
+        # Only what is not below the k-th can be among them.
+        few = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    else:
+        few = np.arange(len(scores))
+    best: NDArray[np.int64] = few[np.argsort(-scores[few], kind="stable")[:k]]
+    return best

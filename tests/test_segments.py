@@ -11,7 +11,7 @@ from search.blobs import LocalBlobs
 from search.checksums import BLOCK_BYTES, StreamedChecksums, block_checksums
 from search.embeddings import unit_rows, usable_rows
 from search.errors import CorruptFile, StoreUnavailable
-from search.index import ExactIndex
+from search.index.exact import ExactIndex
 from search.segments import HEADER, Segment, write_segment
 
 

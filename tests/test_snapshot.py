@@ -8,7 +8,7 @@ from search.commits import Batch, Committer
 from search.embeddings import unit_rows
 from search.errors import CorruptFile, ImageNotFound
 from search.generations import Generations
-from search.index import ExactIndex
+from search.index.exact import ExactIndex
 from search.records import Collection, Embeddings
 from search.snapshot import SnapshotReader
 from search.store import Store

@@ -1,4 +1,4 @@
-"""The exact index, and the only module that imports faiss.
+"""The exact index: every row compared with every query.
 
 Letters are FAISS's own: xq queries, xb database, D scores, I row numbers, lims range limits.
 """
@@ -39,8 +39,10 @@ class ExactIndex:
 
     kind = EXACT
 
-    def __init__(self, index: "faiss.IndexFlat") -> None:
+    def __init__(self, index: "faiss.IndexFlat", owner: object = None) -> None:
+        """owner: of the memory the index looks at."""
         self._index = index
+        self._owner = owner
 
     @classmethod
     def build(cls, xb: Embeddings) -> "ExactIndex":
@@ -51,18 +53,22 @@ class ExactIndex:
 
     @classmethod
     def load(cls, data: NDArray[np.uint8], rows: int, dims: int) -> "ExactIndex":
-        """Return the index that `dump` wrote. Only call it on bytes whose checksum the catalogue holds.
+        """Return the index that `dump` wrote, without copying it. Only call it on bytes whose checksum is known.
+
+        data: stays mapped as long as the index lives.
 
         Raises:
             CorruptFile: the bytes are no exact index of this shape.
         """
         try:
-            index = faiss.deserialize_index(np.ascontiguousarray(data))
+            reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)  # type: ignore[attr-defined]
+            whole = faiss.read_index(reader, 0)
         except RuntimeError as error:
             raise CorruptFile(f"FAISS cannot read the index: {error}") from error
+        index = faiss.downcast_index(whole)
         if not isinstance(index, faiss.IndexFlat) or (index.ntotal, index.d) != (rows, dims):
             raise CorruptFile(f"the index holds {index.ntotal} rows of {index.d} dims, expected {rows} of {dims}")
-        return cls(index)
+        return cls(index, owner=(data, reader, whole))
 
     @staticmethod
     def streamed(parts: Iterable[Embeddings], rows: int, dims: int) -> Iterator[bytes]:

@@ -1,0 +1,222 @@
+"""Searching a store against other libraries, at equal recall: latency, memory a row, opening.
+
+    python -m bench.search_speed [--rows 200000] [--dims 2048] [--peers "hnswlib,usearch f16"] [--json FILE]
+
+Rows are synthetic (bench/synthetic_embeddings.py). Ours is a whole store: catalogue, segments and a published
+generation with its defaults; what it returns are exact cosines with image ids. A peer is its index in memory, at its
+fastest setting that reaches the recall. Each runs in a process of its own, one thread, one query at a time; the
+processes take turns, round by round. Memory is what the process holds resident after the queries, less what it held
+before it opened anything.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.reporting import heading, shown, write
+from bench.search_peers import PEERS
+from bench.synthetic_embeddings import Synthetic
+
+K = 10
+QUERIES = 400
+RECALL = 0.99
+OURS = "lookalike"
+COMMIT_ROWS = 16_384
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--dims", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--folder", type=Path, help="keep rows, store and the peers' files here, and use what is there")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measured(options.one, options.folder)))
+        return
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [OURS, *(name for name in options.peers.split(",") if name)]
+        seconds = prepared(folder, options.rows, options.dims, names)
+        rounds = [{name: run(name, folder) for name in names} for _ in range(options.rounds)]
+    report(names, rounds, seconds, options)
+
+
+def report(names: list[str], rounds: list[dict[str, Any]], seconds: dict[str, float], options: Any) -> None:
+    print(heading(f"{options.rows} rows of {options.dims} dims, {QUERIES} queries, one thread, k {K}"))
+    print(f"{'':14} recall@{K}  latency ms: median of each round   mean   p99   open+first ms   bytes/row   built in s")
+    for name in names:
+        one = [done[name] for done in rounds]
+        print(
+            f"{name:14} {one[0]['recall']:9.4f}  {shown([r['median_ms'] for r in one], 3):>32} "
+            f"{median(r['mean_ms'] for r in one):6.3f} {median(r['p99_ms'] for r in one):6.2f} "
+            f"{median(r['open_ms'] for r in one):10.0f} {median(r['resident'] / options.rows for r in one):14.0f} "
+            f"{seconds.get(name, 0):10.0f}"
+        )
+    fit = [name for name in names[1:] if rounds[0][name]["recall"] >= RECALL and name != "faiss flat"]
+    for name in fit:
+        mean = [done[OURS]["mean_ms"] / done[name]["mean_ms"] for done in rounds]
+        memory = [done[OURS]["resident"] / done[name]["resident"] for done in rounds]
+        print(f"ours / {name}: mean latency {shown(mean, 2)}, memory {shown(memory, 3)}")
+    write({"rows": options.rows, "dims": options.dims, "rounds": rounds, "built_s": seconds}, options.json)
+
+
+def prepared(folder: Path, rows: int, dims: int, names: list[str]) -> dict[str, float]:
+    """Make what is not there yet: rows, queries, truth, the store, the peers' files. Return how long each took."""
+    if not (folder / "truth.npy").exists():
+        make_rows(folder, rows, dims)
+    stored = np.load(folder / "rows.npy", mmap_mode="r")
+    seconds = {}
+    for name in names:
+        file = folder / name.replace(" ", "_")
+        if file.exists():
+            continue
+        began = time.perf_counter()
+        if name == OURS:
+            fill_store(folder, stored)
+        else:
+            PEERS[name].build(stored, file)
+        seconds[name] = time.perf_counter() - began
+        print(f"{name}: built in {seconds[name]:.0f} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def make_rows(folder: Path, rows: int, dims: int) -> None:
+    source = Synthetic(dims)
+    out = np.lib.format.open_memmap(folder / "rows.npy", mode="w+", dtype=np.float16, shape=(rows, dims))
+    clusters, start = [], 0
+    for block, cluster in source.blocks(rows):
+        out[start : start + len(block)] = block
+        clusters.append(cluster)
+        start += len(block)
+    np.save(folder / "clusters.npy", np.concatenate(clusters))
+    queries = source.queries(QUERIES, unit(out[:20_000]))
+    np.save(folder / "queries.npy", queries)
+    best = np.full((QUERIES, K), -2.0, np.float32)
+    truth = np.zeros((QUERIES, K), np.int64)
+    for start in range(0, rows, 10_000):
+        scores = np.concatenate([best, queries @ unit(out[start : start + 10_000]).T], axis=1)
+        numbers = np.concatenate([truth, np.tile(np.arange(start, min(start + 10_000, rows)), (QUERIES, 1))], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+        best, truth = np.take_along_axis(scores, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+    np.save(folder / "truth.npy", truth)
+
+
+def unit(rows: NDArray[np.float16]) -> NDArray[np.float32]:
+    wide = rows.astype(np.float32)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return wide
+
+
+def fill_store(folder: Path, rows: NDArray[np.float16]) -> None:
+    from search.commits import Batch, Committer, NewImage
+    from search.generations import Generations
+    from search.records import ContentFacts, SpaceSpec
+    from search.store import Store
+
+    with Store.create(folder / OURS) as store:
+        spec = SpaceSpec("synthetic", "0" * 64, '{"mode":"full","width":1,"height":1}', rows.shape[1])
+        target = store.open_collection("default", spec)
+        committer = Committer(store.database, store.blobs, target)
+        sequence = 0
+        for start in range(0, len(rows), COMMIT_ROWS):
+            block = unit(rows[start : start + COMMIT_ROWS])
+            images = []
+            for number in range(start, start + len(block)):
+                sha256 = hashlib.sha256(str(number).encode()).digest()
+                facts = ContentFacts(sha256, 1000, "jpeg", 640, 480, sha256[:16], sha256, 50.0)
+                uri = f"file:///photos/{number % 100:02}/{number:08}.jpg"
+                images.append(NewImage(uri, uri, 1000, 1, facts))
+            sequence = committer.commit(Batch(images, block))
+        committer.finish("done", {})
+        began = time.perf_counter()
+        record = Generations(store.database, store.blobs, target).publish(sequence)
+        print(f"published in {time.perf_counter() - began:.0f} s: {record.facts if record else {}}", file=sys.stderr)
+
+
+def run(name: str, folder: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.search_speed", "--one", name, "--folder", str(folder)]
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=os.environ | threads)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def measured(name: str, folder: Path) -> dict[str, Any]:
+    """Open one of them, ask all queries, and return what was seen."""
+    queries, truth = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
+    dims = queries.shape[1]
+    # Imported before, as the peers are: what is measured is the index, not Python.
+    for module in ("search.snapshot", "search.store"):
+        importlib.import_module(module)
+
+    make = ours if name == OURS else lambda folder: peer(name, folder, dims)
+    before = resident()
+    began = time.perf_counter()
+    searches = make(folder)
+    searches[0](queries[:1])
+    open_ms = 1000 * (time.perf_counter() - began)
+    for ask in searches:
+        found = [ask(queries[number : number + 1]) for number in range(len(queries))]
+        recall = float(np.mean([np.isin(truth[number], found[number]).mean() for number in range(len(queries))]))
+        if recall >= RECALL:
+            break
+    times = []
+    for number in range(len(queries)):
+        began = time.perf_counter()
+        ask(queries[number : number + 1])
+        times.append(1000 * (time.perf_counter() - began))
+    return {
+        "recall": recall,
+        "median_ms": median(times),
+        "mean_ms": float(np.mean(times)),
+        "p99_ms": float(np.quantile(times, 0.99)),
+        "open_ms": open_ms,
+        "resident": resident() - before,
+    }
+
+
+def ours(folder: Path) -> list[Callable[[NDArray[np.float32]], NDArray[np.int64]]]:
+    from search.snapshot import SnapshotReader
+    from search.store import Store
+
+    store = Store(folder / OURS)
+    reader = SnapshotReader(store.database, store.blobs, store.catalogue.collection("default"))
+    # Ids count from 1 in the order of commits.
+    return [lambda query: reader.current().search(query, K).ids - 1]
+
+
+def peer(name: str, folder: Path, dims: int) -> list[Callable[[NDArray[np.float32]], NDArray[np.int64]]]:
+    library = PEERS[name]
+    library.load(folder / name.replace(" ", "_"), dims)
+
+    def at(breadth: int) -> Callable[[NDArray[np.float32]], NDArray[np.int64]]:
+        return lambda query: library.search(query, K, breadth)
+
+    return [at(breadth) for breadth in library.breadths]
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    main()

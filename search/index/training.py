@@ -1,0 +1,155 @@
+"""Making an approximate index of stored rows, tuned to a recall.
+
+Two passes over the rows: a sample gives the projection and the centroids; all of them are then coded and, on the way,
+compared exactly with held-out queries. With their true neighbours known, the settings are those that compare least and
+still find the share that is asked for.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from search.index.held_out import FILTERED_QUERIES, NEIGHBOURS, Curves, HeldOut, Rows, some_rows
+from search.index.inverted import InvertedIndex
+from search.index.projection import Codes, Projection
+from search.records import Embeddings
+
+BLOCK_ROWS: Final = 4_096
+SAMPLE_ROWS: Final = 40_000  # for the projection
+ROWS_PER_CENTROID: Final = 40
+ITERATIONS: Final = 10
+# Of the misses allowed, kept back: the held-out queries are a sample, and stored rows are easier than new pictures.
+MARGIN: Final = 0.5
+# Candidates that are ranked exactly, for each neighbour wanted.
+PER_NEIGHBOUR: Final = (3, 4, 6, 8, 12, 20)
+FEWEST: Final = 30
+# What one candidate costs, which is read and compared in full, in rows compared by their codes.
+CANDIDATE_COST: Final = 150
+SEED: Final = 20261122
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an index was found to do on held-out queries, and its settings.
+
+    recall: of their 10 nearest; filtered_recall: the same where a filter leaves out what is nearest; compared: the
+    share of all rows that a query compares. slack, filtered_slack: search/index/inverted.py. per_neighbour: candidates
+    that are ranked exactly, for each neighbour wanted.
+    """
+
+    recall_target: float
+    recall: float
+    filtered_recall: float
+    slack: float
+    filtered_slack: float
+    per_neighbour: int
+    queries: int
+    compared: float
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An index with the projection its codes come from."""
+
+    projection: Projection
+    index: InvertedIndex
+    measured: Measured
+
+
+def candidates_for(k: int, per_neighbour: int) -> int:
+    """Return how many candidates are ranked exactly for the k nearest."""
+    return max(FEWEST, per_neighbour * k)
+
+
+def lists_for(rows: int) -> int:
+    """Return how many lists an index of so many rows has: 4 times the root, so that they grow as their lengths do."""
+    return max(1, round(4 * math.sqrt(rows)))
+
+
+def build(rows: Rows, recall_target: float, progress: Progress = lambda done, total: None) -> Built:
+    """Return an approximate index over all rows, tuned to find `recall_target` of the 10 nearest on average.
+
+    progress: called with (rows coded, rows in all).
+    """
+    random = np.random.default_rng(SEED)
+    projection = Projection.fit(_blocks(rows, some_rows(rows, random, SAMPLE_ROWS)))
+    index = InvertedIndex.empty(_centroids(rows, projection, random))
+    queries = HeldOut.choose(rows, random)
+    embeddings = rows.read(some_rows(rows, random, FILTERED_QUERIES))
+    filtered = HeldOut.choose_filtered(embeddings, projection.codes(embeddings), index)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows.read(np.arange(start, min(start + BLOCK_ROWS, len(rows))))
+        lists = index.add(projection.codes(block))
+        queries.compare(start, block, lists)
+        filtered.compare(start, block, lists)
+        progress(start + len(block), len(rows))
+    return Built(projection, index, tuned(index, projection, queries, filtered, recall_target))
+
+
+def tuned(
+    index: InvertedIndex, projection: Projection, queries: HeldOut, filtered: HeldOut, recall_target: float
+) -> Measured:
+    """Give an index the settings that reach a target at the least cost, and return what was measured with them."""
+    aim = recall_target + MARGIN * (1 - recall_target)
+    curves = queries.curves(index, projection.codes(queries.embeddings))
+    contrary = filtered.curves(index, projection.codes(filtered.embeddings))
+    per_neighbour = _cheapest(curves, contrary, aim)
+    candidates = candidates_for(NEIGHBOURS, per_neighbour)
+    index.slack = _slack(curves, aim, candidates)
+    # Never less than without a filter: those queries are few.
+    index.filtered_slack = max(0.0, index.slack, _slack(contrary, aim, candidates))
+    return Measured(
+        recall_target,
+        curves.recall(index.slack, candidates),
+        contrary.recall(index.filtered_slack, candidates),
+        index.slack,
+        index.filtered_slack,
+        per_neighbour,
+        len(queries.embeddings),
+        curves.rows_compared(index.slack) / len(index),
+    )
+
+
+def _cheapest(curves: Curves, contrary: Curves, aim: float) -> int:
+    """Return how many candidates for each neighbour cost least, with the lists they ask for, the most if none do."""
+    costs = {}
+    for per_neighbour in PER_NEIGHBOUR:
+        candidates = candidates_for(NEIGHBOURS, per_neighbour)
+        slacks = [each.least_slack(aim, candidates) for each in (curves, contrary)]
+        if slacks[0] is not None and slacks[1] is not None:
+            costs[per_neighbour] = curves.rows_compared(slacks[0]) + CANDIDATE_COST * candidates
+    return min(costs, key=lambda each: costs[each], default=PER_NEIGHBOUR[-1])
+
+
+def _slack(curves: Curves, aim: float, candidates: int) -> float:
+    """Return the least slack that reaches the aim, else the one with which every list is visited."""
+    least = curves.least_slack(aim, candidates)
+    return max(float(margins[-1]) for margins in curves.margins) if least is None else least
+
+
+def _centroids(rows: Rows, projection: Projection, random: np.random.Generator) -> Codes:
+    lists = lists_for(len(rows))
+    sample = some_rows(rows, random, lists * ROWS_PER_CENTROID)
+    codes = np.concatenate([projection.codes(part) for part in _blocks(rows, sample)])
+    clustering = faiss.Kmeans(
+        projection.dims,
+        lists,
+        niter=ITERATIONS,
+        seed=SEED,
+        min_points_per_centroid=1,
+        max_points_per_centroid=ROWS_PER_CENTROID,
+    )
+    clustering.train(codes)
+    return np.asarray(clustering.centroids, np.float32)
+
+
+def _blocks(rows: Rows, numbers: NDArray[np.int64]) -> Iterator[Embeddings]:
+    for start in range(0, len(numbers), BLOCK_ROWS):
+        yield rows.read(numbers[start : start + BLOCK_ROWS])
