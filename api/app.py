@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import schemas
 from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
+from api.metrics import CONTENT_TYPE, Metrics
 from api.problems import install, problem
 from api.readiness import Readiness
 from api.routes import router
@@ -81,6 +82,7 @@ def create_app(parts: Parts) -> FastAPI:
     install(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)
+    _add_metrics(app, parts.workspace)
     _add_page(app)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
@@ -117,6 +119,14 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
         if reason is None:
             return JSONResponse({"status": "ok"})
         return problem("NotReady", HTTPStatus.SERVICE_UNAVAILABLE, reason)
+
+
+def _add_metrics(app: FastAPI, workspace: Workspace) -> None:
+    figures = Metrics(workspace.recall_watch)
+
+    @app.get("/metrics", summary="Figures for monitoring, in the text format of Prometheus", response_class=Response)
+    def metrics() -> Response:
+        return Response(figures.text(), media_type=CONTENT_TYPE)
 
 
 def _add_page(app: FastAPI) -> None:

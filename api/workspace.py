@@ -15,6 +15,7 @@ from search.errors import UsageError
 from search.find_duplicates import DuplicateReport, find_duplicates
 from search.find_duplicates import Progress as DedupProgress
 from search.find_similar import MAX_K, QueryContent, Wanted, find_similar
+from search.recall_watch import RecallWatch
 from search.records import Collection, Embeddings, ImageRecord, Match
 from search.snapshot import Snapshot, SnapshotReader
 from search.status import CollectionStatus, collection_status
@@ -103,6 +104,7 @@ class Workspace:
         self._weights = weights
         self._children = children
         self._lasting = lasting
+        self.recall_watch = RecallWatch()
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
         self._lock = threading.Lock()
@@ -212,5 +214,7 @@ class Workspace:
     ) -> Found:
         began = time.perf_counter()
         limits = Wanted(wanted.k, wanted.min_score, default_threshold(target.space), wanted.condition())
-        matches = find_similar(snapshot, self.store.catalogue, query, content, limits)
+        # A process that answers one search would end before the check does.
+        watch = self.recall_watch if self._lasting else None
+        matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from search.catalogue import Catalogue
 from search.filtered import search_where
+from search.recall_watch import RecallWatch
 from search.records import Embeddings, ImageRecord, Match, Relation
 from search.snapshot import Snapshot
 from search.where import Condition
@@ -34,15 +35,22 @@ class Wanted:
 
 
 def find_similar(
-    snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, content: QueryContent | None, wanted: Wanted
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    query: Embeddings,
+    content: QueryContent | None,
+    wanted: Wanted,
+    watch: RecallWatch | None = None,
 ) -> list[Match]:
     """Return at most k matches of one query, best first; equal scores by lower id.
 
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
-    taken is left out.
+    taken is left out. watch: who checks the recall of some searches.
     """
     if wanted.where is None:
         ranked = snapshot.search(query, wanted.k)
+        if watch is not None:
+            watch.observe(snapshot, query, ranked)
     else:
         ranked = search_where(snapshot, catalogue, query, wanted.k, wanted.where)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())

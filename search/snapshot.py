@@ -61,6 +61,11 @@ class Snapshot:
         """Return how many images can be found."""
         return self._generation_rows() - len(self._stale) + len(self.delta.ids)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search compares every image."""
+        return self.generation is None or self.generation.projection is None
+
     def search(self, query: Embeddings, k: int) -> Ranked:
         """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
         places = _first(self.delta.embeddings @ query[0], k)
@@ -69,7 +74,7 @@ class Snapshot:
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
         places = _first(self.delta.embeddings @ query[0], k)
-        if self.generation is None or self.generation.projection is None:
+        if self.is_exact or self.generation is None:
             return self._ranked(query, k, places, self._nearest(query, k))
         best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
         for start in range(0, self._generation_rows(), BLOCK_ROWS):
