@@ -27,6 +27,9 @@ POINTS = (
     "generation.row",
     "generation.done",
 )
+# Of jobs that move whole stores; their own tests kill them there.
+BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
+RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce")
 _hits: Counter[str] = Counter()
 
 

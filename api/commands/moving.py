@@ -1,0 +1,69 @@
+"""`backup` and `restore`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import Session, counted, out, print_json, size_text
+from api.work_progress import work_progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(backup)
+    app.command()(restore)
+
+
+def backup(
+    context: typer.Context,
+    place: Annotated[Path, typer.Argument(help="A folder that is not there yet, or a file NAME.tar.", metavar="DEST")],
+) -> None:
+    """Copy the store, whole and checked, also while others index and search."""
+    from search.backup import back_up
+    from search.store import Store
+
+    session: Session = context.obj
+    with Store(session.store) as store, work_progress(session.progress, "copied", "bytes") as advance:
+        report = back_up(store, place.expanduser().absolute(), advance)
+    shape = report.as_json()
+    if session.json:
+        print_json(shape)
+        return
+    size = sum(file.bytes for file in report.manifest.files)
+    out().print(
+        f"backed up {_collections(shape)}: {counted(len(report.manifest.files), 'file', 'files')}, "
+        f"{size_text(size)} in {report.place}"
+    )
+
+
+def restore(
+    context: typer.Context,
+    backup_place: Annotated[Path, typer.Argument(help="What `backup` wrote.", metavar="SOURCE")],
+    into: Annotated[
+        Path | None, typer.Option(help="The store's new folder, empty or not there; default: --store.")
+    ] = None,
+    catalogue: Annotated[str | None, typer.Option(help="postgresql://user@host/name; default: SQLite inside.")] = None,
+    blobs: Annotated[str | None, typer.Option(help="Folder of segments and indexes; default: inside.")] = None,
+) -> None:
+    """Make a store of a backup, in an empty place; every byte is checked."""
+    from search.restore import restore as restore_store
+
+    session: Session = context.obj
+    root = (into.expanduser() if into is not None else session.store).absolute()
+    with work_progress(session.progress, "restored", "bytes") as advance:
+        report = restore_store(
+            backup_place.expanduser().absolute(), root, catalogue=catalogue, blobs=blobs, progress=advance
+        )
+    shape = report.as_json()
+    if session.json:
+        print_json(shape)
+        return
+    out().print(f"restored {_collections(shape)} of {report.manifest.made_at} into {root}")
+    if report.unpublished is not None:
+        out().print(f"everything is searchable, but slower until `lookalike rebuild` succeeds: {report.unpublished}")
+
+
+def _collections(shape: dict[str, object]) -> str:
+    found: list[dict[str, object]] = shape["collections"]  # type: ignore[assignment]
+    return ", ".join(f"{one['name']} ({one['images']} images)" for one in found) or "a store without collections"

@@ -1,0 +1,54 @@
+"""`backup` and `restore` from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.cli import main
+from search.store import Store
+from tests.stored_rows import add
+
+Run = Callable[..., tuple[int, dict]]  # type: ignore[type-arg]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json on tmp_path/store; return its exit code and its one JSON object."""
+
+    def call(*arguments: object, store: str = "store") -> tuple[int, dict]:  # type: ignore[type-arg]
+        capsys.readouterr()
+        code = 0
+        try:
+            main(["--store", str(tmp_path / store), "--progress", "none", "--json", *map(str, arguments)])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, json.loads(capsys.readouterr().out)
+
+    return call
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A store with six images."""
+    with Store.create(tmp_path / "store") as store:
+        add(store, 0, 6)
+    return tmp_path / "store"
+
+
+def test_backup_and_restore_move_a_store(made: Path, run: Run, tmp_path: Path) -> None:
+    code, shape = run("backup", tmp_path / "all.tar")
+    assert code == 0
+    assert set(shape) == {"backup", "made_at", "files", "bytes", "collections"}
+    assert shape["collections"] == [{"name": "default", "images": 6, "sequence": 1}]
+    assert shape["files"] == 2
+    assert run("backup", tmp_path / "all.tar")[0] == 2
+    code, shape = run("restore", tmp_path / "all.tar", "--into", tmp_path / "again")
+    assert code == 0
+    assert (shape["store"], shape["index_error"]) == (str(tmp_path / "again"), None)
+    by_id = run("search", "--id", 3)[1]["matches"]
+    assert run("search", "--id", 3, store="again")[1]["matches"] == by_id
+    code, shape = run("restore", tmp_path / "all.tar")
+    assert code == 4
+    assert "is not empty" in shape["error"]["message"]
