@@ -6,13 +6,10 @@ cache and stay behind. The backup is made beside its place and renamed at the en
 whole one or none.
 """
 
-import fcntl
-import os
-import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +21,9 @@ from search import schema
 from search.backup_files import CATALOGUE, BackupFile, BackupWriter, FolderWriter, Manifest, TarWriter
 from search.blobs import sync_folder
 from search.database import Database
-from search.errors import CorruptFile, StoreUnavailable, UsageError
+from search.errors import CorruptFile, StoreUnavailable
 from search.faults import fault
+from search.partial_folders import partial_folder
 from search.store import Store
 from search.table_copy import copy_tables
 from search.tables import collection, embedding, generation, image, segment
@@ -65,11 +63,7 @@ def back_up(store: Store, place: Path, progress: Progress = lambda done, total: 
         CorruptFile: the store is damaged; nothing is left at the place.
         StoreUnavailable: the disk is full, or another backup is being written there.
     """
-    if os.path.lexists(place):
-        raise UsageError(f"{place} exists; name a place where nothing is yet")
-    if not place.parent.is_dir():
-        raise UsageError(f"{place.parent} is no folder; make it first")
-    with _partial(place) as partial:
+    with partial_folder(place) as partial:
         tar = place.suffix == ".tar"
         writer: BackupWriter = TarWriter(partial / "backup.tar") if tar else FolderWriter(partial)
         try:
@@ -209,39 +203,3 @@ def _slimmed(path: Path) -> tuple[tuple[dict[str, object], ...], dict[str, tuple
         database.close()
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
     return collections, segments
-
-
-@contextmanager
-def _partial(place: Path) -> Iterator[Path]:
-    """Give a folder beside the place to work in, held by a lock; what a killed backup left there is cleared."""
-    partial = place.with_name(f"{place.name}.partial")
-    try:
-        partial.mkdir(exist_ok=True)
-        lock = os.open(partial, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"cannot write in {place.parent}: {error.strerror}; choose another place") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreUnavailable(f"another backup is being written to {place}; try again") from error
-        _clear(partial)
-        try:
-            yield partial
-        except OSError as error:
-            raise StoreUnavailable(
-                f"cannot write {place}: {error.strerror or error}; free space, then run again"
-            ) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        os.close(lock)
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            with suppress(FileNotFoundError):
-                path.unlink()

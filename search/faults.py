@@ -29,6 +29,7 @@ POINTS = (
 )
 # Of jobs that move whole stores; their own tests kill them there.
 BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
+EXPORT_POINTS = ("export.page", "export.rename")
 RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce")
 _hits: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""`backup` and `restore`."""
+"""`backup`, `restore` and `export`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,14 @@ import typer
 
 from api.console import Session, counted, out, print_json, size_text
 from api.work_progress import work_progress
+from search.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(backup)
     app.command()(restore)
+    app.command()(export)
 
 
 def backup(
@@ -62,6 +64,32 @@ def restore(
     out().print(f"restored {_collections(shape)} of {report.manifest.made_at} into {root}")
     if report.unpublished is not None:
         out().print(f"everything is searchable, but slower until `lookalike rebuild` succeeds: {report.unpublished}")
+
+
+def export(
+    context: typer.Context,
+    place: Annotated[Path, typer.Argument(help="A folder that is not there yet.", metavar="DEST")],
+    where: Annotated[str | None, typer.Option(help="Only the images that fulfil this, as in `search`.")] = None,
+    dtype: Annotated[str, typer.Option(help="float16: the embeddings as stored; float32: of unit length.")] = "float16",
+) -> None:
+    """Write the images of a collection as Parquet, and their embeddings as .npy."""
+    from search.export_rows import Dtype, export_rows
+    from search.store import Store
+    from search.where import parse
+
+    session: Session = context.obj
+    kinds: dict[str, Dtype] = {"float16": "float16", "float32": "float32"}
+    if dtype not in kinds:
+        raise UsageError(f"--dtype {dtype!r} is not one of float16, float32")
+    condition = None if where is None else parse(where)
+    with Store(session.store) as store, work_progress(session.progress, "exported", "images") as advance:
+        target = store.catalogue.collection(session.collection)
+        chosen = place.expanduser().absolute()
+        report = export_rows(store, target, chosen, where=condition, dtype=kinds[dtype], progress=advance)
+    if session.json:
+        print_json(report.as_json())
+    else:
+        out().print(f"{session.collection}: {counted(report.rows, 'image', 'images')} of {report.dims} dims in {place}")
 
 
 def _collections(shape: dict[str, object]) -> str:

@@ -52,3 +52,12 @@ def test_backup_and_restore_move_a_store(made: Path, run: Run, tmp_path: Path) -
     code, shape = run("restore", tmp_path / "all.tar")
     assert code == 4
     assert "is not empty" in shape["error"]["message"]
+
+
+def test_export_writes_what_where_lets_through(made: Path, run: Run, tmp_path: Path) -> None:
+    code, shape = run("export", tmp_path / "out", "--where", "path like '%/1.jpg'", "--dtype", "float32")
+    assert code == 0
+    assert (shape["rows"], shape["dtype"], shape["collection"]) == (1, "float32", "default")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(shape["files"])
+    for wrong in (("--dtype", "int8"), ("--where", "nothing = 1")):
+        assert run("export", tmp_path / "other", *wrong)[0] == 2
