@@ -32,6 +32,7 @@ class NewImage:
 
     content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
     changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
+    metadata: fields to set, beside those the image has; None says nothing.
     """
 
     key: str
@@ -41,6 +42,7 @@ class NewImage:
     content: ContentFacts | int
     image_id: int | None = None
     labels: tuple[Label, ...] | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +220,20 @@ def _put_images(
         }
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
         if image_id is None:
-            inserts[new.key] = values | {"collection_id": collection_id, "sequence": sequence, "metadata": {}}
+            said: dict[str, object] = {"metadata": dict(new.metadata or {})}
+            inserts[new.key] = values | said | {"collection_id": collection_id, "sequence": sequence}
         else:
-            _change_image(connection, image_id, values, sequence)
+            _change_image(connection, image_id, values | _said(connection, image_id, new), sequence)
     for part in chunks(inserts.values()):
         connection.execute(insert(image), part)
+
+
+def _said(connection: Connection, image_id: int, new: NewImage) -> dict[str, object]:
+    """Return what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
+    if new.metadata is None:
+        return {}
+    before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
+    return {"metadata": dict(before or {}) | dict(new.metadata)}
 
 
 def _change_image(connection: Connection, image_id: int, values: Mapping[str, object], sequence: int) -> None:

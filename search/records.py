@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
+IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 
 
@@ -20,7 +21,7 @@ class SpaceSpec:
     """What makes two embeddings comparable. `licence` and `weights` are provenance, not identity.
 
     preparation: the preparation of pixels as canonical JSON text. dims: numbers per embedding. weights_sha256: over
-    the headless tensors, not the file. weights: where the tensors came from ("builtin", "hub" or a path).
+    the headless tensors, not the file. weights: where the tensors came from: "builtin", "hub", "imported", a path.
     """
 
     backbone: str
@@ -44,6 +45,11 @@ class SpaceSpec:
             self.numeric,
         ]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @property
+    def is_imported(self) -> bool:
+        """Return whether its embeddings were made elsewhere, so that there is no backbone here that makes more."""
+        return self.weights == IMPORTED
 
     @property
     def name(self) -> str:

@@ -170,6 +170,8 @@ def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:
 
 
 def _described(spec: SpaceSpec) -> str:
+    if spec.is_imported:
+        return f"{spec.backbone} (imported, {spec.dims} dims)"
     shape = json.loads(spec.preparation)
     size = f"{shape.get('width')}x{shape.get('height')}"
     return f"{spec.backbone} ({shape.get('mode')}, {size}, weights {spec.weights_sha256[:8]})"

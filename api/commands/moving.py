@@ -1,11 +1,13 @@
-"""`backup`, `restore` and `export`."""
+"""`backup`, `restore`, `export` and `import`."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.console import Session, counted, out, print_json, size_text
+from api.exits import LEDGER
 from api.work_progress import work_progress
 from search.errors import UsageError
 
@@ -15,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backup)
     app.command()(restore)
     app.command()(export)
+    app.command("import")(import_embeddings)
 
 
 def backup(
@@ -90,6 +93,40 @@ def export(
         print_json(report.as_json())
     else:
         out().print(f"{session.collection}: {counted(report.rows, 'image', 'images')} of {report.dims} dims in {place}")
+
+
+def import_embeddings(
+    context: typer.Context,
+    embeddings: Annotated[str, typer.Argument(help="A .npy file, or a folder or glob of them.", metavar="E.npy")],
+    space_name: Annotated[str, typer.Option(help="What made them; embeddings of one name are comparable.")],
+    meta: Annotated[
+        str | None, typer.Option(help="Parquet files that describe the rows; default: those of a known layout.")
+    ] = None,
+    max_failed: Annotated[int, typer.Option(min=0, help="Rows in the ledger before the exit code says so.")] = 0,
+) -> None:
+    """Make embeddings that another program computed a collection."""
+    from search.embedding_shards import find_shards
+    from search.import_rows import import_rows, imported_space
+    from search.store import Store
+
+    session: Session = context.obj
+    # All that can be refused comes first: it must leave no store behind.
+    shards = find_shards(embeddings, meta)
+    space = imported_space(space_name, shards.dims)
+    began = time.perf_counter()
+    with Store.create(session.store) as store, work_progress(session.progress, "imported", "rows") as advance:
+        target = store.open_collection(session.collection, space)
+        counts = import_rows(store, target, shards, advance)
+    shape = {"collection": target.name, "space": space.name, "dims": space.dims} | counts.as_json()
+    shape |= {"seconds": round(time.perf_counter() - began, 3)}
+    if session.json:
+        print_json(shape)
+    else:
+        words = ("indexed", "updated", "unchanged", "failed")
+        done = ", ".join(f"{shape[word]} {word}" for word in words if shape[word] or word == "indexed")
+        out().print(f"{target.name}: {done} in {space.name}, {space.dims} dims; the store is {session.store}")
+    if counts.failures.total() > max_failed:
+        raise typer.Exit(LEDGER)
 
 
 def _collections(shape: dict[str, object]) -> str:

@@ -1,13 +1,17 @@
-"""`backup` and `restore` from the command line."""
+"""`backup`, `restore`, `export` and `import` from the command line."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from api.cli import main
 from search.store import Store
+from tests.conftest import painted
 from tests.stored_rows import add
 
 Run = Callable[..., tuple[int, dict]]  # type: ignore[type-arg]
@@ -61,3 +65,26 @@ def test_export_writes_what_where_lets_through(made: Path, run: Run, tmp_path: P
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(shape["files"])
     for wrong in (("--dtype", "int8"), ("--where", "nothing = 1")):
         assert run("export", tmp_path / "other", *wrong)[0] == 2
+
+
+def test_imported_embeddings_are_searched_by_id_and_key_and_a_picture_is_refused(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(4, 5)))
+    pq.write_table(pa.table({"key": list("abcd"), "caption": ["one"] * 4}), tmp_path / "m.parquet")
+    arguments = ("import", tmp_path / "e.npy", "--meta", tmp_path / "m.parquet", "--space-name", "mine")
+    code, shape = run(*arguments)
+    assert (code, shape["indexed"], shape["dims"], shape["failed"]) == (0, 4, 5, 0)
+    assert run(*arguments)[1]["unchanged"] == 4
+    best = run("search", "--key", "b", "-k", 2)[1]["matches"][0]
+    assert (best["key"], best["metadata"], best["relation"]) == ("b", {"caption": "one"}, "identical")
+    assert run("dedup")[0] == 0
+    painted(0).save(tmp_path / "picture.png")
+    for refused in (("search", tmp_path / "picture.png"), ("index", tmp_path / "picture.png")):
+        code, shape = run(*refused)
+        assert code == 2
+        assert "were imported, so no backbone here" in shape["error"]["message"]
+    assert run("import", tmp_path / "nowhere.npy", "--space-name", "x", store="never")[0] == 2
+    assert not (tmp_path / "never").exists()
+    rows = np.load(tmp_path / "e.npy")
+    rows[0] = np.nan
+    np.save(tmp_path / "e.npy", rows)
+    assert run("import", tmp_path / "e.npy", "--space-name", "mine", "--collection", "other")[0] == 3
