@@ -14,7 +14,7 @@ from indexer.engine_cache import cached_engine, engine_choice, fingerprint
 from indexer.preparation import Preparation
 from indexer.prepared_backbone import PreparedBackbone
 from indexer.registry import find
-from search.errors import BackboneNotFound, SpaceMismatch, UsageError, WeightsUnavailable
+from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
 from search.records import SpaceSpec
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     weights: where the weights are now; None looks where they were when the collection was made.
 
     Raises:
-        BackboneNotFound: the embeddings of the space were imported.
         SpaceMismatch: the weights found are not those of the collection.
+        UsageError: the embeddings of the space were imported.
         WeightsUnavailable: the weights are not where they were.
     """
     if space.is_imported:
-        raise BackboneNotFound(
+        raise UsageError(
             f"the embeddings of the space {space.backbone!r} were imported, so no backbone here makes more of them; "
             "search by --id or --key, or move the collection to a backbone with `lookalike reembed`"
         )

@@ -253,8 +253,8 @@ def upgrade_as_json(store: Store, target: Collection) -> dict[str, object] | Non
     other = found.from_space_id if found.state == "promoted" else found.to_space_id
     return {
         "state": found.state,
-        "from": upgrade.in_space(found.from_space_id).space.name,
-        "to": upgrade.in_space(found.to_space_id).space.name,
+        "from_space": upgrade.in_space(found.from_space_id).space.name,
+        "to_space": upgrade.in_space(found.to_space_id).space.name,
         "missing": upgrade.count_missing(other),
     }
 

@@ -225,7 +225,7 @@ def test_no_flipped_bit_of_a_backup_gets_through(sound: Path, tmp_path: Path, ki
     rng = np.random.default_rng(0)
     files = [sound / kind] if kind == "backup.tar" else [path for path in (sound / kind).rglob("*") if path.is_file()]
     survived = 0
-    for trial in range(60):
+    for trial in range(40):
         victim = files[trial % len(files)]
         data = bytearray(victim.read_bytes())
         data[rng.integers(len(data))] ^= 1 << rng.integers(8)
@@ -247,7 +247,7 @@ def test_no_flipped_bit_of_a_backup_gets_through(sound: Path, tmp_path: Path, ki
         # A tar has bytes that mean nothing: padding, and the dates of its members.
         with Store(tmp_path / f"store{trial}") as again:
             assert golden(again) == expected
-    assert survived <= (20 if kind == "backup.tar" else 0)
+    assert survived <= (15 if kind == "backup.tar" else 0)
 
 
 def test_a_backup_cut_anywhere_is_refused(sound: Path, tmp_path: Path) -> None:
@@ -347,8 +347,9 @@ def restore_there(backup: str, root: str) -> None:
     restore(Path(backup), Path(root))
 
 
-@pytest.mark.parametrize("name", ["backup", "backup.tar"])
-@pytest.mark.parametrize("point", BACKUP_POINTS)
+@pytest.mark.parametrize(
+    ("point", "name"), [*((point, "backup.tar") for point in BACKUP_POINTS), ("backup.manifest", "backup")]
+)
 def test_a_killed_backup_is_none_and_the_next_one_clears_its_remains(
     sound: Path, tmp_path: Path, point: str, name: str
 ) -> None:

@@ -4,18 +4,21 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from api.workspace import QueryRequest, Workspace
 from indexer.backbone import Pixels
+from indexer.query_embedder import QueryEmbedder
 from indexer.reembed_images import Filled, ReembedJob, ReembedOptions
 from search.commits import Batch, Committer, no_embeddings
 from search.errors import GuardRefused, SpaceMismatch, StoreUnavailable, UsageError
 from search.faults import UPGRADE_POINTS
 from search.records import Collection, Embeddings
-from search.snapshot import SnapshotReader
+from search.snapshot import Snapshot, SnapshotReader
 from search.space_comparison import compare_spaces
 from search.space_upgrade import SpaceUpgrade, upgrade_as_json
 from search.status import collection_status
@@ -180,8 +183,8 @@ def test_another_backbone_abandons_the_space_that_was_on_its_way(album: Store) -
     assert upgrade.begin(FakeBackbone("second").space).id == second.id
     assert upgrade_as_json(album, target_of(album)) == {
         "state": "filling",
-        "from": FakeBackbone().space.name,
-        "to": FakeBackbone("second").space.name,
+        "from_space": FakeBackbone().space.name,
+        "to_space": FakeBackbone("second").space.name,
         "missing": IMAGES + 1,
     }
 
@@ -197,38 +200,70 @@ def test_an_indexing_job_that_began_before_promote_cannot_commit_after_it(album:
     assert len(reader_of(album).current()) == before
 
 
+class Searching(threading.Thread):
+    """A reader with connections of its own, as another process has them. wrong: what no single space could answer."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self.root = root
+        self.stop = threading.Event()
+        self.spaces: list[int] = []
+        self.wrong: list[tuple[int, tuple[int, ...]]] = []
+
+    def run(self) -> None:
+        with Store(self.root) as store:
+            reader = reader_of(store)
+            while not self.stop.is_set():
+                self.look(reader.current())
+
+    def look(self, snapshot: Snapshot) -> None:
+        ids, rows = snapshot.rows()
+        best = snapshot.search(rows[:1], 1)
+        space = snapshot.collection.space
+        if len(ids) != IMAGES + 1 or rows.shape[1] != space.dims or best.scores[0] < 0.99:
+            self.wrong.append((snapshot.collection.space_id, rows.shape))
+        self.spaces.append(snapshot.collection.space_id)
+
+    def wait_for(self, space_id: int) -> None:
+        before = len(self.spaces)
+        while space_id not in self.spaces[before:] and self.is_alive() and not self.wrong:
+            time.sleep(0.001)
+
+
 def test_every_answer_of_a_concurrent_reader_belongs_to_one_space(album: Store) -> None:
     reembed(album)
-    dims = {target_of(album).space_id: target_of(album).space.dims}
-    stop, wrong, seen = threading.Event(), [], set()
-
-    def search() -> None:
-        with Store(album.root) as other:
-            reader = reader_of(other)
-            while not stop.is_set():
-                snapshot = reader.current()
-                ids, rows = snapshot.rows()
-                space_id = snapshot.collection.space_id
-                seen.add(space_id)
-                whole = len(ids) == IMAGES + 1 and rows.shape[1] == snapshot.collection.space.dims
-                best = snapshot.search(rows[:1], 1)
-                if not whole or best.scores[0] < 0.99 or dims.setdefault(space_id, rows.shape[1]) != rows.shape[1]:
-                    wrong.append((space_id, rows.shape))
-
-    readers = [threading.Thread(target=search) for _ in range(2)]
+    readers = [Searching(album.root) for _ in range(2)]
     for reader in readers:
         reader.start()
     try:
-        for _ in range(3):
-            promote(album)
-            rollback(album)
-            reembed(album)
+        for switch in (promote, rollback, reembed, promote, rollback):
+            switch(album)
+            for reader in readers:
+                reader.wait_for(target_of(album).space_id)
     finally:
-        stop.set()
         for reader in readers:
+            reader.stop.set()
             reader.join()
-    assert wrong == []
-    assert len(seen) == 2, "the readers met one space only"
+    for reader in readers:
+        assert reader.wrong == []
+        assert len(set(reader.spaces)) == 2, "it met one space only, or died"
+
+
+def test_a_picture_is_embedded_again_when_the_collection_was_promoted_since_it_was_looked_up(
+    album: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbones = {"fake": FakeBackbone(), "mean": MeanColour()}
+
+    def embedder(_workspace: Workspace, target: Collection) -> QueryEmbedder:
+        return QueryEmbedder(backbones[target.space.backbone], InProcessDecoder())
+
+    monkeypatch.setattr(Workspace, "_load_embedder", embedder)
+    with Workspace(album.root) as workspace:
+        looked_up = workspace.collection("default")
+        reembed(album)
+        promote(album)
+        found = workspace.search_by_picture(looked_up, (photos / "3.png").read_bytes(), "3.png", QueryRequest(k=1))
+        assert (Path(found.matches[0].image.uri).name, round(found.matches[0].score, 3)) == ("3.png", 1.0)
 
 
 def test_what_is_embedded_between_index_and_flip_is_found(

@@ -48,7 +48,9 @@ def status(context: typer.Context) -> None:
         way = one.upgrade
         if way is not None:
             missing = f", {way['missing']} images missing" if way["missing"] else ""
-            console.print(f"{one.collection.name}: {way['state']}, from {way['from']} to {way['to']}{missing}")
+            console.print(
+                f"{one.collection.name}: {way['state']}, from {way['from_space']} to {way['to_space']}{missing}"
+            )
         if one.damage is not None:
             say(f"{one.collection.name}: {one.damage}")
 

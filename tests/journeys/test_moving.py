@@ -8,8 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from starlette.testclient import TestClient
 
+from api.app import Parts, create_app
 from api.cli import main
+from api.readiness import Readiness
+from api.thumbnails import Thumbnails
+from api.workspace import Workspace
+from indexer.backbones import BUILTIN_PREPARATION
+from indexer.decoder_pool import DecoderPool
 from search.store import Store
 from tests.conftest import painted
 from tests.stored_rows import add
@@ -88,3 +95,22 @@ def test_imported_embeddings_are_searched_by_id_and_key_and_a_picture_is_refused
     rows[0] = np.nan
     np.save(tmp_path / "e.npy", rows)
     assert run("import", tmp_path / "e.npy", "--space-name", "mine", "--collection", "other")[0] == 3
+
+
+def test_over_http_imported_embeddings_are_ready_and_a_picture_is_a_mistake_of_the_caller(
+    run: Run, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(4, 5)))
+    run("import", tmp_path / "e.npy", "--space-name", "mine")
+    painted(0).save(tmp_path / "picture.png")
+    with Workspace(tmp_path / "store") as workspace, DecoderPool(BUILTIN_PREPARATION, children=1) as pool:
+        readiness = Readiness(workspace)
+        parts = Parts(workspace, Thumbnails(pool), readiness, ("testserver",))
+        with TestClient(create_app(parts), raise_server_exceptions=False) as client:
+            search = "/v1/collections/default/search"
+            refused = client.post(search, files={"image": ("picture.png", (tmp_path / "picture.png").read_bytes())})
+            assert refused.status_code == 422
+            assert "were imported" in refused.json()["detail"]
+            assert client.post(search, json={"id": "2", "k": 1}).json()["matches"][0]["id"] == "2"
+            assert readiness._load(workspace.collection("default")) == []
+            assert client.get("/v1/collections").json()["items"][0]["backbone"] == "mine"

@@ -38,7 +38,7 @@ def test_a_collection_moves_to_another_preparation_and_back(
     assert (compared["images"], compared["queries"], compared["overlap_at_k"]) == (4, 4, 1.0)
     assert run(capsys, store, "search", photos / "2.jpg", "-k", 4)[1]["matches"] == old
     (status,) = run(capsys, store, "status")[1]["collections"]
-    assert (status["upgrade"]["state"], status["upgrade"]["to"]) == ("ready", report["space"])
+    assert (status["upgrade"]["state"], status["upgrade"]["to_space"]) == ("ready", report["space"])
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     assert run(capsys, store, "promote")[0] == 4
