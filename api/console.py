@@ -98,5 +98,10 @@ def group_lines(number: int, group: DuplicateGroup) -> list[tuple[str, str, str,
     return rows
 
 
+def shown_pixels(image: ImageRecord) -> str:
+    """Return the size of a picture, a dash where nobody has seen it: its embedding was imported."""
+    return f"{image.width}x{image.height}" if image.width else "-"
+
+
 def _shape(image: ImageRecord) -> str:
-    return f"{image.width}x{image.height} {size_text(image.size_bytes)}"
+    return f"{shown_pixels(image)} {size_text(image.size_bytes)}"

@@ -100,6 +100,8 @@ def _consent(store: Store | None, known: Collection | None, request: IndexReques
         LicenceNotAccepted: the weights need consent, and have it neither from now nor from before.
         UsageError: it was given to another licence.
     """
+    if known is not None and known.space.is_imported and request.backbone in (None, known.space.backbone):
+        return None
     name = request.backbone or (BUILTIN if known is None else known.space.backbone)
     licence = licence_of(name) if known is None or name != known.space.backbone else known.space.licence
     before = None if known is None else known.licence_accepted
@@ -113,6 +115,8 @@ def _consent(store: Store | None, known: Collection | None, request: IndexReques
 def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbone:
     if known is None or request.backbone not in (None, known.space.backbone):
         return _named(request)
+    if known.space.is_imported:
+        return load_for_space(known.space)  # which says why there is none
     made = Preparation.from_json(known.space.preparation)
     asked = replace(
         request,

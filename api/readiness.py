@@ -65,7 +65,8 @@ class Readiness:
     def _load(self, target: Collection) -> list[str]:
         try:
             self._workspace.snapshot(target)
-            self._workspace.embedder(target)
+            if not target.space.is_imported:  # searched by stored images alone
+                self._workspace.embedder(target)
         except Exception as error:  # noqa: BLE001 -- the outermost loop of this thread: a dead one would say "loading" for ever
             log.warning("collection %s cannot be searched by picture: %s", target.name, error)
             return [f"collection {target.name}: {error}"]

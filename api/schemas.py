@@ -139,6 +139,15 @@ class Index(Shape):
     recall_measured: float | None
 
 
+class Upgrade(Shape):
+    """A collection's way to another space. missing: images that the space which is not searched lacks."""
+
+    state: Literal["filling", "ready", "promoted", "rolled_back"]
+    from_space: str
+    to_space: str
+    missing: int
+
+
 class Collection(Shape):
     """A collection and its counts: seen = images + failed.
 
@@ -162,6 +171,7 @@ class Collection(Shape):
     segments: int
     index: Index
     damage: str | None
+    upgrade: Upgrade | None
 
 
 class Health(Shape):

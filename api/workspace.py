@@ -135,8 +135,13 @@ class Workspace:
             BadImage: it cannot be decoded.
             LookalikeError: the backbone cannot be loaded, or a segment is damaged.
         """
-        picture = self.embedder(target).embed(data, name)
-        found = self._search(target, self.snapshot(target), picture.unit, picture.content, wanted)
+        while True:
+            picture = self.embedder(target).embed(data, name)
+            snapshot = self.snapshot(target)
+            if snapshot.collection.space_id == target.space_id:
+                break
+            target = snapshot.collection  # promoted since it was looked up: the query must be of the same space
+        found = self._search(snapshot, picture.unit, picture.content, wanted)
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
 
     def search_by_image(self, target: Collection, image: ImageRecord, wanted: QueryRequest) -> Found:
@@ -147,7 +152,7 @@ class Workspace:
         """
         snapshot = self.snapshot(target)
         content = QueryContent(image.sha256, image.pixel_hash)
-        return self._search(target, snapshot, snapshot.embedding_of(image.id), content, wanted)
+        return self._search(snapshot, snapshot.embedding_of(image.id), content, wanted)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
@@ -206,14 +211,13 @@ class Workspace:
 
     def _search(
         self,
-        target: Collection,
         snapshot: Snapshot,
         query: Embeddings,
         content: QueryContent,
         wanted: QueryRequest,
     ) -> Found:
         began = time.perf_counter()
-        limits = Wanted(wanted.k, wanted.min_score, default_threshold(target.space), wanted.condition())
+        limits = Wanted(wanted.k, wanted.min_score, default_threshold(snapshot.collection.space), wanted.condition())
         # A process that answers one search would end before the check does.
         watch = self.recall_watch if self._lasting else None
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)

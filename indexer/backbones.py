@@ -85,8 +85,14 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
 
     Raises:
         SpaceMismatch: the weights found are not those of the collection.
+        UsageError: the embeddings of the space were imported.
         WeightsUnavailable: the weights are not where they were.
     """
+    if space.is_imported:
+        raise UsageError(
+            f"the embeddings of the space {space.backbone!r} were imported, so no backbone here makes more of them; "
+            "search by --id or --key, or move the collection to a backbone with `lookalike reembed`"
+        )
     chosen = choose_device(device)
     preparation = Preparation.from_json(space.preparation)
     if space.backbone == BUILTIN:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from search.blobs import LocalBlobs
 from search.database import Database, chunks, insert_missing
-from search.errors import CollectionNotFound
+from search.errors import CollectionNotFound, SpaceMismatch
 from search.faults import fault
 from search.labels import put_labels
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
@@ -32,6 +32,7 @@ class NewImage:
 
     content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
     changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
+    metadata: fields to set, beside those the image has; None says nothing.
     """
 
     key: str
@@ -41,6 +42,7 @@ class NewImage:
     content: ContentFacts | int
     image_id: int | None = None
     labels: tuple[Label, ...] | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Committer:
         written = write_segment(self._blobs, batch.embeddings) if len(batch.embeddings) else None
         with self._database.writing() as connection:
             fault("commit.begin")
-            sequence = _next_sequence(connection, self._target.id)
+            sequence = _next_sequence(connection, self._target)
             contents = self._contents(connection, batch, written)
             fault("commit.rows")
             _put_images(connection, self._target.id, batch.images, contents, sequence)
@@ -125,7 +127,7 @@ class Committer:
         facts = [new.content for new in batch.images if isinstance(new.content, ContentFacts)]
         ids = _put_contents(connection, facts)
         if written is not None:
-            segment_id = _put_segment(connection, self._target.space_id, written)
+            segment_id = put_segment(connection, self._target.space_id, written)
             rows = [
                 {
                     "content_id": ids[fact.sha256],
@@ -147,19 +149,26 @@ def no_embeddings(dims: int) -> Embeddings:
     return np.empty((0, dims), np.float32)
 
 
-def _next_sequence(connection: Connection, collection_id: int) -> int:
-    taken: int | None = connection.execute(
+def _next_sequence(connection: Connection, target: Collection) -> int:
+    taken = connection.execute(
         update(collection)
-        .where(collection.c.id == collection_id)
+        .where(collection.c.id == target.id)
         .values(sequence=collection.c.sequence + 1)
-        .returning(collection.c.sequence)
-    ).scalar()
+        .returning(collection.c.sequence, collection.c.space_id)
+    ).first()
     if taken is None:
         raise CollectionNotFound("the collection was removed while it was being indexed; run again to create it")
-    return taken
+    if taken.space_id != target.space_id:
+        # Its embeddings would belong to a space that nobody searches any more.
+        raise SpaceMismatch(
+            f"collection {target.name!r} was promoted or rolled back to another space while it was being indexed; run "
+            "the same command again, without --backbone, to go on in that space"
+        )
+    return int(taken.sequence)
 
 
-def _put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
+def put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
+    """Name a segment in the catalogue; return its id."""
     values = {
         "space_id": space_id,
         "name": written.name,
@@ -211,11 +220,20 @@ def _put_images(
         }
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
         if image_id is None:
-            inserts[new.key] = values | {"collection_id": collection_id, "sequence": sequence, "metadata": {}}
+            said: dict[str, object] = {"metadata": dict(new.metadata or {})}
+            inserts[new.key] = values | said | {"collection_id": collection_id, "sequence": sequence}
         else:
-            _change_image(connection, image_id, values, sequence)
+            _change_image(connection, image_id, values | _said(connection, image_id, new), sequence)
     for part in chunks(inserts.values()):
         connection.execute(insert(image), part)
+
+
+def _said(connection: Connection, image_id: int, new: NewImage) -> dict[str, object]:
+    """Return what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
+    if new.metadata is None:
+        return {}
+    before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
+    return {"metadata": dict(before or {}) | dict(new.metadata)}
 
 
 def _change_image(connection: Connection, image_id: int, values: Mapping[str, object], sequence: int) -> None:

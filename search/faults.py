@@ -27,6 +27,11 @@ POINTS = (
     "generation.row",
     "generation.done",
 )
+# Of jobs that move whole stores; their own tests kill them there.
+BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
+EXPORT_POINTS = ("export.page", "export.rename")
+RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce")
+UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")
 _hits: Counter[str] = Counter()
 
 

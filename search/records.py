@@ -15,6 +15,7 @@ Embeddings = NDArray[np.float32]
 # Of the 10 nearest images, the share an approximate index is tuned to find when nobody asks for another.
 DEFAULT_RECALL = 0.99
 
+IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 
 
@@ -23,7 +24,7 @@ class SpaceSpec:
     """What makes two embeddings comparable. `licence` and `weights` are provenance, not identity.
 
     preparation: the preparation of pixels as canonical JSON text. dims: numbers per embedding. weights_sha256: over
-    the headless tensors, not the file. weights: where the tensors came from ("builtin", "hub" or a path).
+    the headless tensors, not the file. weights: where the tensors came from: "builtin", "hub", "imported", a path.
     """
 
     backbone: str
@@ -47,6 +48,11 @@ class SpaceSpec:
             self.numeric,
         ]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @property
+    def is_imported(self) -> bool:
+        """Return whether its embeddings were made elsewhere, so that there is no backbone here that makes more."""
+        return self.weights == IMPORTED
 
     @property
     def name(self) -> str:

@@ -81,6 +81,22 @@ class Segment:
             out[place] = self._blob.read(start, start + width).view("<f2")
         return lengthened(out)
 
+    def stored(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return the embeddings at these rows, (len(rows), D) float16, as they were written.
+
+        Raises:
+            CorruptFile: a block that holds one of them is damaged, or a row is out of range.
+        """
+        if not len(rows):
+            return np.empty((0, self._dims), np.float16)
+        first, stop = int(rows.min()), int(rows.max()) + 1
+        if first < 0 or stop > self._record.rows:
+            raise CorruptFile(f"{self._record.name}: row {stop - 1} of {self._record.rows} was asked for")
+        width = 2 * self._dims
+        raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
+        picked: NDArray[np.float16] = raw.reshape(stop - first, self._dims)[rows - first]
+        return picked
+
     def _read_span(self, wanted: NDArray[np.int64]) -> Embeddings:
         first, stop = int(wanted.min()), int(wanted.max()) + 1
         width = 2 * self._dims

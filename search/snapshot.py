@@ -190,11 +190,18 @@ class SnapshotReader:
 
     def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
         self._catalogue = Catalogue(database)
-        self._generations = Generations(database, blobs, target)
-        self._segments = SegmentCache(self._catalogue, blobs, target.space.dims)
+        self._database = database
+        self._blobs = blobs
         self._name = target.name
-        self._snapshot: Snapshot | None = None
         self._lock = threading.Lock()
+        self._enter(target)
+
+    def _enter(self, target: Collection) -> None:
+        """Read from one space alone: its generations, its segments, and no rows of another."""
+        self._space_id = target.space_id
+        self._generations = Generations(self._database, self._blobs, target)
+        self._segments = SegmentCache(self._catalogue, self._blobs, target.space.dims)
+        self._snapshot: Snapshot | None = None
 
     def current(self) -> Snapshot:
         """Return a snapshot that holds everything acknowledged before this call.
@@ -204,6 +211,8 @@ class SnapshotReader:
         """
         with self._lock:
             target = self._catalogue.collection(self._name)
+            if target.space_id != self._space_id:
+                self._enter(target)  # the collection was promoted, or rolled back
             old = self._snapshot
             if old is None or old.collection != target:
                 self._snapshot = self._renewed(target, old)

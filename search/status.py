@@ -10,6 +10,7 @@ from search.errors import CorruptFile
 from search.generations import Generations
 from search.records import Collection
 from search.snapshot import SnapshotReader
+from search.space_upgrade import upgrade_as_json
 from search.store import Store
 from search.tables import embedding, image, job, ledger
 
@@ -19,7 +20,8 @@ class CollectionStatus:
     """The counts of one collection. searchable: images a search can return right now.
 
     seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
-    ignored: files that the last job passed over. damage: why nothing can be searched, if so.
+    ignored: files that the last job passed over. damage: why nothing can be searched, if so. upgrade: the way to
+    another space, None when there is none (search/space_upgrade.py).
     """
 
     collection: Collection
@@ -34,6 +36,7 @@ class CollectionStatus:
     index_rows: int
     delta_rows: int
     damage: str | None = None
+    upgrade: Mapping[str, object] | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the collection object of `status` and of HTTP."""
@@ -61,6 +64,7 @@ class CollectionStatus:
             "segments": self.segments,
             "index": index,
             "damage": self.damage,
+            "upgrade": None if self.upgrade is None else dict(self.upgrade),
         }
 
     @property
@@ -91,6 +95,7 @@ def collection_status(store: Store, target: Collection, reader: SnapshotReader |
         index_rows=0 if record is None else record.rows,
         delta_rows=delta_rows,
         damage=damage,
+        upgrade=upgrade_as_json(store, target),
         **counts,
     )
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from platformdirs import user_data_path
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from search import schema
@@ -123,13 +123,9 @@ class Store:
     def _make_collection(self, name: str, spec: SpaceSpec) -> None:
         if not name or len(name) > MAX_NAME or "/" in name:
             raise UsageError(f"{name!r} cannot name a collection: use 1 to 200 characters without a slash")
-        values = {field: getattr(spec, field) for field in spec.__dataclass_fields__}
         try:
             with self.database.writing() as connection:
-                space_id = space_of(connection, spec.fingerprint)
-                if space_id is None:
-                    added = insert(space).values(fingerprint=spec.fingerprint, **values).returning(space.c.id)
-                    space_id = connection.execute(added).scalar_one()
+                space_id = put_space(connection, spec)
                 connection.execute(insert(collection).values(name=name, space_id=space_id))
         except IntegrityError:
             return  # another process made it a moment ago; the caller reads what is there
@@ -146,6 +142,26 @@ class Store:
         return swept
 
 
+def put_space(connection: Connection, spec: SpaceSpec, *, accepted: str | None = None) -> int:
+    """Return the id of a space, adding it when it is new. accepted: the licence that was agreed to now, if any."""
+    space_id = space_of(connection, spec.fingerprint)
+    if space_id is None:
+        values = {field: getattr(spec, field) for field in spec.__dataclass_fields__}
+        added = insert(space).values(fingerprint=spec.fingerprint, **values).returning(space.c.id)
+        space_id = int(connection.execute(added).scalar_one())
+    if accepted is not None:
+        first = (space.c.id == space_id) & space.c.licence_accepted.is_(None)
+        consent = {"licence_accepted": accepted, "licence_accepted_at": time.time()}
+        connection.execute(update(space).where(first).values(consent))
+    return space_id
+
+
+def spec_of(connection: Connection, space_id: int) -> SpaceSpec:
+    """Return the space with this id."""
+    columns = [space.c[name] for name in SpaceSpec.__dataclass_fields__]
+    return SpaceSpec(*connection.execute(select(*columns).where(space.c.id == space_id)).one())
+
+
 def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:
     return (
         f"collection {existing.name!r} holds embeddings of {_described(existing.space)}, not of {_described(wanted)}; "
@@ -154,6 +170,8 @@ def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:
 
 
 def _described(spec: SpaceSpec) -> str:
+    if spec.is_imported:
+        return f"{spec.backbone} (imported, {spec.dims} dims)"
     shape = json.loads(spec.preparation)
     size = f"{shape.get('width')}x{shape.get('height')}"
     return f"{spec.backbone} ({shape.get('mode')}, {size}, weights {spec.weights_sha256[:8]})"

@@ -45,6 +45,12 @@ def status(context: typer.Context) -> None:
         rows.add_row(one.collection.name, space.backbone, _licence(one), *map(str, counts), index)
     print_table(rows)
     for one in found:
+        way = one.upgrade
+        if way is not None:
+            missing = f", {way['missing']} images missing" if way["missing"] else ""
+            console.print(
+                f"{one.collection.name}: {way['state']}, from {way['from_space']} to {way['to_space']}{missing}"
+            )
         if one.damage is not None:
             say(f"{one.collection.name}: {one.damage}")
 

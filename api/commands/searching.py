@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import Session, out, print_json, print_table, shown_place, table
+from api.console import Session, out, print_json, print_table, shown_pixels, shown_place, table
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, UsageError
 from search.find_similar import MAX_K
@@ -80,7 +80,7 @@ def _print_matches(found: Found) -> None:
     rows = table(">#", ">score", "relation", ">id", ">size", *(["label"] if labelled else []), "image")
     for rank, match in enumerate(found.matches, start=1):
         image = match.image
-        size = f"{image.width}x{image.height}"
+        size = shown_pixels(image)
         # ImageNet's labels are lists of synonyms; the first is enough for a table.
         label = [image.labels[0].label.split(",")[0] if image.labels else ""] if labelled else []
         place = shown_place(image)

@@ -31,8 +31,9 @@ export function score(cosine) {
   return cosine.toFixed(3);
 }
 
-/** Return "800 × 600". */
+/** Return "800 × 600", or a dash where nobody has seen the picture: its embedding was imported. */
 export function pixels(image) {
+  if (!image.width) return "–";
   return `${number(image.width)} × ${number(image.height)}`;
 }
 
