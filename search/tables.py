@@ -81,7 +81,8 @@ content = _table(
     Column("perceptual_hash", LargeBinary(32), nullable=False),
     Column("contrast", Float, nullable=False),
     # When the camera says the picture was taken, its local time: 2024-01-31T23:59:59. NULL where no camera says so.
-    Column("taken_at", Text),
+    # The same order on every database: byte by byte.
+    Column("taken_at", Text(collation="C").with_variant(Text(), "sqlite")),
     Index("ix_content_pixel_hash", "pixel_hash"),
 )
 

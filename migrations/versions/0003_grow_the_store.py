@@ -12,7 +12,8 @@ down_revision = "0002"
 
 def upgrade() -> None:
 
-    op.add_column("content", sa.Column("taken_at", sa.Text(), nullable=True))
+    moment = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
+    op.add_column("content", sa.Column("taken_at", moment, nullable=True))
     op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
     op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
 
