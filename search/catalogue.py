@@ -142,10 +142,8 @@ class Catalogue:
         Raises:
             ImageNotFound: the collection has no image with this id.
         """
-        found = self.images_by_id(collection_id, [image_id]).get(image_id)
-        if found is None:
-            raise ImageNotFound(f"there is no image with id {image_id} in this collection")
-        return found
+        with self._database.reading() as connection:
+            return image_in(connection, collection_id, image_id)
 
     def image_by_key(self, collection_id: int, key: str) -> ImageRecord:
         """Return one image.
@@ -253,6 +251,18 @@ def space_of(connection: Connection, fingerprint: str) -> int | None:
     return found
 
 
+def image_in(connection: Connection, collection_id: int, image_id: int) -> ImageRecord:
+    """Return one image as a transaction sees it.
+
+    Raises:
+        ImageNotFound: the collection has no image with this id.
+    """
+    found = _records(connection, collection_id, _images(collection_id).where(image.c.id == image_id))
+    if not found:
+        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+    return found[0]
+
+
 def _collections() -> Select[tuple[object, ...]]:
     return select(
         collection.c.id,
@@ -301,6 +311,7 @@ def _images(collection_id: int) -> Select[tuple[object, ...]]:
             content.c.sha256,
             content.c.pixel_hash,
             content.c.contrast,
+            content.c.taken_at,
             image.c.mtime_ns,
             image.c.metadata,
         )
