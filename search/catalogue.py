@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from search.database import Database, chunks
 from search.errors import CollectionNotFound, ImageNotFound
+from search.filtering import matching_ids, passing_ids
 from search.labels import Labels, labels_of_images
 from search.records import Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.segments import SegmentRecord
@@ -127,14 +128,16 @@ class Catalogue:
 
     def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
         """Return the ids of the images of a collection that a condition lets through, ascending."""
-        query = (
-            select(image.c.id)
-            .join(content, content.c.id == image.c.content_id)
-            .where(image.c.collection_id == target.id, ~image.c.deleted, condition.sql(target.space_id))
-            .order_by(image.c.id)
-        )
         with self._database.reading() as connection:
-            return np.fromiter(connection.execute(query).scalars(), np.int64)
+            return matching_ids(connection, target, condition)
+
+    def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some image ids that a condition lets through, ascending.
+
+        ids: (N,) int64, some hundreds of candidates in any order; those of other collections and of tombstones fail.
+        """
+        with self._database.reading() as connection:
+            return passing_ids(connection, target, condition, ids)
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.

@@ -4,17 +4,32 @@ Two-valued on purpose: a test of something an image does not have is false, so t
 on every database alike. Values always travel as bound parameters.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import eq, ge, gt, le, lt
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Float, Select, Text, and_, false, func, literal, or_, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    Select,
+    Text,
+    and_,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 
+from search.content_tests import OfContent
 from search.dates import end
+from search.letters import AsciiLower, after_beginning, ascii_lower
 from search.metadata_values import MetadataFlag, MetadataNumber, MetadataPresence, MetadataText, MetadataValue
 from search.tables import content, content_label, image, synonym
 
@@ -30,6 +45,8 @@ OPERATORS: Mapping[Kind, frozenset[Operator]] = {
     "metadata": frozenset({"in", "<", "<=", ">", ">=", "like", "null"}),
 }
 ESCAPE = "\\"
+_PLAIN = re.compile(r"([^%_\\]|\\.)*", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _COMPARE: Mapping[str, Callable[..., ColumnElement[bool]]] = {"in": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
@@ -67,10 +84,14 @@ class NumberField:
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A text that an image may lack. lowercase: all its texts are, and what they are compared to is made so."""
+    """A text that an image may lack.
+
+    lowercase: all its texts are, and what they are compared to is made so. ordered: an index finds it by its beginning.
+    """
 
     column: ColumnElement[Any]
     lowercase: bool = False
+    ordered: bool = False
     kind: Kind = "text"
 
     def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
@@ -79,25 +100,41 @@ class TextField:
         if operator == "null":
             return self.column.is_(None)
         if operator == "like":
-            found = AsciiLower(self.column).like(ascii_lower(texts[0]), escape=ESCAPE)
+            found = self._like(ascii_lower(texts[0]))
         else:
             found = self.column.in_([ascii_lower(text) if self.lowercase else text for text in texts])
         return and_(self.column.is_not(None), found)
+
+    def _like(self, pattern: str) -> ColumnElement[bool]:
+        text = AsciiLower(self.column)
+        alike = text.like(pattern, escape=ESCAPE)
+        beginning, rest = _beginning(pattern)
+        after = after_beginning(beginning) if self.ordered else None
+        if after is None:
+            return alike
+        begins = and_(text >= literal(beginning, Text()), text < literal(after, Text()))
+        return begins if rest == "%" else and_(begins, alike)
+
+
+def _beginning(pattern: str) -> tuple[str, str]:
+    r"""Return the letters that a pattern of `like` begins with, and the pattern from the first % or _ on."""
+    found = _PLAIN.match(pattern)
+    end = found.end() if found is not None else 0
+    return _ESCAPED.sub(r"\1", pattern[:end]), pattern[end:]
 
 
 @dataclass(frozen=True, slots=True)
 class DateField:
     """A moment that an image may lack; a date stands for all moments that begin with it (search/dates.py)."""
 
-    column: ColumnElement[Any]
+    column: Column[Any]
     kind: Kind = "date"
 
     def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
         """Compare with the first and the last moment of a date."""
         if operator == "null":
-            return self.column.is_(None)
-        found = or_(*(self._compared(operator, str(value)) for value in values))
-        return and_(self.column.is_not(None), found)
+            return OfContent(content.c.id, self.column.is_(None))
+        return OfContent(content.c.id, or_(*(self._compared(operator, str(value)) for value in values)))
 
     def _compared(self, operator: Operator, date: str) -> ColumnElement[bool]:
         first, after = literal(date, Text()), literal(end(date), Text())
@@ -157,11 +194,12 @@ class LabelField:
 
     def test(self, operator: Operator, values: Sequence[Value], space_id: int) -> ColumnElement[bool]:
         """Compare with what labels are found by, casefolded on both sides."""
-        labelled = select(content_label.c.content_id).where(content_label.c.space_id == space_id)
+        ours = content_label.c.space_id == space_id
         if operator == "null":
-            return image.c.content_id.not_in(labelled)
+            return not_(OfContent(content_label.c.content_id, ours))
         texts = [str(value).casefold() for value in values]
-        return image.c.content_id.in_(labelled.where(content_label.c.label_id.in_(_labels(operator, texts))))
+        named = content_label.c.label_id.in_(_labels(operator, texts))
+        return OfContent(content_label.c.content_id, and_(ours, named))
 
 
 def _labels(operator: Operator, texts: Sequence[str]) -> Select[tuple[int]]:
@@ -177,33 +215,11 @@ FIELDS: Mapping[str, Field] = {
     "height": NumberField(content.c.height),
     "key": TextField(image.c.key),
     "label": LabelField(),
-    "path": TextField(image.c.path),
+    "path": TextField(image.c.path, ordered=True),
     "taken_at": DateField(content.c.taken_at),
     "uri": TextField(image.c.uri),
     "width": NumberField(content.c.width),
 }
-
-
-def ascii_lower(text: str) -> str:
-    """Return a text with A to Z in lower case and every other letter as it is."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
-
-
-class AsciiLower(FunctionElement[str]):
-    """ascii_lower in SQL: what SQLite's lower() does, on every database."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(AsciiLower)
-def _ascii_lower(element: AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
-
-
-@compiles(AsciiLower, "postgresql")
-def _ascii_lower_postgresql(element: AsciiLower, compiler: SQLCompiler, **options: Any) -> str:
-    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
 
 
 def _number(value: Value) -> ColumnElement[Any]:

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from search.commits import Batch, Committer, NewImage
 from search.embeddings import unit_rows
 from search.field_tests import quoted
+from search.filtering import matching_query
 from search.find_similar import Wanted, find_similar
 from search.generations import Generations
+from search.letters import after_beginning
 from search.records import Collection
 from search.snapshot import Snapshot, SnapshotReader
 from search.store import Store
+from search.tables import image
 from search.where import parse
 from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
 from tests.fakes import FAKE_DIMS, FakeBackbone
@@ -33,7 +37,29 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda left, right: left > right,
     ">=": lambda left, right: left >= right,
 }
-PIECES = ("%", "_", "a", "B", "x", "20", "/", " ", "ö", ".JPG", "cat", "TI", "12", r"\%", r"\_", "\\\\")
+PIECES = (
+    "%",
+    "_",
+    "/photos/",
+    "/Größe/",
+    "/PHOTOS/a",
+    "a b",
+    "file://",
+    "a",
+    "B",
+    "x",
+    "20",
+    "/",
+    " ",
+    "ö",
+    ".JPG",
+    "cat",
+    "TI",
+    "12",
+    r"\%",
+    r"\_",
+    "\\\\",
+)
 
 
 def ascii_folded(text: str) -> str:
@@ -230,8 +256,11 @@ def test_a_condition_means_the_same_in_python_and_on_both_databases(
     album_store: Store, album_rows: Collection, condition: tuple[str, Meaning]
 ) -> None:
     text, meaning = condition
-    found = album_store.catalogue.matching(album_rows, parse(text)).tolist()
-    assert found == [number for number, row in enumerate(ROWS, start=1) if meaning(row)], text
+    found = album_store.catalogue.matching(album_rows, parse(text))
+    assert found.tolist() == [number for number, row in enumerate(ROWS, start=1) if meaning(row)], text
+    asked = np.array([5, 99, 2, 1, 3])
+    passed = album_store.catalogue.passing(album_rows, parse(text), asked)
+    assert passed.tolist() == np.intersect1d(asked, found).tolist(), text
 
 
 @HASTY
@@ -307,3 +336,59 @@ def test_labels_of_another_space_do_not_count(tmp_path: Path) -> None:
         assert made.catalogue.matching(other, condition).tolist() == []
         assert made.catalogue.matching(target, condition).tolist() == [1, 6]
         assert made.catalogue.image_by_key(other.id, "a").labels == ()
+
+
+def test_candidates_are_judged_however_many_they_are_and_only_those_that_are_there(store: Store) -> None:
+    target = store.open_collection("default", FakeBackbone().space)
+    other = store.open_collection("other", FakeBackbone().space)
+    rows = [
+        Row(str(n), f"file:///{n}.jpg", n % 3, 1, n, "jpeg", ("tabby",), taken_at="2024-01-01T00:00:00")
+        for n in range(900)
+    ]
+    embeddings = unit_rows(np.random.default_rng(1).normal(size=(900, FAKE_DIMS)))
+    Committer(store.database, store.blobs, target).commit(Batch([new(row) for row in rows], embeddings))
+    Committer(store.database, store.blobs, other).commit(Batch([new(rows[3])], embeddings[:1]))
+    with store.database.writing() as connection:
+        connection.execute(update(image).where(image.c.id == 4).values(deleted=True))
+    candidates = np.random.default_rng(2).permutation(np.arange(-5, 950))
+    for where in ("width = 0", 'width = 0 and label = "tabby" and taken_at = 2024 and path like "/%"'):
+        found = store.catalogue.passing(target, parse(where), candidates)
+        assert found.tolist() == [n + 1 for n in range(900) if n % 3 == 0 and n != 3]
+        assert found.tolist() == store.catalogue.matching(target, parse(where)).tolist()
+        assert store.catalogue.passing(other, parse(where), candidates).tolist() == [901]
+    assert store.catalogue.passing(target, parse("width = 0"), np.empty(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ('label = "tabby"', "ix_image_content_id"),
+        ("taken_at = 2024", "ix_content_taken_at"),
+        ('path like "/photos/2024/%"', "ix_image_collection_id_path"),
+        ('path like "/photos/2024/%.jpg"', "ix_image_collection_id_path"),
+    ],
+)
+def test_the_common_filters_are_answered_by_an_index(local_store: Store, where: str, index: str) -> None:
+    target = local_store.open_collection("default", FakeBackbone().space)
+    query = matching_query(target, parse(where)).compile(
+        local_store.database.engine, compile_kwargs={"literal_binds": True}
+    )
+    with local_store.database.reading() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert any(index in step and step.startswith("SEARCH") for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("beginning", "after"),
+    [
+        ("/a/", "/a0"),
+        ("z", "{"),
+        ("", None),
+        ("a\U0010ffff", "b"),
+        ("\U0010ffff", None),
+        ("\ud7ff", "\ue000"),
+        ("é", "ê"),
+    ],
+)
+def test_what_begins_so_lies_before_the_next_text(beginning: str, after: str | None) -> None:
+    assert after_beginning(beginning) == after

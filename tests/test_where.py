@@ -152,8 +152,8 @@ def test_a_condition_lets_through(album_store: Store, album_rows: Collection, te
 def test_letters_beyond_ascii_keep_their_case_under_every_locale_of_postgresql() -> None:
     # The tests' own server may fold ASCII only, so that the answers alone would not tell.
     made = parse('path like "Ä%"').sql(1).compile(create_engine("postgresql+psycopg://"))
-    assert 'lower((image.path) COLLATE "C") LIKE' in str(made)
-    assert list(made.params.values()) == ["Ä%"]
+    assert 'lower(image.path COLLATE "C") >= ' in str(made)
+    assert list(made.params.values()) == ["Ä", "Å"]
 
 
 def test_hostile_text_is_a_value_and_never_sql(album_store: Store, album_rows: Collection) -> None:
