@@ -14,7 +14,7 @@ import typer
 from api.commands import deduplication, finetuning, indexing, models, moving, operations, searching, serving, upgrading
 from api.console import ProgressMode, Session, print_json, say
 from api.exits import DONE, ELSE, INTERRUPTED, USAGE, exit_code
-from search.errors import LookalikeError
+from search.errors import BadCondition, LookalikeError
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(args=ordered, prog_name="lookalike", standalone_mode=False)
     except LookalikeError as error:
-        code = report.error(type(error).__name__, str(error), exit_code(error))
+        code = report.refusal(error)
     except ClickError as error:
         code = report.usage(error)
     except KeyboardInterrupt:
@@ -88,16 +88,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class _Report:
-    """Tells about an error: one line on stderr, and the one JSON object of a --json call."""
+    """Tells about an error: one line on stderr, with a drawing for some, and the one JSON object of a --json call."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
 
-    def error(self, kind: str, message: str, code: int) -> int:
+    def error(self, kind: str, message: str, code: int, **more: int) -> int:
         line = message.replace("\n", " ")
         say(f"lookalike: {line}")
         if self._as_json:
-            print_json({"error": {"kind": kind, "message": line}})
+            print_json({"error": {"kind": kind, "message": line, **more}})
+        return code
+
+    def refusal(self, error: LookalikeError) -> int:
+        """Report what was raised on purpose; a condition is shown with a caret under the place that is wrong."""
+        if not isinstance(error, BadCondition):
+            return self.error(type(error).__name__, str(error), exit_code(error))
+        code = self.error(type(error).__name__, str(error), exit_code(error), position=error.position)
+        for line in error.drawing.split("\n"):
+            say(f"    {line}")
         return code
 
     def usage(self, error: Any) -> int:

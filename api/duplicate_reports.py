@@ -2,10 +2,12 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
 
 from api.workspace import Workspace
 from search.find_duplicates import DuplicateReport
-from search.records import Collection
+from search.records import Collection, DuplicateGroup, ImageRecord
 
 KEPT = 4
 
@@ -28,3 +30,20 @@ class DuplicateReports:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(name)
             return self._kept[name]
+
+    def shown(self, target: Collection, groups: Sequence[DuplicateGroup]) -> list[DuplicateGroup]:
+        """Return groups of a report with the metadata of now, which a kept report does not follow."""
+        ids = {record.id for group in groups for record in (group.keeper, *(member.image for member in group.members))}
+        now = self._workspace.store.catalogue.images_by_id(target.id, ids)
+
+        def renewed(old: ImageRecord) -> ImageRecord:
+            return replace(old, metadata=now[old.id].metadata) if old.id in now else old
+
+        return [
+            replace(
+                group,
+                keeper=renewed(group.keeper),
+                members=tuple(replace(member, image=renewed(member.image)) for member in group.members),
+            )
+            for group in groups
+        ]

@@ -17,6 +17,7 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
     (errors.ImageNotFound, HTTPStatus.NOT_FOUND),
     (errors.UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.BadImage, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.ImageChanged, HTTPStatus.PRECONDITION_FAILED),
     (errors.GuardRefused, HTTPStatus.CONFLICT),
     (errors.SpaceMismatch, HTTPStatus.CONFLICT),
     (errors.StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -25,7 +26,10 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem document. reason: the ledger's word when a picture was refused."""
+    """An RFC 9457 problem document.
+
+    reason: the ledger's word when a picture was refused. position: of the wrong letter of a condition, from 1.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,6 +38,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     reason: str | None = None
+    position: int | None = None
 
 
 def install(app: FastAPI) -> None:
@@ -49,19 +54,22 @@ def status_of(error: errors.LookalikeError) -> HTTPStatus:
     return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def problem(kind: str, status: HTTPStatus, detail: str, reason: str | None = None) -> JSONResponse:
+def problem(
+    kind: str, status: HTTPStatus, detail: str, *, reason: str | None = None, position: int | None = None
+) -> JSONResponse:
     """Return a problem document as a response."""
-    document = Problem(
-        type=f"urn:lookalike:problem:{kind}", title=status.phrase, status=status, detail=detail, reason=reason
-    )
+    name = f"urn:lookalike:problem:{kind}"
+    document = Problem(type=name, title=status.phrase, status=status, detail=detail, reason=reason, position=position)
     return JSONResponse(document.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
 
 
 async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.LookalikeError):
         raise error
-    reason = error.reason if isinstance(error, errors.BadImage) else None
-    return problem(type(error).__name__, status_of(error), str(error), reason)
+    kind, status = type(error).__name__, status_of(error)
+    if isinstance(error, errors.BadCondition):
+        return problem(kind, status, f"{error}\n{error.drawing}", position=error.position)
+    return problem(kind, status, str(error), reason=error.reason if isinstance(error, errors.BadImage) else None)
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
@@ -88,7 +96,7 @@ async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
     )
 
 
-def unsupported_media(found: str) -> HTTPException:
-    """Return the error for a body that is neither JSON nor a form."""
-    detail = f"send application/json or multipart/form-data, not {found or 'a body without a content type'}"
+def unsupported_media(found: str, wanted: str) -> HTTPException:
+    """Return the error for a body of a type that is not taken there."""
+    detail = f"send {wanted}, not {found or 'a body without a content type'}"
     return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)

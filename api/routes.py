@@ -1,7 +1,7 @@
 """The handlers under /v1: parse, call the workspace, shape the answer."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -17,15 +17,18 @@ from api.problems import Problem, unsupported_media
 from api.thumbnails import Thumbnails
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
-from search.records import Collection
+from search.metadata_changes import change_metadata, version
+from search.records import Collection, ImageRecord
 from search.status import collection_status
 from search.thresholds import default_threshold
 
+Body = TypeVar("Body", bound=schemas.Shape)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
 # Ids are below 2^53, so that every JSON reader keeps them.
 ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
 MAX_THUMBNAIL = 2048
+PATCH_TYPES = ("application/merge-patch+json", "application/json")
 
 _problems: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (400, 404, 413, 415, 422, 503)
@@ -77,9 +80,40 @@ def image_by_key(workspace: Work, target: Target, key: str) -> schemas.Image:
 
 
 @router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)
-def image_by_id(workspace: Work, target: Target, image_id: ImageId) -> schemas.Image:
-    """Return the image with this id."""
-    return schemas.Image.model_validate(workspace.store.catalogue.image_by_id(target.id, image_id).as_json())
+def image_by_id(response: Response, workspace: Work, target: Target, image_id: ImageId) -> schemas.Image:
+    """Return the image with this id; its ETag can be sent with a change."""
+    return _tagged(response, workspace.store.catalogue.image_by_id(target.id, image_id))
+
+
+_patch_bodies = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": schemas.ImagePatch.model_json_schema()} for kind in PATCH_TYPES},
+    }
+}
+
+
+@router.patch(
+    "/collections/{collection}/images/{image_id}",
+    response_model_exclude_unset=True,
+    openapi_extra=_patch_bodies,
+    responses={412: {"model": Problem, "description": "the image is not what If-Match names"}},
+)
+async def change_image(
+    request: Request, response: Response, workspace: Work, target: Target, image_id: ImageId
+) -> schemas.Image:
+    """Merge a patch into the metadata of an image (RFC 7396); return the image as it is now, durably."""
+    kind = _media_type(request)
+    if kind not in PATCH_TYPES:
+        raise unsupported_media(kind, " or ".join(PATCH_TYPES))
+    body = _parsed(schemas.ImagePatch, await _json(request))
+    # Without the key nothing changes; with null all metadata goes.
+    patch = body.metadata if "metadata" in body.model_fields_set else {}
+    versions = _versions(request.headers.get("if-match"))
+    changed = await run_in_threadpool(
+        change_metadata, workspace.store.database, target.id, image_id, patch, versions=versions
+    )
+    return _tagged(response, changed)
 
 
 @router.get("/collections/{collection}/labels", summary="Labels, most frequent first")
@@ -147,14 +181,14 @@ _search_bodies = {
 @router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
 async def search(request: Request, workspace: Work, target: Target) -> schemas.SearchAnswer:
     """Return the images closest to an uploaded picture, or to a stored image by id or key."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
-        body = _parsed(await _json(request))
+        body = _parsed(schemas.SearchBody, await _json(request))
         return await run_in_threadpool(_by_stored, workspace, target, body)
     if kind != "multipart/form-data":
-        raise unsupported_media(kind)
+        raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=1, max_fields=8) as form:
-        body = _parsed({name: value for name, value in form.items() if isinstance(value, str)})
+        body = _parsed(schemas.SearchBody, {name: value for name, value in form.items() if isinstance(value, str)})
         upload = _upload(form, body)
         if upload is None:
             return await run_in_threadpool(_by_stored, workspace, target, body)
@@ -176,7 +210,7 @@ def groups(
     reports: DuplicateReports = request.app.state.reports
     report = reports.get(target, default_threshold(target.space) if threshold is None else threshold)
     start = int(cursor or 0)
-    page = report.groups[start : start + limit]
+    page = reports.shown(target, report.groups[start : start + limit])
     more = start + limit < len(report.groups)
     return schemas.Groups(
         items=[schemas.Group.model_validate(group.as_json()) for group in page],
@@ -212,9 +246,25 @@ def _answer(query: dict[str, str], found: Found) -> schemas.SearchAnswer:
     return schemas.SearchAnswer.model_validate({"query": query, "matches": matches, "took_ms": found.took_ms()})
 
 
-def _parsed(values: object) -> schemas.SearchBody:
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _tagged(response: Response, image: ImageRecord) -> schemas.Image:
+    response.headers["ETag"] = f'"{version(image)}"'
+    return schemas.Image.model_validate(image.as_json())
+
+
+def _versions(condition: str | None) -> frozenset[str] | None:
+    """Return the versions an If-Match header names, None for any (RFC 9110: weak tags never match)."""
+    if condition is None or condition.strip() == "*":
+        return None
+    return frozenset(given.strip().strip('"') for given in condition.split(",") if given.strip().startswith('"'))
+
+
+def _parsed(shape: type[Body], values: object) -> Body:
     try:
-        return schemas.SearchBody.model_validate(values, strict=False)
+        return shape.model_validate(values, strict=False)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
 

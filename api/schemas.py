@@ -50,8 +50,19 @@ class Image(Shape):
     height: int
     bytes: int
     format: str
+    taken_at: Annotated[
+        str | None, Field(examples=["2024-01-31T23:59:59"], description="the camera's local time, where it says so")
+    ] = None
     labels: list[Label] | None = None
     metadata: dict[str, object] | None = None
+
+
+class ImagePatch(Shape):
+    """What to change of an image, as a JSON merge patch (RFC 7396): null takes a key away, or all metadata."""
+
+    metadata: Annotated[
+        dict[str, object] | None, Field(examples=[{"rating": 5, "place": {"city": "Köln"}, "draft": None}])
+    ] = None
 
 
 class Match(Image):

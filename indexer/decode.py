@@ -27,6 +27,7 @@ from indexer.formats import UNSUPPORTED, ends_early, sniff
 from indexer.jpeg import TURNED, dct_factor, orientation, read_jpeg
 from indexer.preparation import Preparation, perceptual_hash, small_luma
 from indexer.samples import pixel_hash, pixels_of, stripes
+from indexer.taken_at import taken_at
 from search.errors import BadImage, LookalikeError, UsageError
 
 OLDEST_PILLOW: Final = 13  # the JPEG decoder of older ones has a heap overflow (GHSA-8g5g-8vmr-9782)
@@ -77,7 +78,8 @@ class DecodedImage:
 
     format: one of formats.FORMATS. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each other
     (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard deviation of
-    the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out.
+    the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out. taken_at: when its camera says it
+    was taken (`taken_at.taken_at`).
     """
 
     pixels: NDArray[np.uint8]
@@ -87,6 +89,7 @@ class DecodedImage:
     pixel_hash: bytes
     perceptual_hash: bytes
     contrast: float
+    taken_at: str | None = None
 
 
 def decode(
@@ -113,7 +116,7 @@ def decode(
         else:
             rgb, native = Image.fromarray(pixels), None
             pixels.flags.writeable = into is not None  # shared memory is for the next picture to write
-        luma = small_luma(rgb)
+        luma, moment = small_luma(rgb), taken_at(image)
         # What was decoded at a fraction is not all that the file holds.
         whole = data if factor > 1 or _holds_more_than_it_shows(image, data) else b""
         return DecodedImage(
@@ -124,6 +127,7 @@ def decode(
             pixel_hash=pixel_hash(pixels, native, whole),
             perceptual_hash=perceptual_hash(luma),
             contrast=float(luma.std()),
+            taken_at=moment,
         )
 
 

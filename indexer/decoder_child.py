@@ -54,7 +54,7 @@ class _Work(NamedTuple):
         if size:
             return {}, thumbnail(data, size, self.limits)
         image = self.decode(data, self.limits, self.preparation, self.shared.flat if self.shared else None)
-        facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast")}
+        facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast", "taken_at")}
         facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
         if self.shared is not None and self.shared.holds(image.pixels):
             return facts | {"shared": image.pixels.shape[:2]}, b""

@@ -38,11 +38,12 @@ DecodeBatch = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
 
 class Header(NamedTuple):
-    """What the header of a JPEG says. width and height: as stored. turn: its EXIF orientation."""
+    """What the header of a JPEG says. width and height: as stored. turn: its EXIF orientation. taken_at: its date."""
 
     width: int
     height: int
     turn: int
+    taken_at: str | None = None
 
 
 class Encoded(NamedTuple):

@@ -29,6 +29,7 @@ from indexer.devices import CPU, choose_device
 from indexer.jpeg import TURNED, orientation
 from indexer.preparation import HASH_SIDE, LONGEST_ASPECT, Preparation, perceptual_hash
 from indexer.samples import pixel_hash
+from indexer.taken_at import taken_at
 from search.errors import BadImage, LookalikeError, UsageError
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def plain_header(data: bytes, limits: DecodeLimits) -> Header | None:
         return None
     try:
         with opened(data, limits) as image:
-            return Header(*image.size, orientation(image)) if _is_plain(image) else None
+            return Header(*image.size, orientation(image), taken_at(image)) if _is_plain(image) else None
     except BadImage:
         return None
 
@@ -223,6 +224,7 @@ def _prepared(frame: Frame, header: Header, data: bytes, preparation: Preparatio
         pixel_hash=pixel_hash(np.empty((height, width, 0), np.uint8), None, data),
         perceptual_hash=perceptual_hash(frame.luma),
         contrast=float(frame.luma.std()),
+        taken_at=header.taken_at,
     )
 
 

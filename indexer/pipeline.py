@@ -181,6 +181,7 @@ class Pipeline:
             pixel_hash=image.pixel_hash,
             perceptual_hash=image.perceptual_hash,
             contrast=image.contrast,
+            taken_at=image.taken_at,
         )
         self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id))
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.database import Database, chunks
 from search.errors import CollectionNotFound, ImageNotFound
+from search.filtering import matching_ids, passing_ids
 from search.labels import Labels, labels_of_images
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.segments import SegmentRecord
@@ -127,29 +128,16 @@ class Catalogue:
 
     def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
         """Return the ids of the images of a collection that a condition lets through, ascending."""
-        query = (
-            select(image.c.id)
-            .join(content, content.c.id == image.c.content_id)
-            .where(image.c.collection_id == target.id, ~image.c.deleted, condition.sql(target.space_id))
-            .order_by(image.c.id)
-        )
         with self._database.reading() as connection:
-            return np.fromiter(connection.execute(query).scalars(), np.int64)
+            return matching_ids(connection, target, condition)
 
     def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some hundred image ids that a condition lets through, ascending."""
-        query = (
-            select(image.c.id)
-            .join(content, content.c.id == image.c.content_id)
-            .where(image.c.collection_id == target.id, ~image.c.deleted, condition.sql(target.space_id))
-        )
+        """Return those of some image ids that a condition lets through, ascending.
+
+        ids: (N,) int64, some hundreds of candidates in any order; those of other collections and of tombstones fail.
+        """
         with self._database.reading() as connection:
-            found = [
-                passed
-                for part in chunks(ids.tolist())
-                for passed in connection.execute(query.where(image.c.id.in_(part))).scalars()
-            ]
-        return np.sort(np.array(found, np.int64))
+            return passing_ids(connection, target, condition, ids)
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.
@@ -157,10 +145,8 @@ class Catalogue:
         Raises:
             ImageNotFound: the collection has no image with this id.
         """
-        found = self.images_by_id(collection_id, [image_id]).get(image_id)
-        if found is None:
-            raise ImageNotFound(f"there is no image with id {image_id} in this collection")
-        return found
+        with self._database.reading() as connection:
+            return image_in(connection, collection_id, image_id)
 
     def image_by_key(self, collection_id: int, key: str) -> ImageRecord:
         """Return one image.
@@ -268,6 +254,18 @@ def space_of(connection: Connection, fingerprint: str) -> int | None:
     return found
 
 
+def image_in(connection: Connection, collection_id: int, image_id: int) -> ImageRecord:
+    """Return one image as a transaction sees it.
+
+    Raises:
+        ImageNotFound: the collection has no image with this id.
+    """
+    found = _records(connection, collection_id, _images(collection_id).where(image.c.id == image_id))
+    if not found:
+        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+    return found[0]
+
+
 def _collections() -> Select[tuple[object, ...]]:
     return select(
         collection.c.id,
@@ -322,6 +320,7 @@ def _images(collection_id: int) -> Select[tuple[object, ...]]:
             content.c.sha256,
             content.c.pixel_hash,
             content.c.contrast,
+            content.c.taken_at,
             image.c.mtime_ns,
             image.c.metadata,
         )

@@ -193,6 +193,7 @@ def _put_contents(connection: Connection, facts: Sequence[ContentFacts]) -> dict
             "pixel_hash": fact.pixel_hash,
             "perceptual_hash": fact.perceptual_hash,
             "contrast": fact.contrast,
+            "taken_at": fact.taken_at,
         }
         for sha256, fact in unique
     ]

@@ -2,11 +2,13 @@
 
     LookalikeError
     |-- UsageError              an argument has a value that cannot be used
+    |   `-- BadCondition        a condition (`--where`) means nothing
     |-- StoreNotFound           there is no store at this place
     |-- StoreTooNew             a newer release wrote this store
     |-- StoreUnavailable        the store is locked or its database does not answer
     |-- CollectionNotFound      the store has no collection of this name
     |-- ImageNotFound           the collection has no such image
+    |-- ImageChanged            the image is not what the caller last saw
     |-- SpaceMismatch           two embeddings are not comparable
     |-- CorruptFile             a segment or a generation is not what was written
     |-- BackboneNotFound        no such backbone
@@ -31,6 +33,16 @@ class UsageError(LookalikeError):
     """An argument has a value that cannot be used."""
 
 
+class BadCondition(UsageError):
+    """A condition means nothing. position: of the wrong letter, from 1. drawing: two lines, with a caret below it."""
+
+    def __init__(self, message: str, *, position: int, drawing: str) -> None:
+        super().__init__(message)
+        self.position = position
+        self.drawing = drawing
+        self.add_note(drawing)  # for those who meet it as a traceback
+
+
 class StoreNotFound(LookalikeError):
     """There is no store at this place."""
 
@@ -49,6 +61,10 @@ class CollectionNotFound(LookalikeError):
 
 class ImageNotFound(LookalikeError):
     """The collection has no such image."""
+
+
+class ImageChanged(LookalikeError):
+    """An image is not what the caller last saw, so nothing was written over it."""
 
 
 class SpaceMismatch(LookalikeError):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from search.catalogue import Catalogue
-from search.filtered import search_where
+from search.filter_planner import search_where
 from search.recall_watch import RecallWatch
 from search.records import Embeddings, ImageRecord, Match, Relation
 from search.snapshot import Snapshot

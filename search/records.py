@@ -85,7 +85,8 @@ class ContentFacts:
     """What a file holds, known by its sha256 (32 bytes).
 
     width, height: as displayed, in pixels. pixel_hash: 16 bytes over the decoded pixels. perceptual_hash: 32 bytes.
-    contrast: standard deviation of the luma, 0 to 127.5.
+    contrast: standard deviation of the luma, 0 to 127.5. taken_at: when the camera says it was taken, its local time
+    as 2024-01-31T23:59:59; None where none says so.
     """
 
     sha256: bytes
@@ -96,6 +97,7 @@ class ContentFacts:
     pixel_hash: bytes
     perceptual_hash: bytes
     contrast: float
+    taken_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class ImageRecord:
     mtime_ns: int
     metadata: Mapping[str, object] = field(default_factory=dict)
     labels: tuple[Label, ...] = ()
+    taken_at: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the image object of the command line and of HTTP."""
@@ -147,6 +150,8 @@ class ImageRecord:
         if path is not None:
             shape["path"] = path
         shape |= {"width": self.width, "height": self.height, "bytes": self.size_bytes, "format": self.format}
+        if self.taken_at is not None:
+            shape["taken_at"] = self.taken_at
         if self.labels:
             shape["labels"] = [label.as_json() for label in self.labels]
         if self.metadata:

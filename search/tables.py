@@ -23,6 +23,8 @@ from sqlalchemy import (
     text,
 )
 
+from search.letters import AsciiLower
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -81,8 +83,10 @@ content = _table(
     Column("perceptual_hash", LargeBinary(32), nullable=False),
     Column("contrast", Float, nullable=False),
     # When the camera says the picture was taken, its local time: 2024-01-31T23:59:59. NULL where no camera says so.
-    Column("taken_at", Text),
+    # The same order on every database: byte by byte.
+    Column("taken_at", Text(collation="C").with_variant(Text(), "sqlite")),
     Index("ix_content_pixel_hash", "pixel_hash"),
+    Index("ix_content_taken_at", "taken_at"),
 )
 
 image = _table(
@@ -109,8 +113,12 @@ image = _table(
     ),
     Index("ix_image_collection_id_uri", "collection_id", "uri"),
     Index("ix_image_collection_id_sequence", "collection_id", "sequence"),
-    Index("ix_image_content_id", "content_id"),
+    # With what every question asks too, so that it reads nothing but the index.
+    Index("ix_image_content_id", "content_id", "collection_id", "deleted"),
 )
+
+# By the beginning of the path, as `like` compares it.
+Index("ix_image_collection_id_path", image.c.collection_id, AsciiLower(image.c.path), image.c.deleted)
 
 segment = _table(
     "segment",

@@ -64,6 +64,7 @@ class InProcessDecoder:
             pixel_hash=image.pixel_hash,
             perceptual_hash=image.perceptual_hash,
             contrast=image.contrast,
+            taken_at=image.taken_at,
         )
 
 

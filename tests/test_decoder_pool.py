@@ -74,7 +74,7 @@ def test_a_child_answers_what_this_process_would(pool: DecoderPool) -> None:
     there = pool.decode(plain("JPEG"), "a.jpg")
     assert np.array_equal(there.pixels, prepare(here.pixels, PREPARATION))
     assert there.pixels.shape == (32, 24, 3)
-    for name in ("format", "width", "height", "pixel_hash", "perceptual_hash", "contrast"):
+    for name in ("format", "width", "height", "pixel_hash", "perceptual_hash", "contrast", "taken_at"):
         assert getattr(there, name) == getattr(here, name)
 
 

@@ -1,23 +1,29 @@
 """A search with a condition is exact: the brute-force search among what the condition lets through."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from search.commits import Batch, Committer, NewImage
 from search.embeddings import unit_rows
+from search.field_tests import quoted
+from search.filtering import matching_query
 from search.find_similar import Wanted, find_similar
 from search.generations import Generations
+from search.letters import after_beginning
 from search.records import Collection
 from search.snapshot import Snapshot, SnapshotReader
 from search.store import Store
-from search.where import parse, quoted
+from search.tables import image
+from search.where import parse
 from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
 from tests.fakes import FAKE_DIMS, FakeBackbone
 
@@ -31,7 +37,29 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda left, right: left > right,
     ">=": lambda left, right: left >= right,
 }
-PIECES = ("%", "_", "a", "B", "x", "20", "/", " ", "ö", ".JPG", "cat", "TI", "12", r"\%", r"\_", "\\\\")
+PIECES = (
+    "%",
+    "_",
+    "/photos/",
+    "/Größe/",
+    "/PHOTOS/a",
+    "a b",
+    "file://",
+    "a",
+    "B",
+    "x",
+    "20",
+    "/",
+    " ",
+    "ö",
+    ".JPG",
+    "cat",
+    "TI",
+    "12",
+    r"\%",
+    r"\_",
+    "\\\\",
+)
 
 
 def ascii_folded(text: str) -> str:
@@ -91,6 +119,96 @@ def label_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
 
 
 @st.composite
+def date_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    moments = [row.taken_at or "2024-02-29T12:00:00" for row in ROWS] + ["2024-01-31T23:59:58", "2023-12-31T00:00:00"]
+    letters = st.sampled_from([4, 7, 10, 13, 16, 19])
+    dates = st.builds(lambda moment, end: moment[:end], st.sampled_from(moments), letters)
+    sign = draw(st.sampled_from([*sorted(COMPARE), "in"]))
+    # The beginnings of moments sort as their periods do.
+    if sign == "in":
+        wanted = draw(st.lists(dates, min_size=1, max_size=3))
+        text = f"taken_at in ({', '.join(wanted)})"
+        return text, lambda row: any((row.taken_at or "").startswith(one) for one in wanted)
+    date = draw(dates)
+    compare = COMPARE[sign]
+    text = f"taken_at {sign} {draw(st.sampled_from([date, quoted(date)]))}"
+    if sign == "!=":  # a negation, so also of what has no date
+        return text, lambda row: not (row.taken_at or "").startswith(date)
+    return text, lambda row: row.taken_at is not None and compare(row.taken_at[: len(date)], date)
+
+
+PLACES = ("tags", "tags.0", "place", "place.city", "place.city.name", "place.geo.lat", 'place."0"', "place.0")
+KEYS = (
+    *PLACES,
+    "camera",
+    "rating",
+    "seen",
+    "tags",
+    "tags.0",
+    "none",
+    "day",
+    '"shot by"',
+    "größe",
+    '"say ""hi""\\n"',
+    "0",
+    "Camera",
+)
+
+
+def stored(row: Row, path: str) -> object:
+    """Return the value at the end of some keys, None where there is none."""
+    value: object = row.metadata
+    for plain, quoted_key in re.findall(r'(\w+)|"((?:""|[^"])+)"', path):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(plain or quoted_key.replace('""', '"'))
+    return value
+
+
+def comparable(value: object, other: object) -> bool:
+    """Tell whether two values are of one kind: numbers, texts or flags."""
+    kinds = [float if type(one) is int else type(one) for one in (value, other)]
+    return kinds[0] is kinds[1]
+
+
+def spelled(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+PLAIN = [3, 3.5, 0, 100, -1e300, 2**53, 50.9375, 7, True, False, "X100", "x100", "", "3", "Köln", "köln", "true", "odd"]
+
+
+@st.composite
+def metadata_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
+    key, value = draw(st.sampled_from(KEYS)), draw(st.sampled_from(PLAIN))
+    ordered = sorted(COMPARE) if not isinstance(value, bool) else ["=", "!="]
+    sign = draw(st.sampled_from([*ordered, "in", "null"]))
+    if sign == "null":
+        return f"metadata.{key} is null", lambda row: stored(row, key) is None
+    if sign == "in":
+        values = draw(st.lists(st.sampled_from(PLAIN), min_size=1, max_size=4))
+        text = f"metadata.{key} in ({', '.join(map(spelled, values))})"
+        return text, lambda row: any(comparable(stored(row, key), one) and stored(row, key) == one for one in values)
+    text = f"metadata.{key} {sign} {spelled(value)}"
+    if sign == "!=":
+        return text, lambda row: not (comparable(stored(row, key), value) and stored(row, key) == value)
+    compare: Callable[[Any, Any], bool] = COMPARE[sign]
+    return text, lambda row: comparable(stored(row, key), value) and compare(stored(row, key), value)
+
+
+@st.composite
+def metadata_patterns(draw: st.DrawFn) -> tuple[str, Meaning]:
+    key = draw(st.sampled_from(KEYS))
+    pieces = draw(st.lists(st.sampled_from((*PIECES, "X", "100", "Ä", "😀", "k", "ln")), max_size=5))
+
+    def meaning(row: Row) -> bool:
+        value = stored(row, key)
+        return isinstance(value, str) and like(pieces, value, ascii_folded)
+
+    return f"metadata.{key} like {quoted(''.join(pieces))}", meaning
+
+
+@st.composite
 def null_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
     field, has = draw(
         st.sampled_from(
@@ -98,13 +216,17 @@ def null_tests(draw: st.DrawFn) -> tuple[str, Meaning]:
                 ("path", lambda row: row.path is not None),
                 ("label", lambda row: bool(row.labels)),
                 ("key", lambda _: True),
+                ("taken_at", lambda row: row.taken_at is not None),
             ]
         )
     )
     return f"{field} is not null", has
 
 
-LEAVES = st.one_of(number_tests(), number_lists(), text_tests(), patterns(), label_tests(), null_tests())
+LEAVES = st.one_of(
+    *(number_tests(), number_lists(), text_tests(), patterns(), label_tests(), null_tests()),
+    *(date_tests(), metadata_tests(), metadata_patterns()),
+)
 
 
 def joined(parts: list[tuple[str, Meaning]], word: str) -> tuple[str, Meaning]:
@@ -126,6 +248,19 @@ CONDITIONS = st.recursive(
 HASTY = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+
+
+@settings(HASTY, max_examples=300)
+@given(condition=CONDITIONS)
+def test_a_condition_means_the_same_in_python_and_on_both_databases(
+    album_store: Store, album_rows: Collection, condition: tuple[str, Meaning]
+) -> None:
+    text, meaning = condition
+    found = album_store.catalogue.matching(album_rows, parse(text))
+    assert found.tolist() == [number for number, row in enumerate(ROWS, start=1) if meaning(row)], text
+    asked = np.array([5, 99, 2, 1, 3])
+    passed = album_store.catalogue.passing(album_rows, parse(text), asked)
+    assert passed.tolist() == np.intersect1d(asked, found).tolist(), text
 
 
 @HASTY
@@ -201,3 +336,59 @@ def test_labels_of_another_space_do_not_count(tmp_path: Path) -> None:
         assert made.catalogue.matching(other, condition).tolist() == []
         assert made.catalogue.matching(target, condition).tolist() == [1, 6]
         assert made.catalogue.image_by_key(other.id, "a").labels == ()
+
+
+def test_candidates_are_judged_however_many_they_are_and_only_those_that_are_there(store: Store) -> None:
+    target = store.open_collection("default", FakeBackbone().space)
+    other = store.open_collection("other", FakeBackbone().space)
+    rows = [
+        Row(str(n), f"file:///{n}.jpg", n % 3, 1, n, "jpeg", ("tabby",), taken_at="2024-01-01T00:00:00")
+        for n in range(900)
+    ]
+    embeddings = unit_rows(np.random.default_rng(1).normal(size=(900, FAKE_DIMS)))
+    Committer(store.database, store.blobs, target).commit(Batch([new(row) for row in rows], embeddings))
+    Committer(store.database, store.blobs, other).commit(Batch([new(rows[3])], embeddings[:1]))
+    with store.database.writing() as connection:
+        connection.execute(update(image).where(image.c.id == 4).values(deleted=True))
+    candidates = np.random.default_rng(2).permutation(np.arange(-5, 950))
+    for where in ("width = 0", 'width = 0 and label = "tabby" and taken_at = 2024 and path like "/%"'):
+        found = store.catalogue.passing(target, parse(where), candidates)
+        assert found.tolist() == [n + 1 for n in range(900) if n % 3 == 0 and n != 3]
+        assert found.tolist() == store.catalogue.matching(target, parse(where)).tolist()
+        assert store.catalogue.passing(other, parse(where), candidates).tolist() == [901]
+    assert store.catalogue.passing(target, parse("width = 0"), np.empty(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ('label = "tabby"', "ix_image_content_id"),
+        ("taken_at = 2024", "ix_content_taken_at"),
+        ('path like "/photos/2024/%"', "ix_image_collection_id_path"),
+        ('path like "/photos/2024/%.jpg"', "ix_image_collection_id_path"),
+    ],
+)
+def test_the_common_filters_are_answered_by_an_index(local_store: Store, where: str, index: str) -> None:
+    target = local_store.open_collection("default", FakeBackbone().space)
+    query = matching_query(target, parse(where)).compile(
+        local_store.database.engine, compile_kwargs={"literal_binds": True}
+    )
+    with local_store.database.reading() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert any(index in step and step.startswith("SEARCH") for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("beginning", "after"),
+    [
+        ("/a/", "/a0"),
+        ("z", "{"),
+        ("", None),
+        ("a\U0010ffff", "b"),
+        ("\U0010ffff", None),
+        ("\ud7ff", "\ue000"),
+        ("é", "ê"),
+    ],
+)
+def test_what_begins_so_lies_before_the_next_text(beginning: str, after: str | None) -> None:
+    assert after_beginning(beginning) == after

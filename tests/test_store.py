@@ -24,6 +24,7 @@ from search.tables import metadata
 from tests.fakes import FakeBackbone
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index:UserWarning", "ignore:.*expression-based index:Warning")
 def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
     with store.database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -110,6 +110,7 @@ function factList(image) {
     Size: `${pixels(image)} pixels`,
     "File size": image.bytes < 1024 ? size(image.bytes) : `${size(image.bytes)} (${number(image.bytes)} bytes)`,
     Format: image.format.toUpperCase(),
+    Taken: image.taken_at === undefined ? null : image.taken_at.replace("T", " "),
     Id: image.id,
     Score: image.score === undefined ? null : score(image.score),
   };

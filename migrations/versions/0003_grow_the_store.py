@@ -12,7 +12,13 @@ down_revision = "0002"
 
 def upgrade() -> None:
 
-    op.add_column("content", sa.Column("taken_at", sa.Text(), nullable=True))
+    moment = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
+    op.add_column("content", sa.Column("taken_at", moment, nullable=True))
+    op.create_index("ix_content_taken_at", "content", ["taken_at"])
+    op.drop_index("ix_image_content_id", "image")
+    op.create_index("ix_image_content_id", "image", ["content_id", "collection_id", "deleted"])
+    lower = "lower(path)" if op.get_bind().dialect.name == "sqlite" else 'lower(path COLLATE "C")'
+    op.create_index("ix_image_collection_id_path", "image", ["collection_id", sa.text(lower), "deleted"])
     op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
     op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
 
@@ -79,6 +85,10 @@ def downgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_generation_collection_id", "generation", ["collection_id"])
+    op.drop_index("ix_image_collection_id_path", "image")
+    op.drop_index("ix_image_content_id", "image")
+    op.create_index("ix_image_content_id", "image", ["content_id"])
+    op.drop_index("ix_content_taken_at", "content")
     # Dropped in place: SQLite's other way, to copy the table, would break what refers to it.
     for table, column in (("segment", "retired_at"), ("collection", "recall_target"), ("content", "taken_at")):
         op.drop_column(table, column)
