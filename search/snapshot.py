@@ -88,10 +88,15 @@ class Snapshot:
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
         """Return the ids of about `count` images that are the closest, in no order that means anything."""
-        places = _first(self.delta.embeddings @ query[0], count)
+        scores = self.delta.embeddings @ query[0]
+        places = _first(scores, count)
         rows = self._nearest(query, count, ranked=False)
-        known = self.generation.ids[rows] if self.generation is not None else rows
-        return np.concatenate([self.delta.ids[places], known])
+        if self.generation is None:
+            return self.delta.ids[places]
+        if len(rows) >= count:
+            # Of what is new, only what is as close as the last of the others: how many pass a filter is judged by these.
+            places = places[scores[places] >= (self.generation.embeddings_at(rows[-1:]) @ query[0])[0]]
+        return np.concatenate([self.delta.ids[places], self.generation.ids[rows]])
 
     def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of a few, all of which are compared. among: image ids, ascending."""

@@ -102,9 +102,10 @@ def tuned(
     contrary = filtered.curves(index, projection.codes(filtered.embeddings))
     per_neighbour = _cheapest(curves, contrary, aim)
     candidates = candidates_for(NEIGHBOURS, per_neighbour)
-    index.slack = _slack(curves, aim, candidates)
+    # Never below 0: where 10 neighbours are found at once, the 300 that another search asks for may lie elsewhere.
+    index.slack = max(0.0, _slack(curves, aim, candidates))
     # Never less than without a filter: those queries are few.
-    index.filtered_slack = max(0.0, index.slack, _slack(contrary, aim, candidates))
+    index.filtered_slack = max(index.slack, _slack(contrary, aim, candidates))
     return Measured(
         recall_target,
         curves.recall(index.slack, candidates),

@@ -1,0 +1,163 @@
+"""The planner of filtered searches against brute force: common, rare and contrary conditions, approximate index."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.catalogue import Catalogue
+from search.commits import Batch, Committer, NewImage
+from search.embeddings import unit_rows
+from search.filter_planner import search_where
+from search.generations import Generations
+from search.records import Embeddings
+from search.snapshot import Ranked, Snapshot, SnapshotReader
+from search.store import Store
+from search.where import parse
+from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
+
+ROWS, NEW = 5_000, 200
+CLUSTERS = 50
+REMOVED = tuple(range(100, 4_000, 40))
+
+
+class Album:
+    """Pictures in clusters; the width of each is the number of its cluster, the height its own number."""
+
+    def __init__(self, folder: Path) -> None:
+        random = np.random.default_rng(0)
+        self.cluster = random.integers(0, CLUSTERS, ROWS + NEW)
+        centres = random.normal(size=(CLUSTERS, FAKE_DIMS))
+        self.embeddings = unit_rows(centres[self.cluster] + random.normal(size=(ROWS + NEW, FAKE_DIMS)))
+        self.store = Store.create(folder / "store")
+        target = self.store.open_collection("default", FakeBackbone().space)
+        committer = Committer(self.store.database, self.store.blobs, target)
+        sequence = committer.commit(Batch(self.images(range(ROWS)), self.embeddings[:ROWS]))
+        Generations(self.store.database, self.store.blobs, target).publish(sequence)
+        committer.commit(Batch(self.images(range(ROWS, ROWS + NEW)), self.embeddings[ROWS:]))
+        self.snapshot = SnapshotReader(self.store.database, self.store.blobs, target).current()
+
+    def images(self, numbers: range) -> list[NewImage]:
+        made = []
+        for number in numbers:
+            content = replace(facts(str(number)), width=int(self.cluster[number]) + 1, height=number + 1)
+            made.append(new_image(str(number), content))
+        return made
+
+    def query(self, number: int) -> Embeddings:
+        return self.embeddings[number : number + 1]
+
+    def search(self, number: int, condition: str, k: int = 10) -> Ranked:
+        return search_where(self.snapshot, self.store.catalogue, self.query(number), k, parse(condition))
+
+    def best(self, number: int, passing: Callable[[np.ndarray, np.ndarray], np.ndarray], k: int = 10) -> list[int]:
+        """Return the ids of the k nearest of the images whose (width, height) pass. Image N has id N + 1."""
+        allowed = np.flatnonzero(passing(self.cluster + 1, np.arange(1, ROWS + NEW + 1)))
+        scores = self.embeddings[allowed] @ self.query(number)[0]
+        return [int(row) + 1 for row in allowed[np.argsort(-scores, kind="stable")[:k]]]
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Album]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.generations.EXACT_ROWS", 1_000)
+        made = Album(tmp_path_factory.mktemp("album"))
+    yield made
+    made.store.close()
+
+
+def found(ranked: Ranked, best: list[int]) -> int:
+    return len(set(ranked.ids.tolist()) & set(best))
+
+
+NUMBERS = range(0, ROWS, 250)
+
+
+@pytest.mark.parametrize(
+    ("condition", "passing"),
+    [
+        ("height > 0", lambda width, height: height > 0),
+        ("height >= 2600", lambda width, height: height >= 2600),
+        ("height < 53", lambda width, height: height < 53),
+        ("height in (7, 70, 700, 5100)", lambda width, height: np.isin(height, (7, 70, 700, 5100))),
+        ("width <= 5", lambda width, height: width <= 5),  # whole clusters, mostly far from the query
+        ("width = 3 and height >= 5001", lambda width, height: (width == 3) & (height >= 5001)),
+        ("height = 0", lambda width, height: height == 0),
+    ],
+)
+def test_a_filtered_search_finds_what_brute_force_finds(
+    album: Album, condition: str, passing: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> None:
+    hits = expected = 0
+    for number in NUMBERS:
+        best = album.best(number, passing)
+        ranked = album.search(number, condition)
+        hits, expected = hits + found(ranked, best), expected + len(best)
+        assert len(ranked.ids) == len(best)
+        allowed = set(np.flatnonzero(passing(album.cluster + 1, np.arange(1, ROWS + NEW + 1))) + 1)
+        assert set(ranked.ids.tolist()) <= allowed
+    assert hits >= 0.99 * expected
+
+
+def test_a_condition_that_leaves_out_everything_near_is_followed_far_away(album: Album) -> None:
+    hits = 0
+    for number in NUMBERS:
+        mine = int(album.cluster[number]) + 1
+        best = album.best(number, lambda width, height, mine=mine: width != mine)  # type: ignore[misc]
+        hits += found(album.search(number, f"width != {mine}"), best)
+    assert hits >= 0.99 * 10 * len(NUMBERS)
+
+
+def test_a_common_condition_is_asked_of_the_nearest_images_alone(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Catalogue, "matching")
+    best = album.best(3, lambda width, height: height % 1 == 0)
+    assert album.search(3, "height >= 1").ids.tolist() == best
+
+
+def test_a_rare_condition_is_answered_by_sql(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    matching = Catalogue.matching
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(1)
+        return matching(*arguments)
+
+    monkeypatch.setattr(Catalogue, "matching", counted)
+    album.search(3, "height < 53")
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("k", [1, 50, 1000])
+def test_any_number_of_matches_can_be_asked_for(album: Album, k: int) -> None:
+    best = album.best(9, lambda width, height: height >= 2600, k)
+    ranked = album.search(9, "height >= 2600", k)
+    assert len(ranked.ids) == k
+    assert found(ranked, best) >= 0.98 * k
+    assert (np.diff(ranked.scores) <= 0).all()
+
+
+def test_scores_are_true_cosines_of_the_stored_embeddings(album: Album) -> None:
+    for ranked in (album.search(5, "height >= 2600"), album.snapshot.search(album.query(5), 10)):
+        expected = album.embeddings[ranked.ids - 1] @ album.query(5)[0]
+        np.testing.assert_allclose(ranked.scores, expected, atol=2e-4)  # stored as float16
+
+
+def test_an_approximate_index_finds_new_images_too_and_never_removed_ones(album: Album) -> None:
+    snapshot: Snapshot = album.snapshot
+    assert not snapshot.is_exact
+    newest = ROWS + NEW - 1
+    assert snapshot.search(album.query(newest), 1).ids.tolist() == [newest + 1]
+    gone = np.array(REMOVED) + 1
+    delta = replace(snapshot.delta, changed=np.union1d(snapshot.delta.changed, gone))
+    without = Snapshot(snapshot.collection, snapshot.generation, delta)
+    assert len(without) == len(snapshot) - len(gone)
+    for number in REMOVED[::8]:
+        for ranked in (
+            without.search(album.query(number), 10),
+            search_where(without, album.store.catalogue, album.query(number), 10, parse("height <= 4000")),
+        ):
+            assert not set(ranked.ids.tolist()) & set(gone.tolist())
+            assert len(ranked.ids) == 10
