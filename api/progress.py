@@ -52,7 +52,7 @@ class Lines:
                 )
             )
         else:
-            of = f" of {self._total.files}" if self._total.files else ""
+            of = f" of {self._total.files}" if self._total.known else ""
             say(f"{counts.seen}{of} files, {counts.indexed} indexed, {counts.failed} failed, {rate:.1f} images/s")
 
     def acknowledged(self, images: Sequence[NewImage]) -> None:
@@ -100,11 +100,13 @@ class Total:
         self._stopped = True
 
     def _count(self, sources: Sequence[Source]) -> None:
+        unknown = False
         for files in count(sources):
-            self.files += files
+            unknown = unknown or files is None
+            self.files += files or 0
             if self._stopped:
                 return
-        self.known = True
+        self.known = not unknown
 
 
 @contextmanager
