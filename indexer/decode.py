@@ -80,9 +80,9 @@ class DecodeLimits:
 class DecodedImage:
     """An upright picture. pixels: (H, W, 3) uint8 RGB, C-contiguous, read-only.
 
-    format: one of formats.FORMATS, or raw. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each other
-    (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard deviation of
-    the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out.
+    format: one of formats.FORMATS, or raw. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each
+    other (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard
+    deviation of the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out.
     """
 
     pixels: NDArray[np.uint8]

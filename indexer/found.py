@@ -139,7 +139,8 @@ class Source:
     """One checked SOURCE argument. path: absolute and free of symbolic links, or a URL.
 
     named: by the user, and not merely matched by a glob. uri: percent-encoded. pattern: of a remote glob, what the
-    whole remote path must match. An offline source was indexed before, and cannot be reached now; detail says why.
+    whole remote path must match. An offline source was indexed before, and cannot be reached now. detail: why nothing
+    that it does not show may be taken for gone, "" when it may.
     """
 
     path: str

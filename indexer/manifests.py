@@ -64,7 +64,7 @@ def require_places(path: str) -> None:
     """
     try:
         with _opened(path) as file:
-            columns = _parquet(file).schema_arrow.names if _is_parquet(path) else _csv(file)[0]
+            columns = _parquet(file).schema_arrow.names if _is_parquet(path) else _csv_columns(file)
     except UsageError:
         raise
     except Exception as error:  # pyarrow and network files raise whatever their own libraries do
@@ -270,25 +270,33 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | bytes | None) else str(value)
 
 
-def _csv(file: IO[bytes]) -> tuple[list[str], Any]:
-    """Return the columns of a CSV file, and the reader that stands on its first row."""
+def _csv_columns(file: IO[bytes]) -> list[str]:
+    with _csv_text(file) as text:
+        return _header(csv.reader(text))
+
+
+def _csv_text(file: IO[bytes]) -> io.TextIOWrapper:
     csv.field_size_limit(_MAX_CELL)
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text)
-    return [name.strip() for name in next(reader, [])], reader
+    return io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    return [name.strip() for name in next(reader, [])]
 
 
 def _csv_rows(file: IO[bytes]) -> Iterator[Row]:
-    columns, reader = _csv(file)
-    rows = _csv_cells(columns, reader)
-    head = list(itertools.islice(rows, _ROWS))
-    kinds = {
-        column: _kind_of([row.get(column) for row in head])
-        for column in columns
-        if column not in (*PLACES, "key", "sha256")
-    }
-    for row in itertools.chain(head, rows):
-        yield {name: kinds[name](str(cell)) if name in kinds else cell for name, cell in row.items()}
+    with _csv_text(file) as text:
+        reader = csv.reader(text)
+        columns = _header(reader)
+        rows = _csv_cells(columns, reader)
+        head = list(itertools.islice(rows, _ROWS))
+        kinds = {
+            column: _kind_of([row.get(column) for row in head])
+            for column in columns
+            if column not in (*PLACES, "key", "sha256")
+        }
+        for row in itertools.chain(head, rows):
+            yield {name: kinds[name](str(cell)) if name in kinds else cell for name, cell in row.items()}
 
 
 def _csv_cells(columns: list[str], reader: Iterator[list[str]]) -> Iterator[Row]:

@@ -10,6 +10,7 @@ opened when they are named or matched by a glob, never when they are merely met.
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from indexer.found import (
@@ -98,9 +99,8 @@ def _expand_local(argument: str, exclude: Exclusion, was_there: WasThere) -> Ite
         return
     source = _local(real, exclude, named=True)
     detail = emptiness(real) if source.kind == "folder" else ""
-    if detail and was_there(source.uri):
-        source = Source(real, "offline", named=True, uri=source.uri, detail=detail)
-    yield source
+    # It is walked all the same; only removing what it does not show is refused.
+    yield replace(source, detail=detail) if detail and was_there(source.uri) else source
 
 
 def emptiness(folder: str) -> str:
@@ -206,9 +206,10 @@ class Walk:
         except BadImage as error:
             yield UnreadableFile(source.uri, error.reason, error.detail)
             return
-        visit.stamp = f"{stamp[0]}:{stamp[1]}"
+        if not source.exclude:  # or what was passed over now would be taken for known later
+            visit.stamp = f"{stamp[0]}:{stamp[1]}"
         stored, images = self._known.get(source.uri, ("", 0))
-        if stored == visit.stamp and not source.exclude:
+        if stored and stored == visit.stamp:
             visit.whole, visit.unchanged, visit.images = True, True, images
             yield UnchangedArchive(source.uri, images)
             return
