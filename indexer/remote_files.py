@@ -98,7 +98,7 @@ def uri_of_object(protocol: str, path: str) -> str:
     """Return the percent-encoded uri of an object by its path in the file system."""
     if is_http(path):
         return path
-    return f"{protocol}://" + quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe="/~")
+    return f"{protocol}://" + quote_from_bytes(path.lstrip("/").encode("utf-8", "surrogateescape"), safe="/~")
 
 
 def canonical(url: str) -> str:

@@ -33,7 +33,7 @@ from indexer.remote_files import canonical, glob_source, is_http, kind_of, look_
 from indexer.sidecars import MAX_SIDECAR_BYTES, parsed
 from indexer.tars import count_members, is_archive, stamp_of_archive, walk_tar
 from search.errors import BadImage, SourceUnavailable, UsageError
-from search.records import uri_of_path
+from search.records import path_of_uri, uri_of_path
 
 __all__ = [
     "MAX_FILE_BYTES",
@@ -70,7 +70,7 @@ def resolve(
     """
     exclusion = Exclusion(tuple(exclude))
     sources: dict[str, Source] = {}
-    for argument in arguments:
+    for argument in (str(path_of_uri(one) or one) for one in arguments):
         expand = _expand_remote if is_url(argument) else _expand_local
         for source in expand(argument, exclusion, was_there):
             sources.setdefault(f"{source.path}\0{source.pattern}", source)
