@@ -32,8 +32,6 @@ def refusal(vanished: Vanished, sources: Sequence[Source], max_fraction: float |
 
     max_fraction: the share of the known images that may vanish at once, 0 to 1; None for at most 5 % and 1,000 images.
     """
-    if not vanished.ids and all(source.kind != "offline" for source in sources):
-        return None
     for source in sources:
         if source.kind == "offline":
             return f"nothing was removed: {source.path} is offline ({source.detail}); its images are kept. {_REACH}"

@@ -262,6 +262,9 @@ def read_metadata(sidecar: Sidecar) -> dict[str, object]:
     Raises:
         BadImage: it cannot be read (`vanished`, ...), or is no JSON object (`bad_metadata`).
     """
-    if sidecar.content is not None:
-        return parsed(sidecar.content.read(MAX_SIDECAR_BYTES))
-    return parsed(read_local(sidecar.path, MAX_SIDECAR_BYTES))
+    try:
+        if sidecar.content is not None:
+            return parsed(sidecar.content.read(MAX_SIDECAR_BYTES))
+        return parsed(read_local(sidecar.path, MAX_SIDECAR_BYTES))
+    except BadImage as error:
+        raise BadImage("bad_metadata" if error.reason == "file_too_large" else error.reason, error.detail) from error
