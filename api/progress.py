@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from api.console import ProgressMode, say
-from indexer.index_images import Progress as IndexProgress
 from indexer.outcomes import Counts
+from indexer.progress import Progress as IndexProgress
 from indexer.sources import Source, count
 from search.commits import NewImage
 

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from indexer.formats import RAW_FORMATS, UNSUPPORTED, ends_early, sniff
 from indexer.jpeg import TURNED, dct_factor, orientation, read_jpeg
 from indexer.preparation import Preparation, perceptual_hash, small_luma
-from indexer.raw_previews import preview
+from indexer.raw_previews import RawPhotograph, preview
 from indexer.samples import pixel_hash, pixels_of, stripes
 from search.errors import BadImage, LookalikeError, UsageError
 
@@ -51,10 +51,6 @@ _METADATA_ERRORS: Final = (
 )
 _NO_MEMORY: Final = re.compile("(out of|insufficient|not enough) memory|cannot allocate|memory allocation", re.I)
 _QUIET: Final = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\b"), 0)
-
-
-class RawPhotograph(BadImage):
-    """A camera's RAW file, of which only the preview can be shown."""
 
 
 @dataclass(frozen=True, slots=True)

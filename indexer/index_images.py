@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from indexer.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, 
 from indexer.pending import Pending
 from indexer.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, PipelineLimits
 from indexer.planning import key_of
+from indexer.progress import Progress
 from indexer.pruning import Part, Vanished, refusal
 from indexer.remembering import RememberedSources
 from indexer.sources import MAX_FILE_BYTES, Source, Walk
@@ -87,18 +87,6 @@ class IndexSummary:
         if self.offline:
             tail["offline"] = list(self.offline)
         return head | self.counts.as_json() | tail | ({"refused": self.refused} if self.refused else {})
-
-
-class Progress(Protocol):
-    """Who is told how a job goes."""
-
-    def update(self, counts: Counts) -> None:
-        """Files were looked at; called often."""
-        ...
-
-    def acknowledged(self, images: Sequence[NewImage]) -> None:
-        """These images are durable and searchable from now on."""
-        ...
 
 
 class IndexJob:

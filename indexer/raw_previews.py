@@ -19,6 +19,10 @@ _ORIENTATION: Final = 0x0112
 _TURNS: Final = {3: 3, 5: 8, 6: 6}
 
 
+class RawPhotograph(BadImage):
+    """A camera's RAW file, of which only the preview can be shown."""
+
+
 @functools.cache
 def installed() -> bool:
     """Tell whether previews can be read here."""
