@@ -1,6 +1,7 @@
 """Removing what vanished: tombstones, and the guards before them."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,3 +167,19 @@ def test_excluded_files_stay_what_they_are(local_store: Store, forty: Path) -> N
     summary = index(local_store, forty, exclude=["0*.png"], options=PRUNE)
     assert (summary.counts.unchanged, summary.counts.vanished, summary.counts.ignored) == (30, 0, 10)
     assert len(stored(local_store)) == 40
+
+
+def test_a_disk_that_fails_while_removing_removes_nothing(
+    local_store: Store, forty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (forty / "07.png").unlink()
+    target = local_store.catalogue.collection("default")
+    committer = Committer(local_store.database, local_store.blobs, target)
+    ids = [image_id for image_id, _ in local_store.catalogue.uris(target.id)]
+    monkeypatch.setattr("search.faults._hits", Counter())
+    monkeypatch.setenv("LOOKALIKE_FAULT", "commit.end:1:enospc")
+    with pytest.raises(OSError, match="No space left"):
+        committer.remove(ids[:2])
+    monkeypatch.delenv("LOOKALIKE_FAULT")
+    assert len(stored(local_store)) == 40
+    assert index(local_store, forty, options=PRUNE).counts.removed == 1
