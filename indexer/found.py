@@ -6,7 +6,7 @@ so that walking millions of them makes nothing but what it always made.
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 from urllib.parse import unquote
@@ -201,8 +201,3 @@ def suffix_of(name: str) -> str:
     """Return the suffix of a file name in lower case, with its dot; of a local path or of any other."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > name.rfind("/") + 1 else ""
-
-
-def deepest_first(folders: Sequence[Source]) -> list[Source]:
-    """Return folders so that the closest one comes before those it lies in."""
-    return sorted(folders, key=lambda source: len(source.path), reverse=True)
