@@ -19,6 +19,7 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], int], ...] = (
     (errors.SpaceMismatch, GUARD),
     (errors.GuardRefused, GUARD),
     (errors.StoreUnavailable, TRY_AGAIN),
+    (errors.SourceUnavailable, TRY_AGAIN),
 )
 
 

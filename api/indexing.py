@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
-from api.console import Session
-from api.progress import index_progress
+from api.console import Session, say
+from api.progress import Silent, index_progress
+from api.watch_progress import keep_watching
 from indexer.backbones import BUILTIN, load_backbone, load_for_space
 from indexer.decoder_pool import DecoderPool
 from indexer.decoding import Decoder
@@ -21,8 +22,10 @@ from indexer.preparation import Preparation
 from indexer.prepared_backbone import PreparedBackbone
 from indexer.registry import find
 from indexer.resizing import resizer
-from indexer.sources import resolve
-from search.errors import CollectionNotFound, SpaceMismatch
+from indexer.sources import Source, resolve
+from indexer.watching import Burst, Watcher
+from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch
+from search.origins import Origins
 from search.records import Collection
 from search.settings import FILE, accepted_by_environment
 from search.store import Store
@@ -34,7 +37,8 @@ class IndexRequest:
 
     backbone None: the collection's own, `builtin` for a new one. mode, size, dct_scaling and labels None: as the
     collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
-    decoded, cpu or gpu.
+    decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
+    watch: go on with what changes below local folders, until interrupted.
     """
 
     sources: list[str]
@@ -49,20 +53,27 @@ class IndexRequest:
     labels: bool | None = None
     accept_license: str | None = None
     decode: str = "cpu"
+    exclude: tuple[str, ...] = ()
+    prune: bool = False
+    max_fraction: float | None = None
+    watch: bool = False
 
 
 def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
     """Index the sources into the session's collection; return the summary and whether the store is new.
 
+    With `watch`, the summary is that of all passes until Ctrl-C or SIGTERM came while nothing was being indexed.
+
     Raises:
         LookalikeError: by name, whatever stopped it.
         KeyboardInterrupt: after what was embedded became durable.
     """
-    sources = resolve(request.sources)
     created = not (session.store / FILE).exists()
     with ExitStack() as stack:
         store = None if created else stack.enter_context(Store(session.store))
         known = _collection(store, session.collection)
+        sources = _sources(store, known, request)
+        watcher = stack.enter_context(Watcher(sources, session.store)) if request.watch else None
         # All that can be refused comes first: it must leave neither a store nor a download behind.
         accepted = _consent(store, known, request)
         gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
@@ -81,9 +92,53 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         decoders = children
         if frames is not None:
             pool, decoders = stack.enter_context(GpuDecoder(pool, frames)), max(children, CALLERS)
-        progress = stack.enter_context(index_progress(session.progress, sources))
-        job = IndexJob(store, target, backbone, sources, progress)
-        return job.run(pool, IndexOptions(batch_size=batch_size, decoders=decoders, labeller=labeller)), created
+        options = IndexOptions(
+            batch_size=batch_size,
+            decoders=decoders,
+            labeller=labeller,
+            prune=request.prune,
+            max_fraction=request.max_fraction,
+        )
+        with index_progress(session.progress, sources) as progress:
+            summary = IndexJob(store, target, backbone, sources, progress).run(pool, options)
+        if watcher is not None:
+            jobs = _PartialJobs(store, target, backbone, pool, options)
+            summary = keep_watching(session.progress, summary, watcher.bursts(), jobs.run)
+        return summary, created
+
+
+@dataclass(frozen=True, slots=True)
+class _PartialJobs:
+    """Indexes what changed, with everything that the first pass has loaded."""
+
+    store: Store
+    target: Collection
+    backbone: PreparedBackbone
+    pool: Decoder
+    options: IndexOptions
+
+    def run(self, burst: Burst) -> IndexSummary:
+        job = IndexJob(self.store, self.target, self.backbone, burst.sources, Silent(), burst.part)
+        return job.run(self.pool, self.options)
+
+
+def _sources(store: Store | None, known: Collection | None, request: IndexRequest) -> list[Source]:
+    """Return the checked sources.
+
+    Raises:
+        UsageError: one of them names nothing that is or was there.
+        GuardRefused: none of them can be reached.
+    """
+    if store is None or known is None:
+        return resolve(request.sources, request.exclude)
+    sources = resolve(request.sources, request.exclude, Origins(store.database, known.id).was_there)
+    offline = [source for source in sources if source.kind == "offline"]
+    if offline and len(offline) == len(sources):
+        listed = ", ".join(f"{source.path} ({source.detail})" for source in offline)
+        raise GuardRefused(f"offline: {listed}; the images that were indexed there are kept")
+    for source in offline:
+        say(f"offline: {source.path} ({source.detail}); the images that were indexed there are kept")
+    return sources
 
 
 def _collection(store: Store | None, name: str) -> Collection | None:

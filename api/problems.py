@@ -21,6 +21,7 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
     (errors.GuardRefused, HTTPStatus.CONFLICT),
     (errors.SpaceMismatch, HTTPStatus.CONFLICT),
     (errors.StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.SourceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.WeightsUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from api.console import ProgressMode, say
-from indexer.index_images import Progress as IndexProgress
 from indexer.outcomes import Counts
+from indexer.progress import Progress as IndexProgress
 from indexer.sources import Source, count
 from search.commits import NewImage
 
@@ -52,7 +52,7 @@ class Lines:
                 )
             )
         else:
-            of = f" of {self._total.files}" if self._total.files else ""
+            of = f" of {self._total.files}" if self._total.known else ""
             say(f"{counts.seen}{of} files, {counts.indexed} indexed, {counts.failed} failed, {rate:.1f} images/s")
 
     def acknowledged(self, images: Sequence[NewImage]) -> None:
@@ -100,11 +100,13 @@ class Total:
         self._stopped = True
 
     def _count(self, sources: Sequence[Source]) -> None:
+        unknown = False
         for files in count(sources):
-            self.files += files
+            unknown = unknown or files is None
+            self.files += files or 0
             if self._stopped:
                 return
-        self.known = True
+        self.known = not unknown
 
 
 @contextmanager

@@ -28,11 +28,19 @@ class Aborted(Exception):
 
 
 class Channel(Generic[T]):
-    """A bounded first-in first-out queue with an end and with abort. Thread-safe."""
+    """A bounded first-in first-out queue with an end and with abort. Thread-safe.
 
-    def __init__(self, size: int, producers: int) -> None:
+    weigh: the bytes an item keeps in memory; there is room only while all items weigh less than max_bytes.
+    """
+
+    def __init__(
+        self, size: int, producers: int, *, weigh: Callable[[T], int] | None = None, max_bytes: int = 0
+    ) -> None:
         self._items: deque[T] = deque()
         self._size = size
+        self._weigh = weigh
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._producers = producers
         self._error: BaseException | None = None
         lock = threading.Lock()
@@ -47,11 +55,12 @@ class Channel(Generic[T]):
         """
         with self._room:
             began = time.perf_counter()
-            self._room.wait_for(lambda: self._error is not None or len(self._items) < self._size)
+            self._room.wait_for(lambda: self._error is not None or self._has_room())
             _waiting.seconds = waited_s() + time.perf_counter() - began
             if self._error is not None:
                 raise Aborted
             self._items.append(item)
+            self._bytes += self._weigh(item) if self._weigh is not None else 0
             self._news.notify()
 
     def get(self, timeout_s: float | None = None) -> T | None:
@@ -67,8 +76,12 @@ class Channel(Generic[T]):
             if not self._items:
                 return None
             item = self._items.popleft()
+            self._bytes -= self._weigh(item) if self._weigh is not None else 0
             self._room.notify()
             return item
+
+    def _has_room(self) -> bool:
+        return len(self._items) < self._size and (self._weigh is None or self._bytes < self._max_bytes)
 
     @property
     def ended(self) -> bool:

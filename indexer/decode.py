@@ -15,7 +15,7 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +23,10 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from indexer.formats import UNSUPPORTED, ends_early, sniff
+from indexer.formats import RAW_FORMATS, UNSUPPORTED, ends_early, sniff
 from indexer.jpeg import TURNED, dct_factor, orientation, read_jpeg
 from indexer.preparation import Preparation, perceptual_hash, small_luma
+from indexer.raw_previews import RawPhotograph, preview
 from indexer.samples import pixel_hash, pixels_of, stripes
 from indexer.taken_at import taken_at
 from search.errors import BadImage, LookalikeError, UsageError
@@ -76,10 +77,10 @@ class DecodeLimits:
 class DecodedImage:
     """An upright picture. pixels: (H, W, 3) uint8 RGB, C-contiguous, read-only.
 
-    format: one of formats.FORMATS. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each other
-    (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard deviation of
-    the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out. taken_at: when its camera says it
-    was taken (`taken_at.taken_at`).
+    format: one of formats.FORMATS, or raw. pixel_hash: 16 bytes, equal only for pictures that lose nothing to each
+    other (`samples.pixel_hash`). perceptual_hash: 32 bytes (`preparation.perceptual_hash`). contrast: standard
+    deviation of the 64 x 64 luma, 0 (blank) to 127.5; a pattern finer than that grid averages out. taken_at: when its
+    camera says it was taken (`taken_at.taken_at`).
     """
 
     pixels: NDArray[np.uint8]
@@ -95,7 +96,7 @@ class DecodedImage:
 def decode(
     data: bytes, limits: DecodeLimits, preparation: Preparation | None = None, into: NDArray[np.uint8] | None = None
 ) -> DecodedImage:
-    """Return the first frame of a picture as upright RGB, with its hashes.
+    """Return the first frame of a picture as upright RGB, with its hashes; of a RAW photograph its preview.
 
     preparation: a JPEG may be decoded at a fraction of its size, as this preparation allows. into: flat memory that
     the pixels of a JPEG are put in, where it is long enough.
@@ -104,6 +105,17 @@ def decode(
         BadImage: this file cannot be decoded within the limits; nothing else is raised for what a file contains.
         LookalikeError: the installed Pillow is too old to be fed untrusted files.
     """
+    try:
+        return _decoded(data, limits, preparation, into)
+    except RawPhotograph:
+        shown = _decoded(preview(data), limits, preparation, into)
+        # The file holds more than its preview shows.
+        return replace(shown, format="raw", pixel_hash=pixel_hash(shown.pixels, None, data))
+
+
+def _decoded(
+    data: bytes, limits: DecodeLimits, preparation: Preparation | None, into: NDArray[np.uint8] | None
+) -> DecodedImage:
     with opened(data, limits) as image:
         turn = orientation(image)
         size = (image.height, image.width) if turn in TURNED else image.size
@@ -138,6 +150,13 @@ def thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
         BadImage: as `decode`.
         LookalikeError: as `decode`.
     """
+    try:
+        return _thumbnail(data, size, limits)
+    except RawPhotograph:
+        return _thumbnail(preview(data), size, limits)
+
+
+def _thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
     with opened(data, limits) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # the decoder shrinks by 2, 4 or 8: a tenth of the time
@@ -183,6 +202,8 @@ def _recognise(data: bytes, limits: DecodeLimits) -> str:
     name = sniff(data[:_SNIFFED_BYTES])
     if name is None:
         raise BadImage("not_an_image", "its first bytes are those of no picture format")
+    if name.removeprefix(UNSUPPORTED) in RAW_FORMATS:
+        raise RawPhotograph("unsupported_format", "raw photographs are not decoded")
     if name.startswith(UNSUPPORTED):
         raise BadImage("unsupported_format", f"{name.removeprefix(UNSUPPORTED)} files are not decoded")
     return name
@@ -223,7 +244,7 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
 def _refuse_raw(tags: Mapping[int, Any]) -> None:
     """Many raw photographs are TIFF files whose first page is a stamp-sized preview: the wrong picture, silently."""
     if _DNG_VERSION in tags or (_SUB_IFDS in tags and int(tags.get(_NEW_SUBFILE, 0)) & 1):
-        raise BadImage("unsupported_format", "raw photographs are not decoded")
+        raise RawPhotograph("unsupported_format", "raw photographs are not decoded")
 
 
 def _load_rgb(image: Image.Image, data: bytes, limits: DecodeLimits) -> tuple[Image.Image, Image.Image | None]:

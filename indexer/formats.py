@@ -24,6 +24,7 @@ _RECOGNISED = (
 )
 IMAGE_SUFFIXES: Final = frozenset(_DECODED.split())
 RAW_SUFFIXES: Final = frozenset(_RAW.split())
+RAW_FORMATS: Final = frozenset({"cr2", "cr3", "crw", "mrw", "orf", "raf", "rw2", "x3f"})  # that `sniff` tells apart
 UNSUPPORTED_SUFFIXES: Final = RAW_SUFFIXES | frozenset(_RECOGNISED.split())  # pictures, but not for `decode`
 
 _PREFIXES: Final = (

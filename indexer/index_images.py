@@ -4,27 +4,34 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from indexer.backbone import Backbone
 from indexer.decoding import Decoder
+from indexer.found import FoundFile, archive_of
 from indexer.labelling import Label, Labeller
 from indexer.movements import Movements
 from indexer.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
-from indexer.pipeline import QUARANTINE_REASONS, Pipeline, PipelineLimits
-from indexer.sources import MAX_FILE_BYTES, Source, walk
-from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Batch, Committer, FailedFile, NewImage, no_embeddings
+from indexer.pending import Pending
+from indexer.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, PipelineLimits
+from indexer.planning import key_of
+from indexer.progress import Progress
+from indexer.pruning import Part, Vanished, refusal
+from indexer.remembering import RememberedSources
+from indexer.sources import MAX_FILE_BYTES, Source, Walk
+from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
 from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
 from search.generations import Generations
-from search.records import Collection, Embeddings
+from search.origins import Origins
+from search.records import Collection, ContentFacts, Embeddings
 from search.store import Store
 
 log = logging.getLogger(__name__)
 
 HOPELESS_DEATHS = 50
+REMOTE_READERS = 16  # each waits for the network most of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,8 @@ class IndexOptions:
     """How to index. batch_size: pictures per call of the backbone, at most 1,024. decoders: children kept busy.
 
     commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
-    picture that has no labels in this space yet.
+    picture that has no labels in this space yet. prune: remove what vanished. max_fraction: the share of the sources'
+    images that may vanish at once, 0 to 1; None for the ordinary guard.
     """
 
     batch_size: int = 32
@@ -41,16 +49,23 @@ class IndexOptions:
     commit_s: float = MAX_BATCH_S
     max_file_bytes: int = MAX_FILE_BYTES
     labeller: Labeller | None = None
+    prune: bool = False
+    max_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSummary:
-    """What an indexing job did. bound_by: the stage that was busiest."""
+    """What an indexing job did. bound_by: the stage that was busiest.
+
+    refused: why nothing was removed although that was asked for. offline: uris of sources that could not be reached.
+    """
 
     collection: Collection
     counts: Counts
     seconds: float
     bound_by: str
+    refused: str | None = None
+    offline: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -69,34 +84,35 @@ class IndexSummary:
             "images_per_second": round(self.images_per_second, 2),
             "bound_by": self.bound_by,
         }
-        return head | self.counts.as_json() | tail
-
-
-class Progress(Protocol):
-    """Who is told how a job goes."""
-
-    def update(self, counts: Counts) -> None:
-        """Files were looked at; called often."""
-        ...
-
-    def acknowledged(self, images: Sequence[NewImage]) -> None:
-        """These images are durable and searchable from now on."""
-        ...
+        if self.offline:
+            tail["offline"] = list(self.offline)
+        return head | self.counts.as_json() | tail | ({"refused": self.refused} if self.refused else {})
 
 
 class IndexJob:
     """One run of `index`, from the first file to the published generation."""
 
-    def __init__(
-        self, store: Store, target: Collection, backbone: Backbone, sources: Sequence[Source], progress: Progress
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it works with
+        self,
+        store: Store,
+        target: Collection,
+        backbone: Backbone,
+        sources: Sequence[Source],
+        progress: Progress,
+        part: Part | None = None,
     ) -> None:
+        """part: the sources are only what changed of others, as a watcher saw it."""
         self._store = store
         self._target = target
         self._backbone = backbone
         self._progress = progress
         self._sources = sources
-        self._movements = Movements(store.catalogue, target, sources)
-        self._pending = _Pending(target.space.dims)
+        self._part = part
+        self._origins = Origins(store.database, target.id)
+        self._remembered = RememberedSources(self._origins, sources)
+        self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
+        self._pending = Pending(target.space.dims)
+        self._refused: str | None = None
         self._counts = Counts()
         self._labeller: Labeller | None = None
         self._failed: set[str] = set()
@@ -119,20 +135,14 @@ class IndexJob:
         self._labeller = options.labeller
         self._counts.labelled = None if options.labeller is None else 0
         committer = Committer(self._store.database, self._store.blobs, self._target)
-        pipeline = Pipeline(
-            walk(self._sources, skip=self._store.root),
-            self._store.catalogue,
-            self._target,
-            pool,
-            PipelineLimits(
-                options.decoders, 2 * options.batch_size, options.max_file_bytes, options.labeller is not None
-            ),
-        )
+        known = self._remembered.unchanged(labels=options.labeller is not None)
+        found = Walk(self._sources, self._store.root, options.max_file_bytes, known)
+        pipeline = Pipeline(found, self._store.catalogue, self._origins, self._target, pool, self._limits(options))
         state = "failed"
         try:
             pipeline.start()
             self._consume(pipeline, committer, options)
-            self._finish_files(pipeline, committer, newest)
+            self._finish_files(pipeline, committer, found, newest, options)
             state = "done"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -141,6 +151,14 @@ class IndexJob:
         finally:
             pipeline.close()
             committer.finish(state, self._counts.as_json())
+        self._publish()
+        busy = pipeline.busy_seconds() | self._busy
+        bound_by = max(busy, key=lambda stage: busy[stage])
+        offline = tuple(source.uri for source in self._sources if source.kind == "offline")
+        seconds = time.perf_counter() - began
+        return IndexSummary(self._target, self._counts, seconds, bound_by, self._refused, offline)
+
+    def _publish(self) -> None:
         try:
             publish_if_due(self._store, self._target)
         except LookalikeError as error:
@@ -148,9 +166,17 @@ class IndexJob:
             raise type(error)(
                 f"what was indexed is safe, but the search index could not be renewed: {error}"
             ) from error
-        busy = pipeline.busy_seconds() | self._busy
-        bound_by = max(busy, key=lambda stage: busy[stage])
-        return IndexSummary(self._target, self._counts, time.perf_counter() - began, bound_by)
+
+    def _limits(self, options: IndexOptions) -> PipelineLimits:
+        # A manifest may name what lies behind the network, too.
+        remote = any(source.remote or source.kind == "manifest" for source in self._sources)
+        return PipelineLimits(
+            options.decoders,
+            2 * options.batch_size,
+            options.max_file_bytes,
+            options.labeller is not None,
+            REMOTE_READERS if remote else READ_THREADS,
+        )
 
     def _consume(self, pipeline: Pipeline, committer: Committer, options: IndexOptions) -> None:
         waiting: list[Prepared] = []
@@ -189,10 +215,33 @@ class IndexJob:
             if item.content_id is not None:
                 self._note_known(Known(file, item.content_id), labels)
                 continue
-            new = NewImage(file.uri, file.uri, file.size_bytes, file.mtime_ns, item.facts, labels=labels)
-            self._pending.add_new(new, row)
+            self._pending.add_new(self._new(item, labels), row)
             self._counts.indexed += 1
         self._busy["embed"] += time.perf_counter() - began
+
+    def _new(self, item: Prepared, labels: tuple[Label, ...] | None) -> NewImage:
+        """Return the image of a fresh content. A key that the user gave stays with its place."""
+        file, stored, key = item.file, item.stored, key_of(item.file)
+        if key is None:
+            chosen = stored.key if stored is not None and stored.key != stored.uri else file.uri
+            return self._image(file, chosen, item.facts, None, labels)
+        # An image that gets its first key keeps its id; every other is found by the key itself.
+        adopted = stored is not None and stored.key != key and self._movements.claim(stored.image_id)
+        return self._image(file, key, item.facts, stored.image_id if adopted and stored is not None else None, labels)
+
+    def _image(
+        self,
+        file: FoundFile,
+        key: str,
+        content: ContentFacts | int,
+        image_id: int | None,
+        labels: tuple[Label, ...] | None,
+    ) -> NewImage:
+        origin = file.origin
+        metadata = origin.metadata if origin is not None else None
+        source_id = self._remembered.id_of(origin.source) if origin is not None and origin.source is not None else None
+        place = (file.uri, file.size_bytes, file.mtime_ns)
+        return NewImage(key, *place, content, image_id, labels, metadata, source_id)
 
     def _labels_of(self, raw: Embeddings) -> Sequence[tuple[Label, ...] | None]:
         """Return the labels of each raw embedding, None for each when nobody asked."""
@@ -211,6 +260,7 @@ class IndexJob:
         elif isinstance(outcome, Failed):
             counts.failures[outcome.reason] += 1
             self._failed.add(outcome.uri)
+            self._remembered.note_failure(archive_of(outcome.uri), outcome.reason)
             self._stop_if_hopeless(outcome)
             if outcome.fresh:
                 self._pending.add_failed(outcome)
@@ -237,18 +287,16 @@ class IndexJob:
         file = known.file
         here = self._movements.stored_at(known)
         origin = here or self._movements.moved_from(known)
-        if here is not None and here.content_id == known.content_id:
+        if here is not None and here.content_id == known.content_id and here.uri == file.uri:
             self._counts.unchanged += 1
-        elif here is None and origin is not None:
+        elif origin is not None and (here is None or here.content_id == known.content_id):
             self._counts.moved += 1
         else:
             self._counts.indexed += 1
         # A key the user chose stays; a key that was only the uri follows the file.
-        key = origin.key if origin is not None and origin.key != origin.uri else file.uri
+        kept = origin.key if origin is not None and origin.key != origin.uri else file.uri
         image_id = origin.image_id if origin is not None else None
-        content_id = known.content_id
-        new = NewImage(key, file.uri, file.size_bytes, file.mtime_ns, content_id, image_id, labels)
-        self._pending.add_known(new)
+        self._pending.add_known(self._image(file, key_of(file) or kept, known.content_id, image_id, labels))
 
     def _commit(self, committer: Committer) -> None:
         if self._pending.empty:
@@ -259,57 +307,28 @@ class IndexJob:
         self._busy["commit"] += time.perf_counter() - began
         self._progress.acknowledged(batch.images)
 
-    def _finish_files(self, pipeline: Pipeline, committer: Committer, newest: int) -> None:
-        self._counts.vanished = sum(1 for _ in self._movements.vanished(pipeline.seen_ids, newest))
-        ledger = [entry.uri for entry in self._store.catalogue.failures(self._target.id)]
-        committer.forget_failures(self._movements.healed(ledger, frozenset(self._failed)))
+    def _finish_files(
+        self, pipeline: Pipeline, committer: Committer, found: Walk, newest: int, options: IndexOptions
+    ) -> None:
+        self._remembered.remember(found.visits, labels=options.labeller is not None)
+        if self._part is None:
+            vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits, manifests=options.prune)
+            ledger = [entry.uri for entry in self._store.catalogue.failures(self._target.id)]
+            healed = self._movements.healed(ledger, frozenset(self._failed), found.visits)
+        else:
+            vanished = self._movements.gone(self._part.gone)
+            healed = list(self._part.gone)
+        self._counts.vanished = len(vanished.ids)
+        if options.prune:
+            self._prune(vanished, committer, options)
+        committer.forget_failures(healed)
         self._progress.update(self._counts)
 
-
-class _Pending:
-    """What was embedded or noted since the last commit."""
-
-    def __init__(self, dims: int) -> None:
-        self._dims = dims
-        self._images: list[NewImage] = []
-        self._embeddings: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
-        self._failed: list[FailedFile] = []
-        self._since: float | None = None
-
-    def add_new(self, image: NewImage, embedding: Embeddings) -> None:
-        self._touch()
-        self._images.append(image)
-        self._embeddings.append(embedding)
-
-    def add_known(self, image: NewImage) -> None:
-        self._touch()
-        self._images.append(image)
-
-    def add_failed(self, failed: Failed) -> None:
-        self._touch()
-        self._failed.append(FailedFile(failed.uri, failed.reason, failed.detail, failed.size_bytes, failed.mtime_ns))
-
-    @property
-    def rows(self) -> int:
-        return max(len(self._images), len(self._failed))
-
-    @property
-    def empty(self) -> bool:
-        return self._since is None
-
-    @property
-    def age_s(self) -> float:
-        return 0.0 if self._since is None else time.monotonic() - self._since
-
-    def take(self, counts: Counts) -> Batch:
-        embeddings = np.stack(self._embeddings) if self._embeddings else no_embeddings(self._dims)
-        batch = Batch(self._images, embeddings, self._failed, counts.as_json())
-        self._images, self._embeddings, self._failed, self._since = [], [], [], None
-        return batch
-
-    def _touch(self) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
+    def _prune(self, vanished: Vanished, committer: Committer, options: IndexOptions) -> None:
+        roots = self._sources if self._part is None else self._part.roots
+        self._refused = refusal(vanished, roots, options.max_fraction)
+        if self._refused is None:
+            self._counts.removed = committer.remove(vanished.ids)
 
 
 def publish_if_due(store: Store, target: Collection) -> None:

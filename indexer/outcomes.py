@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.sources import FoundFile
+from search.catalogue import KnownFile
 from search.records import ContentFacts
 
 
@@ -14,13 +15,15 @@ from search.records import ContentFacts
 class Prepared:
     """A content, decoded and ready to embed. pixels: (H, W, 3) uint8.
 
-    content_id: the content when it has an embedding already and is here for its labels alone.
+    content_id: the content when it has an embedding already and is here for its labels alone. stored: the image that
+    was known by its key or at its place when it was planned.
     """
 
     file: FoundFile
     facts: ContentFacts
     pixels: NDArray[np.uint8]
     content_id: int | None = None
+    stored: KnownFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Counts:
     unchanged: int = 0
     moved: int = 0
     vanished: int = 0
+    removed: int = 0
     ignored: int = 0
     labelled: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
@@ -82,6 +86,14 @@ class Counts:
         """Files that are, or claim to be, images."""
         return self.indexed + self.unchanged + self.moved + self.failed
 
+    def add(self, other: "Counts") -> None:
+        """Add the totals of another pass."""
+        for name in ("indexed", "unchanged", "moved", "vanished", "removed", "ignored"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.labelled is not None:
+            self.labelled = (self.labelled or 0) + other.labelled
+        self.failures += other.failures
+
     def as_json(self) -> dict[str, object]:
         """Return the counts as the `index` command prints them."""
         shape: dict[str, object] = {
@@ -90,7 +102,7 @@ class Counts:
             "unchanged": self.unchanged,
             "moved": self.moved,
             "vanished": self.vanished,
-            "removed": 0,
+            "removed": self.removed,
             "ignored": self.ignored,
             "failed": self.failed,
             "failures_by_reason": dict(sorted(self.failures.items())),

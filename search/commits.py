@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, case, delete, insert, select, update
 
 from search.blobs import LocalBlobs
 from search.database import Database, chunks, insert_missing
@@ -21,6 +21,7 @@ from search.labels import put_labels
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.segments import SegmentRecord, write_segment
 from search.tables import collection, content, embedding, image, job, ledger, segment
+from search.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_S = 2.0
@@ -32,7 +33,8 @@ class NewImage:
 
     content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
     changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
-    metadata: fields to set, beside those the image has; None says nothing.
+    metadata: fields to set, beside those the image has; None says nothing. source_id: the archive or manifest that
+    names it (`search.origins`).
     """
 
     key: str
@@ -43,6 +45,7 @@ class NewImage:
     image_id: int | None = None
     labels: tuple[Label, ...] | None = None
     metadata: Mapping[str, object] | None = None
+    source_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,22 @@ class Committer:
             fault("commit.end")
         fault("commit.done")
         return sequence
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Turn images into tombstones, 1,024 in a commit; return how many were not before. No search finds them then.
+
+        Raises:
+            StoreUnavailable: the disk is full or the database does not answer; whole commits are done or undone.
+        """
+        removed = 0
+        for part in chunks(ids, MAX_BATCH_ROWS):
+            with self._database.writing() as connection:
+                fault("commit.begin")
+                sequence = _next_sequence(connection, self._target)
+                removed += tombstone(connection, self._target.id, part, sequence)
+                fault("commit.end")
+            fault("commit.done")
+        return removed
 
     def finish(self, state: str, progress: Mapping[str, object]) -> None:
         """Record how the job ended: `done`, `interrupted` or `failed`."""
@@ -221,20 +240,12 @@ def _put_images(
         }
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
         if image_id is None:
-            said: dict[str, object] = {"metadata": dict(new.metadata or {})}
+            said: dict[str, object] = {"metadata": dict(new.metadata or {}), "source_id": new.source_id}
             inserts[new.key] = values | said | {"collection_id": collection_id, "sequence": sequence}
         else:
             _change_image(connection, image_id, values | _said(connection, image_id, new), sequence)
     for part in chunks(inserts.values()):
         connection.execute(insert(image), part)
-
-
-def _said(connection: Connection, image_id: int, new: NewImage) -> dict[str, object]:
-    """Return what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
-    if new.metadata is None:
-        return {}
-    before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
-    return {"metadata": dict(before or {}) | dict(new.metadata)}
 
 
 def _change_image(connection: Connection, image_id: int, values: Mapping[str, object], sequence: int) -> None:
@@ -245,6 +256,18 @@ def _change_image(connection: Connection, image_id: int, values: Mapping[str, ob
         .values(sequence=sequence)
     )
     connection.execute(update(image).where(image.c.id == image_id).values(dict(values)))
+
+
+def _said(connection: Connection, image_id: int, new: NewImage) -> dict[str, object]:
+    """Return what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
+    # An image that left its archive for a plain file came from it no more.
+    values: dict[str, object] = {"source_id": case((image.c.uri == new.uri, image.c.source_id), else_=None)}
+    if new.source_id is not None:
+        values["source_id"] = new.source_id
+    if new.metadata is not None:
+        before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
+        values["metadata"] = dict(before or {}) | dict(new.metadata)
+    return values
 
 
 def _ids_by_key(connection: Connection, collection_id: int, keys: Sequence[str]) -> dict[str, int]:

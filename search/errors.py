@@ -6,6 +6,7 @@
     |-- StoreNotFound           there is no store at this place
     |-- StoreTooNew             a newer release wrote this store
     |-- StoreUnavailable        the store is locked or its database does not answer
+    |-- SourceUnavailable       a remote source does not answer
     |-- CollectionNotFound      the store has no collection of this name
     |-- ImageNotFound           the collection has no such image
     |-- ImageChanged            the image is not what the caller last saw
@@ -53,6 +54,10 @@ class StoreTooNew(LookalikeError):
 
 class StoreUnavailable(LookalikeError):
     """The store is locked by another process or its database does not answer."""
+
+
+class SourceUnavailable(LookalikeError):
+    """A remote source does not answer."""
 
 
 class CollectionNotFound(LookalikeError):
@@ -117,6 +122,11 @@ class BadImage(LookalikeError):
             "permission_denied",
             "vanished",  # removed between the walk and the read
             "read_error",  # the operating system reported an error
+            "checksum_mismatch",  # its bytes have another sha256 than its manifest says
+            "bad_manifest_row",  # a row that names no picture, or cannot be read
+            "duplicate_key",  # an earlier row of the manifest has the same key
+            "bad_metadata",  # a JSON file beside a picture that is none; the picture itself is indexed
+            "damaged_archive",  # what lies behind the damage cannot be read
             "invalid_embedding",  # the backbone answered with NaN, infinity or a zero vector
         }
     )

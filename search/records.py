@@ -221,8 +221,8 @@ def uri_of_path(path: str) -> str:
 
 
 def path_of_uri(uri: str) -> Path | None:
-    """Return the local path of a file uri, None for every other uri."""
-    if not uri.startswith("file:///"):
+    """Return the local path of a file uri, None for every other uri, and for what lies inside an archive."""
+    if not uri.startswith("file:///") or "!/" in uri:  # a ! in a file's own name is percent-encoded
         return None
     return Path(unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "surrogateescape"))
 

@@ -94,7 +94,7 @@ class Snapshot:
         if self.generation is None:
             return self.delta.ids[places]
         if len(rows) >= count:
-            # Of what is new, only what is as close as the last of the others: how many pass a filter is judged by these.
+            # Of what is new, only what is as close as the last of the others: filters are judged by how many pass.
             places = places[scores[places] >= (self.generation.embeddings_at(rows[-1:]) @ query[0])[0]]
         return np.concatenate([self.delta.ids[places], self.generation.ids[rows]])
 

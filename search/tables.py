@@ -103,6 +103,8 @@ image = _table(
     Column("metadata", JSON, nullable=False, server_default=text("'{}'")),
     Column("sequence", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False, server_default=false()),
+    # The archive or manifest that named it last; NULL for files of folders. No foreign key: SQLite could not add one.
+    Column("source_id", BigInteger),
     Index(
         "uq_image_collection_id_key",
         "collection_id",
@@ -119,6 +121,17 @@ image = _table(
 
 # By the beginning of the path, as `like` compares it.
 Index("ix_image_collection_id_path", image.c.collection_id, AsciiLower(image.c.path), image.c.deleted)
+# An archive or manifest that images came from; folders need no row.
+source = _table(
+    "source",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("uri", Text, nullable=False),
+    # What it looked like when all it held was last indexed, and how many pictures that were; empty: read it again.
+    Column("stamp", Text, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    UniqueConstraint("collection_id", "uri"),
+)
 
 segment = _table(
     "segment",

@@ -1,24 +1,40 @@
 """Running the index journey in tests, with the fakes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from indexer.index_images import IndexJob, IndexOptions, IndexSummary
 from indexer.sources import resolve
+from search.origins import Origins
 from search.store import Store
 from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
 
 
 def index(
     store: Store,
-    *sources: Path,
+    *sources: Path | str,
     backbone: FakeBackbone | None = None,
     progress: Remembering | None = None,
     options: IndexOptions | None = None,
     decoder: InProcessDecoder | None = None,
     collection: str = "default",
+    exclude: Sequence[str] = (),
 ) -> IndexSummary:
     """Index the sources into a collection."""
     chosen = backbone or FakeBackbone()
     target = store.open_collection(collection, chosen.space)
-    job = IndexJob(store, target, chosen, resolve([str(source) for source in sources]), progress or Remembering())
+    checked = resolve([str(source) for source in sources], exclude, Origins(store.database, target.id).was_there)
+    job = IndexJob(store, target, chosen, checked, progress or Remembering())
     return job.run(decoder or InProcessDecoder(), options or IndexOptions(batch_size=8))
+
+
+def stored(store: Store, collection: str = "default") -> dict[str, dict[str, object]]:
+    """Return the metadata of every image, by key."""
+    target = store.catalogue.collection(collection)
+    return {image.key: dict(image.metadata) for image in store.catalogue.images(target.id, limit=10_000)}
+
+
+def ledger(store: Store, collection: str = "default") -> dict[str, str]:
+    """Return the reason of every entry of the ledger, by uri."""
+    target = store.catalogue.collection(collection)
+    return {entry.uri: entry.reason for entry in store.catalogue.failures(target.id)}

@@ -106,3 +106,16 @@ def test_waiting_for_room_is_no_work() -> None:
     time.sleep(0.3)
     assert list(results) == [1, 2, 3]
     assert stage.busy_share < 0.1
+
+
+def test_heavy_items_fill_a_channel_before_many_do() -> None:
+    channel: Channel[bytes] = Channel(10, producers=1, weigh=len, max_bytes=100)
+    channel.put(bytes(60))
+    channel.put(bytes(60))
+    waiting = threading.Thread(target=channel.put, args=(b"x",))
+    waiting.start()
+    time.sleep(0.05)
+    assert waiting.is_alive()
+    assert channel.get() == bytes(60)
+    waiting.join(5)
+    assert [channel.get(), channel.get()] == [bytes(60), b"x"]

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from api.commands.options import image_size_of, preparation_mode
-from api.console import Session, out, print_json
-from api.exits import LEDGER
+from api.console import Session, out, print_json, say
+from api.exits import GUARD, LEDGER
 
 SHOWN_FAILURES = 10
 
@@ -42,7 +42,10 @@ def init(
 
 def index(
     context: typer.Context,
-    sources: Annotated[list[str], typer.Argument(help="Folders, files and globs.", metavar="SOURCE...")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Folders, files, globs, tars, manifests (CSV, Parquet), URLs.", metavar="SOURCE..."),
+    ],
     backbone: Annotated[
         str | None, typer.Option(help="builtin, or any timm model; default: the collection's own.")
     ] = None,
@@ -70,6 +73,15 @@ def index(
         str | None, typer.Option(help="Agree to the licence of the weights, such as cc-by-nc-4.0.")
     ] = None,
     decode: Annotated[str, typer.Option(help="Where JPEGs are decoded: cpu, or gpu (trusted files only).")] = "cpu",
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Glob of files or folders to pass over; repeat it for more.")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove images whose file is gone; guarded.")] = False,
+    max_fraction: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of images that --prune may remove; default 5 %, at most 1,000."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with what changes in local folders.")] = False,
     max_failed: Annotated[int, typer.Option(min=0, help="Files in the ledger before the exit code says so.")] = 0,
 ) -> None:
     """Index images: new and changed files are embedded, moved ones recognised, the rest left alone."""
@@ -89,6 +101,10 @@ def index(
         labels=labels,
         accept_license=accept_license,
         decode=decode,
+        exclude=tuple(exclude or ()),
+        prune=prune,
+        max_fraction=max_fraction,
+        watch=watch,
     )
     summary, created = run_index(session, request)
     shape = summary.as_json()
@@ -96,6 +112,9 @@ def index(
         print_json(shape)
     else:
         _print_summary(session, shape, created)
+    if summary.refused is not None:
+        say(f"lookalike: {summary.refused}")
+        raise typer.Exit(GUARD)
     if summary.counts.failed > max_failed:
         raise typer.Exit(LEDGER)
 
@@ -104,7 +123,7 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    counted = ("indexed", "unchanged", "moved", "vanished", "ignored", "failed", "labelled")
+    counted = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled")
     parts = [f"{shape[name]} {name}" for name in counted if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:

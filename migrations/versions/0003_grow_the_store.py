@@ -22,6 +22,20 @@ def upgrade() -> None:
     op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
     op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
 
+    op.add_column("image", sa.Column("source_id", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "source",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("collection_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column("stamp", sa.Text(), nullable=False),
+        sa.Column("images", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["collection_id"], ["collection.id"], name=op.f("fk_source_collection_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_source")),
+        sa.UniqueConstraint("collection_id", "uri", name=op.f("uq_source_collection_id")),
+        sqlite_autoincrement=True,
+    )
+
     op.drop_table("generation")
     op.create_table(
         "generation",
@@ -67,6 +81,8 @@ def downgrade() -> None:
 
     op.drop_index("ix_reembedding_collection_id", "reembedding")
     op.drop_table("reembedding")
+    op.drop_table("source")
+    op.drop_column("image", "source_id")
     op.drop_table("generation")
     op.create_table(
         "generation",

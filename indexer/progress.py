@@ -1,0 +1,19 @@
+"""Who is told how an indexing job goes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from indexer.outcomes import Counts
+from search.commits import NewImage
+
+
+class Progress(Protocol):
+    """Who is told how a job goes."""
+
+    def update(self, counts: Counts) -> None:
+        """Files were looked at; called often."""
+        ...
+
+    def acknowledged(self, images: Sequence[NewImage]) -> None:
+        """These images are durable and searchable from now on."""
+        ...
