@@ -37,7 +37,7 @@ from indexer.found import (
 )
 from indexer.local_files import look, reason_of
 from indexer.remote_files import explained, look_remote, open_remote
-from indexer.sidecars import cleaned, cleaned_text
+from indexer.sidecars import cleaned, cleaned_text, storable
 from search.errors import BadImage, UsageError
 
 PLACES: Final = ("uri", "url", "path")
@@ -142,7 +142,7 @@ def _described(found: FoundFile, source: Source, row: Row) -> FoundFile:
     sha256 = _sha256(row.get("sha256"))
     named = next(place for place in PLACES if row.get(place) not in (None, ""))
     others = {name: value for name, value in row.items() if name not in (named, "key", "sha256")}
-    kept = {cleaned_text(name): cleaned(value) for name, value in others.items() if value is not None}
+    kept = storable({cleaned_text(name): cleaned(value) for name, value in others.items() if value is not None})
     content = found.origin.content if found.origin is not None else None
     origin = Origin(content, _key_text(row), sha256, kept or None, source.uri)
     # Another expected sha256 means that the file must be read again.

@@ -9,7 +9,8 @@ import math
 from collections.abc import Container, Mapping
 from typing import Final
 
-from search.errors import BadImage
+from search.errors import BadImage, UsageError
+from search.user_metadata import checked
 
 SUFFIX: Final = ".json"
 MAX_SIDECAR_BYTES: Final = 1 << 20
@@ -38,7 +39,19 @@ def parsed(data: bytes) -> dict[str, object]:
         raise BadImage("bad_metadata", f"it is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadImage("bad_metadata", f"its JSON is no object {{...}} but {type(value).__name__}")
-    return {cleaned_text(name): cleaned(entry) for name, entry in value.items()}
+    return storable({cleaned_text(name): cleaned(entry) for name, entry in value.items()})
+
+
+def storable(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return metadata that both databases hold and conditions can ask for.
+
+    Raises:
+        BadImage: `bad_metadata`, naming the key and the limit.
+    """
+    try:
+        return checked(metadata)
+    except UsageError as error:
+        raise BadImage("bad_metadata", str(error)) from error
 
 
 def cleaned(value: object, depth: int = 0) -> object:

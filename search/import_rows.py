@@ -6,6 +6,7 @@ time like any others, so that a run that was killed goes on: rows whose key and 
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from search.generations import Generations
 from search.records import IMPORTED, Collection, ContentFacts, Embeddings, Label, SpaceSpec, uri_of_path
 from search.store import Store
 from search.tables import content, image
+from search.user_metadata import checked
 
 Progress = Callable[[int, int], None]
 MAX_NAME = 200
@@ -240,6 +242,7 @@ def _row(key: str, uri: str, said: Mapping[str, Any], embedding: NDArray[np.floa
         pixel_hash=_hash(said, "pixel_hash", 16) or sha256[:16],
         perceptual_hash=_hash(said, "perceptual_hash", 32) or bytes(32),
         contrast=_contrast(said),
+        taken_at=_taken_at(said),
     )
     labels = tuple(Label(str(one["label"]), float(one["probability"])) for one in said.get("labels") or ())
     new = NewImage(key, uri, facts.size_bytes, 0, facts, labels=labels or None, metadata=_metadata(said))
@@ -270,6 +273,11 @@ def _contrast(said: Mapping[str, Any]) -> float:
     return float(value) if isinstance(value, float) and 0 <= value <= UNKNOWN_CONTRAST else UNKNOWN_CONTRAST
 
 
+def _taken_at(said: Mapping[str, Any]) -> str | None:
+    value = said.get("taken_at")
+    return value if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value) else None
+
+
 def _metadata(said: Mapping[str, Any]) -> dict[str, object]:
     """Return what has no place of its own, as JSON takes it."""
     found: dict[str, object] = {}
@@ -284,7 +292,12 @@ def _metadata(said: Mapping[str, Any]) -> dict[str, object]:
         if name in OWN or value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue
         found[name] = json.loads(json.dumps(value, default=_as_text))
-    return found
+    if _taken_at(said) is not None:
+        found.pop("taken_at", None)  # it has a place of its own
+    try:
+        return checked(found)
+    except UsageError as error:
+        raise _Unusable("corrupt", str(error)) from error
 
 
 def _as_text(value: object) -> str:
