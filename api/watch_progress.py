@@ -1,5 +1,6 @@
 """`index --watch` after the first pass: a line per burst of changes, and the sum of all passes at the end."""
 
+import copy
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -20,19 +21,19 @@ def keep_watching(
     Raises:
         KeyboardInterrupt: it came in the middle of a pass, whose batches so far are durable.
     """
-    _tell(mode, first, "watching")
-    total = first
+    total = replace(first, counts=copy.deepcopy(first.counts))
     waiting = iter(bursts)
+    news, event = first, "watching"
     while True:
         try:
+            _tell(mode, news, event)  # whoever reads it may interrupt at once: all of it is durable and summed up
             burst = next(waiting)
         except (KeyboardInterrupt, StopIteration):
             return total
-        summary = run(burst)
-        _tell(mode, summary, "changed")
-        total.counts.add(summary.counts)
-        seconds = total.seconds + summary.seconds
-        total = replace(total, seconds=seconds, refused=summary.refused or total.refused)
+        news, event = run(burst), "changed"
+        total.counts.add(news.counts)
+        seconds = total.seconds + news.seconds
+        total = replace(total, seconds=seconds, refused=news.refused or total.refused)
 
 
 def _tell(mode: ProgressMode, summary: IndexSummary, event: str) -> None:
