@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Connection, delete, insert, select, update
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.database import Database, chunks, insert_missing
 from search.errors import CollectionNotFound
 from search.faults import fault
@@ -71,7 +71,7 @@ class Batch:
 class Committer:
     """Commits the batches of one indexing job into one collection."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._database = database
         self._blobs = blobs
         self._target = target

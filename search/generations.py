@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.catalogue import Catalogue, Located
 from search.checksums import CheckedBlob, StreamedChecksums
 from search.database import Database
@@ -66,7 +66,7 @@ class Generation:
 class Generations:
     """Publishes and opens the generations of one collection."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._database = database
         self._blobs = blobs
         self._target = target

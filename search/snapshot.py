@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.catalogue import Catalogue, Located
 from search.database import Database
 from search.errors import CorruptFile, ImageNotFound
@@ -121,7 +121,7 @@ class Snapshot:
 class SnapshotReader:
     """Follows a collection: gives the newest snapshot, cheaply when nothing changed. Thread-safe."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._catalogue = Catalogue(database)
         self._generations = Generations(database, blobs, target)
         self._segments = SegmentCache(self._catalogue, blobs, target.space.dims)
