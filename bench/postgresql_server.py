@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -44,7 +45,7 @@ def postgresql_server(folder: Path) -> Iterator[str | None]:
             wait_for(url)
             yield url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # without waiting for those who are still connected
 
 
 def wait_for(url: str) -> None:
