@@ -38,7 +38,8 @@ def postgresql_server(folder: Path) -> Iterator[str | None]:
         cwd="/",
         user=user,
     )
-    command = [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder]
+    settings = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(folder)]
+    command = [str(programs / "postgres"), "-D", str(data), *settings]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", user=user) as server:
         url = f"postgresql://bench@127.0.0.1:{port}/postgres"
         try:

@@ -22,7 +22,12 @@ PARTIAL_SUFFIX = ".partial"
 
 
 class Blobs(Protocol):
-    """Where segments and generations lie. Safe for several threads and processes."""
+    """Where segments and generations lie. Safe for several threads and processes.
+
+    quick: writing a segment takes about as long as the rest of a commit, so the writer lock may wait for it.
+    """
+
+    quick: bool
 
     def write(self, folder: str, suffix: str, parts: Iterable[bytes | memoryview], *, point: str) -> str:
         """Write a new blob durably and return its name; after this returns it survives a power cut.
@@ -83,6 +88,8 @@ class Blobs(Protocol):
 
 class LocalBlobs:
     """Blobs in a folder of this machine, by plain system calls with fsync."""
+
+    quick = True
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -40,6 +40,8 @@ S3: Final = ("s3", "s3a")
 class ObjectBlobs:
     """Blobs under a URL such as s3://bucket/prefix."""
 
+    quick = False
+
     def __init__(self, url: str, cache: BlobCache) -> None:
         """url: with a protocol that fsspec knows. Connects when first used."""
         self._url = url.rstrip("/")
