@@ -4,17 +4,23 @@ A batch first becomes a durable segment; then ONE transaction inserts the segmen
 the ledger and the progress, under the collection's next commit sequence. Taking the sequence locks the collection's
 row, so commits of one collection follow each other, and readers see sequences in commit order. Only after the
 transaction is anything acknowledged. A crash before it leaves at most a segment that nobody names, swept later.
+
+What the rows need is prepared before the lock is taken, and the segment is written by another thread meanwhile: the
+transaction names it, and commits, only when it is durable.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, case, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
-from search.blobs import LocalBlobs
-from search.database import Database, chunks, insert_missing
+from search.blobs import Blobs
+from search.bulk import Row, among, insert_missing_rows, insert_rows
+from search.database import Database, chunks
 from search.errors import CollectionNotFound, SpaceMismatch
 from search.faults import fault
 from search.labels import put_labels
@@ -25,6 +31,36 @@ from search.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_S = 2.0
+CONTENT_COLUMNS = (
+    "sha256",
+    "size_bytes",
+    "format",
+    "width",
+    "height",
+    "pixel_hash",
+    "perceptual_hash",
+    "contrast",
+    "taken_at",
+)
+_FILE_COLUMNS = ("key", "uri", "path", "content_id", "size_bytes", "mtime_ns")
+IMAGE_COLUMNS = (*_FILE_COLUMNS, "collection_id", "sequence", "metadata", "source_id")
+EMBEDDING_COLUMNS = ("content_id", "space_id", "region", "segment_id", "row")
+# With the condition of the index, word for word.
+KNOWN_KEYS = "SELECT key, id FROM image WHERE collection_id = ? AND NOT deleted AND key IN ?*"
+_CHANGED = (*(f"new_{name}" for name in _FILE_COLUMNS), "image_id", "new_sequence")
+# Only another content makes an image newer than the generations that know it.
+_CHANGE = (
+    update(image)
+    .where(image.c.id == bindparam("image_id"))
+    .values(
+        sequence=case(
+            (image.c.content_id != bindparam("new_content_id"), bindparam("new_sequence")), else_=image.c.sequence
+        ),
+        # An image that left its archive for a plain file came from it no more.
+        source_id=case((image.c.uri == bindparam("new_uri"), image.c.source_id), else_=None),
+        **{name: bindparam(f"new_{name}") for name in _FILE_COLUMNS},
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +112,11 @@ class Batch:
 class Committer:
     """Commits the batches of one indexing job into one collection."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._database = database
         self._blobs = blobs
         self._target = target
+        self._writer = ThreadPoolExecutor(1, "segment")
         self._job_id = self._start()
 
     def commit(self, batch: Batch) -> int:
@@ -88,19 +125,46 @@ class Committer:
         Raises:
             StoreUnavailable: the disk is full or the database does not answer; nothing of the batch is visible.
         """
-        written = write_segment(self._blobs, batch.embeddings) if len(batch.embeddings) else None
+        writing = self._segment(batch.embeddings)
+        try:
+            sequence = self._put(batch, _content_rows(batch), writing)
+        finally:
+            wait([writing])
+        fault("commit.done")
+        return sequence
+
+    def _segment(self, embeddings: Embeddings) -> "Future[SegmentRecord | None]":
+        """Start to write a segment; where that takes long, nothing is locked before it is done."""
+        writing: Future[SegmentRecord | None]
+        if not len(embeddings):
+            writing = Future()
+            writing.set_result(None)
+            return writing
+        writing = self._writer.submit(write_segment, self._blobs, embeddings)
+        if not self._blobs.quick:
+            wait([writing])
+        return writing
+
+    def _put(self, batch: Batch, rows: Sequence[Row], writing: "Future[SegmentRecord | None]") -> int:
+        if writing.done():
+            writing.result()  # what failed already needs no transaction
         with self._database.writing() as connection:
             fault("commit.begin")
             sequence = _next_sequence(connection, self._target)
-            contents = self._contents(connection, batch, written)
+            insert_missing_rows(connection, content, CONTENT_COLUMNS, rows)
+            ids = _content_ids(connection, [row[0] for row in rows])
+            contents = [
+                ids[new.content.sha256] if isinstance(new.content, ContentFacts) else new.content
+                for new in batch.images
+            ]
             fault("commit.rows")
             _put_images(connection, self._target.id, batch.images, contents, sequence)
             named = {at: new.labels for at, new in zip(contents, batch.images, strict=True) if new.labels}
             put_labels(connection, self._target.space_id, named)
             _put_ledger(connection, self._target.id, batch)
             self._progress(connection, "running", batch.progress)
+            self._put_embeddings(connection, batch, ids, writing.result())
             fault("commit.end")
-        fault("commit.done")
         return sequence
 
     def remove(self, ids: Sequence[int]) -> int:
@@ -141,26 +205,16 @@ class Committer:
         values = {"state": state, "progress": dict(progress), "changed_at": time.time()}
         connection.execute(update(job).where(job.c.id == self._job_id).values(values))
 
-    def _contents(self, connection: Connection, batch: Batch, written: SegmentRecord | None) -> list[int]:
-        """Insert what is new of segment, content and embedding; return the content id of each image."""
+    def _put_embeddings(
+        self, connection: Connection, batch: Batch, ids: Mapping[bytes, int], written: SegmentRecord | None
+    ) -> None:
+        if written is None:
+            return
+        segment_id = put_segment(connection, self._target.space_id, written)
         facts = [new.content for new in batch.images if isinstance(new.content, ContentFacts)]
-        ids = _put_contents(connection, facts)
-        if written is not None:
-            segment_id = put_segment(connection, self._target.space_id, written)
-            rows = [
-                {
-                    "content_id": ids[fact.sha256],
-                    "space_id": self._target.space_id,
-                    "region": 0,
-                    "segment_id": segment_id,
-                    "row": row,
-                }
-                for row, fact in enumerate(facts)
-            ]
-            insert_missing(connection, embedding, rows)
-        return [
-            ids[new.content.sha256] if isinstance(new.content, ContentFacts) else new.content for new in batch.images
-        ]
+        # Sorted, as the contents are; of two files with one content the first row counts.
+        rows = sorted((ids[fact.sha256], self._target.space_id, 0, segment_id, row) for row, fact in enumerate(facts))
+        insert_missing_rows(connection, embedding, EMBEDDING_COLUMNS, rows)
 
 
 def no_embeddings(dims: int) -> Embeddings:
@@ -199,85 +253,51 @@ def put_segment(connection: Connection, space_id: int, written: SegmentRecord) -
     return int(connection.execute(insert(segment).values(values).returning(segment.c.id)).scalar_one())
 
 
-def _put_contents(connection: Connection, facts: Sequence[ContentFacts]) -> dict[bytes, int]:
-    # Sorted, so that two workers that meet on the same contents wait for each other instead of deadlocking.
-    unique = sorted({fact.sha256: fact for fact in facts}.items())
-    rows: list[dict[str, object]] = [
-        {
-            "sha256": sha256,
-            "size_bytes": fact.size_bytes,
-            "format": fact.format,
-            "width": fact.width,
-            "height": fact.height,
-            "pixel_hash": fact.pixel_hash,
-            "perceptual_hash": fact.perceptual_hash,
-            "contrast": fact.contrast,
-            "taken_at": fact.taken_at,
-        }
-        for sha256, fact in unique
-    ]
-    insert_missing(connection, content, rows)
-    found: dict[bytes, int] = {}
-    for part in chunks([sha256 for sha256, _ in unique]):
-        query = select(content.c.sha256, content.c.id).where(content.c.sha256.in_(part))
-        found |= {bytes(row.sha256): row.id for row in connection.execute(query)}
-    return found
+def _content_rows(batch: Batch) -> list[Row]:
+    """Return the rows of the fresh contents of a batch, each once.
+
+    Sorted, so that two workers that meet on the same contents wait for each other instead of deadlocking.
+    """
+    fresh = {new.content.sha256: new.content for new in batch.images if isinstance(new.content, ContentFacts)}
+    return [tuple(getattr(fact, name) for name in CONTENT_COLUMNS) for _, fact in sorted(fresh.items())]
+
+
+def _content_ids(connection: Connection, hashes: Sequence[object]) -> dict[bytes, int]:
+    return dict(among(connection, "SELECT sha256, id FROM content WHERE sha256 IN ?*", (), hashes))
 
 
 def _put_images(
     connection: Connection, collection_id: int, images: Sequence[NewImage], contents: list[int], sequence: int
 ) -> None:
-    known = _ids_by_key(connection, collection_id, [new.key for new in images])
-    inserts: dict[str, dict[str, object]] = {}
+    keys = [new.key for new in images if new.image_id is None]
+    known = dict(among(connection, KNOWN_KEYS, (collection_id,), keys))
+    inserts: dict[str, Row] = {}
+    changes: list[dict[str, object]] = []
+    said: list[tuple[int, NewImage]] = []
     for new, content_id in zip(images, contents, strict=True):
-        values = {
-            "key": new.key,
-            "uri": new.uri,
-            "path": shown_path(new.uri),
-            "content_id": content_id,
-            "size_bytes": new.size_bytes,
-            "mtime_ns": new.mtime_ns,
-        }
+        values = (new.key, new.uri, shown_path(new.uri), content_id, new.size_bytes, new.mtime_ns)
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
         if image_id is None:
-            said: dict[str, object] = {"metadata": dict(new.metadata or {}), "source_id": new.source_id}
-            inserts[new.key] = values | said | {"collection_id": collection_id, "sequence": sequence}
+            metadata = json.dumps(dict(new.metadata)) if new.metadata else "{}"
+            inserts[new.key] = (*values, collection_id, sequence, metadata, new.source_id)
         else:
-            _change_image(connection, image_id, values | _said(connection, image_id, new), sequence)
-    for part in chunks(inserts.values()):
-        connection.execute(insert(image), part)
+            changes.append(dict(zip(_CHANGED, (*values, image_id, sequence), strict=True)))
+            if new.metadata is not None or new.source_id is not None:
+                said.append((image_id, new))
+    insert_rows(connection, image, IMAGE_COLUMNS, list(inserts.values()))
+    if changes:
+        connection.execute(_CHANGE, changes)
+    for image_id, new in said:
+        _say(connection, image_id, new)
 
 
-def _change_image(connection: Connection, image_id: int, values: Mapping[str, object], sequence: int) -> None:
-    """Update an image; only another content makes it newer than the generations that know it."""
-    connection.execute(
-        update(image)
-        .where(image.c.id == image_id, image.c.content_id != values["content_id"])
-        .values(sequence=sequence)
-    )
-    connection.execute(update(image).where(image.c.id == image_id).values(dict(values)))
-
-
-def _said(connection: Connection, image_id: int, new: NewImage) -> dict[str, object]:
-    """Return what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
-    # An image that left its archive for a plain file came from it no more.
-    values: dict[str, object] = {"source_id": case((image.c.uri == new.uri, image.c.source_id), else_=None)}
-    if new.source_id is not None:
-        values["source_id"] = new.source_id
+def _say(connection: Connection, image_id: int, new: NewImage) -> None:
+    """Write what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
+    values: dict[str, object] = {} if new.source_id is None else {"source_id": new.source_id}
     if new.metadata is not None:
         before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
         values["metadata"] = dict(before or {}) | dict(new.metadata)
-    return values
-
-
-def _ids_by_key(connection: Connection, collection_id: int, keys: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for part in chunks(keys):
-        query = select(image.c.key, image.c.id).where(
-            image.c.collection_id == collection_id, image.c.key.in_(part), ~image.c.deleted
-        )
-        found |= {row.key: row.id for row in connection.execute(query)}
-    return found
+    connection.execute(update(image).where(image.c.id == image_id).values(values))
 
 
 def _forget(connection: Connection, collection_id: int, uris: Sequence[str]) -> None:
@@ -287,7 +307,8 @@ def _forget(connection: Connection, collection_id: int, uris: Sequence[str]) -> 
 
 def _put_ledger(connection: Connection, collection_id: int, batch: Batch) -> None:
     """Write the failures of a batch, counting attempts on an unchanged file, and clear what succeeded."""
-    _forget(connection, collection_id, [new.uri for new in batch.images])
+    if connection.execute(select(ledger.c.id).where(ledger.c.collection_id == collection_id).limit(1)).first():
+        _forget(connection, collection_id, [new.uri for new in batch.images])
     for failed in batch.failed:
         where = (ledger.c.collection_id == collection_id) & (ledger.c.uri == failed.uri)
         old = connection.execute(select(ledger).where(where)).first()

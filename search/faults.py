@@ -1,16 +1,30 @@
 """Named points at which tests make a write path fail; without LOOKALIKE_FAULT they do nothing.
 
-LOOKALIKE_FAULT=name:nth:action, where action is `kill` (SIGKILL to this process), `eio` or `enospc`. The points are
-part of the write paths on purpose: a promise about crashes is worth what its test can break.
+LOOKALIKE_FAULT=name:nth:action. The points are part of the write paths on purpose: a promise about crashes is worth
+what its test can break. Actions:
+`kill`: SIGKILL to this process. `eio`, `enospc`: the system refuses. `short`: the file being written ends before its
+last bytes, and the system says so. `cut`: the same, and nobody says so; at points without a file it does nothing.
+`delay`: the step takes long.
 """
 
 import errno
 import os
 import signal
+import time
 from collections import Counter
 
+# Only object storage passes these; the others are passed by a local store.
+OBJECT_POINTS = (
+    "segment.put",
+    "segment.confirm",
+    "generation.put",
+    "generation.confirm",
+    "cache.write",
+    "cache.rename",
+)
 POINTS = (
     "store.tables",
+    "store.write",
     "store.rename",
     "segment.write",
     "segment.fsync",
@@ -26,31 +40,50 @@ POINTS = (
     "generation.folder",
     "generation.row",
     "generation.done",
+    *OBJECT_POINTS,
 )
 # Of jobs that move whole stores; their own tests kill them there.
 BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
 EXPORT_POINTS = ("export.page", "export.rename")
 RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce")
 UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")
+ACTIONS = ("kill", "eio", "enospc", "short", "cut", "delay")
+CUT_BYTES = 3
+DELAY_S = 0.2
 _hits: Counter[str] = Counter()
 
 
-def fault(point: str) -> None:
+def fault(point: str, handle: int | None = None) -> None:
     """Fail here when LOOKALIKE_FAULT asks for it.
 
+    handle: descriptor of the file that is being written here, if there is one; flush what is buffered before.
+
     Raises:
-        OSError: the action is `eio` or `enospc`.
+        OSError: the action is `eio`, `enospc` or `short`.
     """
     wanted = os.environ.get("LOOKALIKE_FAULT")
     if wanted is None:
         return
     name, nth, action = wanted.split(":")
+    if action not in ACTIONS:
+        raise ValueError(f"LOOKALIKE_FAULT asks for {action!r}, choose of {', '.join(ACTIONS)}")
     if name != point:
         return
     _hits[point] += 1
-    if _hits[point] != int(nth):
-        return
+    if _hits[point] == int(nth):
+        _fail(point, action, handle)
+
+
+def _fail(point: str, action: str, handle: int | None) -> None:
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    code = {"eio": errno.EIO, "enospc": errno.ENOSPC}[action]
-    raise OSError(code, os.strerror(code), point)
+    elif action == "delay":
+        time.sleep(DELAY_S)
+    elif action in ("short", "cut"):
+        if handle is not None:
+            os.ftruncate(handle, max(0, os.fstat(handle).st_size - CUT_BYTES))
+        if action == "short":
+            raise OSError(errno.EIO, "short write", point)
+    else:
+        code = {"eio": errno.EIO, "enospc": errno.ENOSPC}[action]
+        raise OSError(code, os.strerror(code), point)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import delete, insert, select
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.catalogue import Catalogue, Located
 from search.checksums import CheckedBlob, StreamedChecksums
 from search.database import Database
@@ -88,7 +88,7 @@ class Generation:
 class Generations:
     """Publishes and opens the generations of one collection."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._database = database
         self._blobs = blobs
         self._target = target
@@ -189,7 +189,7 @@ class Generations:
 class _Stored:
     """The embeddings of located images by number, a few thousand at a time."""
 
-    def __init__(self, catalogue: Catalogue, blobs: LocalBlobs, dims: int, located: Located) -> None:
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, dims: int, located: Located) -> None:
         self.dims = dims
         self._catalogue = catalogue
         self._blobs = blobs

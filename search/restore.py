@@ -18,14 +18,14 @@ from sqlalchemy import inspect, select, update
 
 from search import schema
 from search.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
-from search.blobs import LocalBlobs, sync_folder
+from search.blobs import sync_folder
 from search.database import Database
 from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreUnavailable, UsageError
 from search.faults import fault
 from search.generations import Generations
 from search.segments import FOLDER, SUFFIX
 from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
-from search.store import Store
+from search.store import Store, blobs_of
 from search.table_copy import copy_tables, is_empty
 from search.tables import segment
 
@@ -102,7 +102,7 @@ class _Restore:
     def __init__(self, backup: BackupReader, settings: StoreSettings, progress: Progress) -> None:
         self._backup = backup
         self._settings = settings
-        self._blobs = LocalBlobs(settings.blobs)
+        self._blobs = blobs_of(settings)
         self._file = _sqlite_file(settings)
         # Beside its place, so that one rename brings it there.
         self._working = (self._file.parent if self._file is not None else settings.root) / WORKING
@@ -137,8 +137,8 @@ class _Restore:
             return
         self._working.unlink(missing_ok=True)
         self._forget_journal()
-        for name in self._written:
-            self._blobs.path(name).unlink(missing_ok=True)
+        # As a sweep that knows everything but these.
+        self._blobs.sweep(FOLDER, frozenset(self._blobs.names(FOLDER)) - frozenset(self._written), -1.0)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.catalogue import Catalogue
 from search.embeddings import lengthened
 from search.records import Embeddings
@@ -19,7 +19,7 @@ OPEN_SEGMENTS = 128  # memory maps held at once; below the file limit of 256 tha
 class SegmentCache:
     """The most recently used segments of one space, memory-mapped. Thread-safe."""
 
-    def __init__(self, catalogue: Catalogue, blobs: LocalBlobs, dims: int) -> None:
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, dims: int) -> None:
         self._catalogue = catalogue
         self._blobs = blobs
         self._dims = dims

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.checksums import CheckedBlob, CheckedFile, block_checksums
 from search.embeddings import lengthened
 from search.errors import CorruptFile
@@ -36,7 +36,7 @@ class SegmentRecord:
     checksums: bytes
 
 
-def write_segment(blobs: LocalBlobs, embeddings: Embeddings) -> SegmentRecord:
+def write_segment(blobs: Blobs, embeddings: Embeddings) -> SegmentRecord:
     """Write (N, D) unit embeddings as a new durable segment that no one knows of yet.
 
     Raises:
@@ -51,7 +51,7 @@ def write_segment(blobs: LocalBlobs, embeddings: Embeddings) -> SegmentRecord:
 class Segment:
     """An open segment: memory-mapped, every block checked when first read."""
 
-    def __init__(self, blobs: LocalBlobs, record: SegmentRecord, dims: int) -> None:
+    def __init__(self, blobs: Blobs, record: SegmentRecord, dims: int) -> None:
         """Raises:
         CorruptFile: the file is missing, has another length or another shape than recorded.
         """

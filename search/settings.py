@@ -1,14 +1,18 @@
 """Where a store's parts lie: store.toml, overridden by the environment.
 
-store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL), `blobs` (a folder) and
-`accept_license` (a licence of weights that was agreed to). A plain local store needs none of them.
+store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL), `blobs` (a folder, or the URL
+of object storage), `cache_gib` (room for copies of its blobs) and `accept_license` (a licence of weights that was
+agreed to). A plain local store needs none of them.
 """
 
+import errno
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from platformdirs import user_cache_path
 
 from search.blobs import sync_folder
 from search.errors import StoreNotFound, StoreTooNew, UsageError
@@ -17,15 +21,24 @@ from search.faults import fault
 FORMAT = 1
 FILE = "store.toml"
 CATALOGUE_FILE = "catalogue.sqlite"
+CACHE_GIB = 20.0
+GIB = 2**30
+# fsspec knows these too, but neither keeps what it is given through a power cut.
+NOT_DURABLE = ("memory", "file", "local")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """catalogue: a database URL. blobs: the folder of segments and generations. accept_license: as a user named it."""
+    """catalogue: a database URL. blobs: the folder of segments and generations, or the URL of object storage.
+
+    cache: folder for copies of what lies in object storage, of at most cache_bytes. accept_license: as a user named it.
+    """
 
     root: Path
     catalogue: str
-    blobs: Path
+    blobs: Path | str
+    cache: Path
+    cache_bytes: int
     accept_license: str | None = None
 
 
@@ -98,7 +111,10 @@ def publish_settings(root: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            fault("store.write", handle)
+            os.fsync(handle)
+            if os.fstat(handle).st_size != len(text.encode()):
+                raise OSError(errno.EIO, "the disk lost its end")
         fault("store.rename")
         partial.rename(root / FILE)
         sync_folder(root)
@@ -116,7 +132,8 @@ def _settings(root: Path, values: Mapping[str, object]) -> StoreSettings:
     blobs = os.environ.get("LOOKALIKE_BLOBS") or str(values.get("blobs", ""))
     accepted = accepted_by_environment() or str(values.get("accept_license", ""))
     url = _usable_catalogue(catalogue) if catalogue else _default_catalogue(root)
-    return StoreSettings(root, url, root / blobs if blobs else root, accepted or None)
+    place = _usable_blobs(blobs) if "://" in blobs else root / blobs
+    return StoreSettings(root, url, place, _cache_folder(), _cache_bytes(values), accepted or None)
 
 
 def _default_catalogue(root: Path) -> str:
@@ -132,9 +149,28 @@ def _usable_catalogue(url: str) -> str:
 
 
 def _usable_blobs(place: str) -> str:
-    if "://" in place:
-        raise UsageError(f"blobs {place!r}: this release keeps blobs in local folders only")
-    return str(Path(place).absolute())
+    protocol, separator, rest = place.partition("://")
+    if not separator:
+        return str(Path(place).absolute())
+    if protocol in NOT_DURABLE or not rest.strip("/"):
+        raise UsageError(f"blobs {place!r}: use a folder, or object storage such as s3://bucket/prefix")
+    return place
+
+
+def _cache_folder() -> Path:
+    chosen = os.environ.get("LOOKALIKE_CACHE")
+    return (Path(chosen).absolute() if chosen else user_cache_path("lookalike", appauthor=False)) / "blobs"
+
+
+def _cache_bytes(values: Mapping[str, object]) -> int:
+    chosen = os.environ.get("LOOKALIKE_CACHE_GIB") or values.get("cache_gib", CACHE_GIB)
+    try:
+        size = float(str(chosen))
+    except ValueError:
+        size = 0.0
+    if not 0.0 < size < float("inf"):
+        raise UsageError(f"cache_gib is {chosen!r}, expected a number of GiB above 0, such as {CACHE_GIB:g}")
+    return int(size * GIB)
 
 
 def _quoted(text: str) -> str:

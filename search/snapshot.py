@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.blobs import LocalBlobs
+from search.blobs import Blobs
 from search.catalogue import Catalogue, Located
 from search.database import Database
 from search.errors import CorruptFile, ImageNotFound
@@ -193,7 +193,7 @@ class Snapshot:
 class SnapshotReader:
     """Follows a collection: gives the newest snapshot, cheaply when nothing changed. Thread-safe."""
 
-    def __init__(self, database: Database, blobs: LocalBlobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
         self._catalogue = Catalogue(database)
         self._database = database
         self._blobs = blobs

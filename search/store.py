@@ -1,5 +1,6 @@
 """A store: one folder that holds, or points to, the catalogue and the blobs."""
 
+import hashlib
 import json
 import os
 import time
@@ -10,18 +11,22 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from search import schema
-from search.blobs import LocalBlobs
+from search.blob_cache import BlobCache
+from search.blobs import Blobs, LocalBlobs
 from search.catalogue import Catalogue, space_of
 from search.database import Database
 from search.errors import LookalikeError, SpaceMismatch, UsageError
 from search.faults import fault
+from search.object_blobs import ObjectBlobs
 from search.records import Collection, SpaceSpec
-from search.settings import FILE, new_settings, publish_settings, read_settings
+from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
 from search.tables import collection, generation, segment, space
 
 # Younger files may belong to a commit that is about to name them.
 SWEEP_AGE_S = 3600.0
 MAX_NAME = 200
+# Where blobs lie, and the table that names them.
+NAMED = (("segments", segment), ("generations", generation))
 
 
 class Store:
@@ -39,7 +44,7 @@ class Store:
         self.settings = read_settings(root)
         self.root = root
         self.database = Database(self.settings.catalogue)
-        self.blobs = LocalBlobs(self.settings.blobs)
+        self.blobs = blobs_of(self.settings)
         self.catalogue = Catalogue(self.database)
         try:
             schema.refuse_empty(self.database)
@@ -61,7 +66,9 @@ class Store:
         """Make a store where there is none, and open it; an existing one is opened as it is.
 
         Raises:
-            UsageError: the folder or a setting cannot be used, or the folder holds a store with other settings.
+            UsageError: the folder or a setting cannot be used, the folder holds a store with other settings, or the
+                blobs belong to another store.
+            StoreUnavailable: the database or the object storage does not answer.
         """
         if (root / FILE).exists():
             if catalogue or blobs or accept_license:
@@ -73,6 +80,7 @@ class Store:
         try:
             fault("store.tables")
             schema.upgrade(database)
+            _refuse_foreign(blobs_of(settings), database, settings)
         finally:
             database.close()
         publish_settings(root, text)
@@ -133,10 +141,13 @@ class Store:
     def sweep(self, older_than_s: float = SWEEP_AGE_S) -> list[str]:
         """Remove segment and generation files that the catalogue does not name; return their names."""
         swept: list[str] = []
+        # Looked for without the lock first: listing a bucket takes long, and most often there is nothing to remove.
+        if not _unnamed(self.blobs, self.database):
+            return swept
         with self.database.writing() as connection:
             # With the rows of all collections locked, no commit can name a file meanwhile.
             connection.execute(select(collection.c.id).with_for_update()).all()
-            for folder, table in (("segments", segment), ("generations", generation)):
+            for folder, table in NAMED:
                 named = frozenset(connection.execute(select(table.c.name)).scalars())
                 swept += self.blobs.sweep(folder, named, older_than_s)
         return swept
@@ -160,6 +171,40 @@ def spec_of(connection: Connection, space_id: int) -> SpaceSpec:
     """Return the space with this id."""
     columns = [space.c[name] for name in SpaceSpec.__dataclass_fields__]
     return SpaceSpec(*connection.execute(select(*columns).where(space.c.id == space_id)).one())
+
+
+def blobs_of(settings: StoreSettings) -> Blobs:
+    """Return where a store keeps its blobs; nothing is read or connected yet."""
+    place = settings.blobs
+    if isinstance(place, Path):
+        return LocalBlobs(place)
+    # The endpoint too: two servers may have buckets of one name.
+    where = f"{os.environ.get('AWS_ENDPOINT_URL', '')} {place}"
+    folder = settings.cache / hashlib.sha256(where.encode()).hexdigest()[:16]
+    return ObjectBlobs(place, BlobCache(folder, settings.cache_bytes))
+
+
+def _unnamed(blobs: Blobs, database: Database) -> list[str]:
+    """Return the blobs that the catalogue does not name."""
+    stored = [name for folder, _ in NAMED for name in blobs.names(folder)]
+    with database.reading() as connection:
+        named = {name for _, table in NAMED for name in connection.execute(select(table.c.name)).scalars()}
+    return [name for name in stored if name not in named]
+
+
+def _refuse_foreign(blobs: Blobs, database: Database, settings: StoreSettings) -> None:
+    """Refuse blobs that a new store would take for leftovers of its own, and sweep.
+
+    Raises:
+        UsageError: the place holds blobs, and the catalogue names none of them.
+    """
+    stored = [name for folder, _ in NAMED for name in blobs.names(folder)]
+    unnamed = _unnamed(blobs, database)
+    if stored and len(unnamed) >= len(stored):
+        raise UsageError(
+            f"{settings.blobs} holds {len(stored)} blobs that this catalogue does not know, such as {stored[0]}: "
+            "choose another folder or prefix for blobs, or the catalogue that belongs to them"
+        )
 
 
 def _mismatch(existing: Collection, wanted: SpaceSpec) -> str:

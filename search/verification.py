@@ -1,6 +1,5 @@
 """Recompute what must hold in a store and name every fault. Reads only; repairing is another command's work."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +9,10 @@ from sqlalchemy import Connection, Select, and_, exists, func, select
 from search.catalogue import Catalogue
 from search.embeddings import usable_rows
 from search.errors import CorruptFile
+from search.generations import FOLDER as GENERATIONS
 from search.generations import Generations
 from search.records import Collection, Fault
+from search.segments import FOLDER as SEGMENTS
 from search.segments import Segment, SegmentRecord
 from search.store import Store
 from search.tables import collection, content, embedding, image, segment, space
@@ -98,17 +99,29 @@ def _segment_faults(store: Store, deep: bool) -> Iterator[Fault]:
     query = select(*columns, space.c.dims).join(space, space.c.id == segment.c.space_id)
     with store.database.reading() as connection:
         rows = connection.execute(query).all()
+    stored = frozenset(store.blobs.names(SEGMENTS))
     for row in rows:
         record = SegmentRecord(*row[:5])
         try:
+            _require_stored(record.name, stored)
             embeddings = Segment(store.blobs, record, row.dims).read_all()
         except CorruptFile as error:
             yield Fault("segment_damaged", record.name, str(error))
             continue
         for bad in np.flatnonzero(~usable_rows(embeddings)):
             yield Fault("embedding_unusable", record.name, f"row {bad} is zero or not finite")
-        if deep and hashlib.sha256(store.blobs.path(record.name).read_bytes()).digest() != record.sha256:
+        if deep and store.blobs.sha256(record.name) != record.sha256:
             yield Fault("segment_changed", record.name, "its sha256 is not the recorded one")
+
+
+def _require_stored(name: str, stored: frozenset[str]) -> None:
+    """Tell of a blob that is gone although a cache still has a copy.
+
+    Raises:
+        CorruptFile: it is not among those that are stored.
+    """
+    if name not in stored:
+        raise CorruptFile(f"{name} is missing")
 
 
 def _generation_faults(store: Store, target: Collection, deep: bool) -> Iterator[Fault]:
@@ -117,11 +130,12 @@ def _generation_faults(store: Store, target: Collection, deep: bool) -> Iterator
     if record is None:
         return
     try:
+        _require_stored(record.name, frozenset(store.blobs.names(GENERATIONS)))
         opened = generations.open(record)
     except CorruptFile as error:
         yield Fault("generation_damaged", record.name, f"{error}; the next `index` rebuilds it")
         return
-    if deep and hashlib.sha256(store.blobs.path(record.name).read_bytes()).digest() != record.sha256:
+    if deep and store.blobs.sha256(record.name) != record.sha256:
         yield Fault("generation_changed", record.name, "its sha256 is not the recorded one")
     located = Catalogue(store.database).changed_since(target.id, target.space_id, 0, until=record.sequence)
     unknown = np.setdiff1d(located.ids[~located.deleted], opened.ids)

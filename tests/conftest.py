@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psycopg
@@ -18,6 +19,9 @@ from search.records import Collection
 from search.store import Store
 from tests.album_rows import filled
 from tests.fakes import FakeBackbone
+
+if TYPE_CHECKING:
+    from tests.object_server import ObjectServer
 
 Draw = Callable[..., Path]
 
@@ -83,6 +87,16 @@ def _wait_for(url: str) -> None:
         else:
             return
     pytest.fail("PostgreSQL did not start")
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator["ObjectServer"]:
+    """An S3 server without a bucket; tests/object_server.py points the environment at it."""
+    from tests.object_server import ObjectServer  # moto takes a second, and few tests need it
+
+    server = ObjectServer()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,5 +1,6 @@
 """The process that the kill tests kill: one indexing job with the fakes, and a log of what it embedded and promised."""
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from tests.fakes import FakeBackbone
 from tests.jobs import index
 
 COMMIT_ROWS = 8
+ENVIRONMENT = "environment.json"
 BATCH_SIZE = 4
 
 
@@ -53,10 +55,13 @@ def append(log: Path, lines: Sequence[str]) -> None:
 
 
 def run(folder: str, fault: str | None, pause_s: float) -> None:
-    """Index FOLDER/photos into FOLDER/store; `fault` as in search/faults.py."""
+    """Index FOLDER/photos into FOLDER/store; `fault` as in search/faults.py. FOLDER/environment.json may point to
+    object storage."""
     if fault is not None:
         os.environ["LOOKALIKE_FAULT"] = fault
     root = Path(folder)
+    if (root / ENVIRONMENT).exists():
+        os.environ.update(json.loads((root / ENVIRONMENT).read_text()))
     with Store.create(root / "store") as store:
         index(
             store,

@@ -165,7 +165,7 @@ def compact(store: Store) -> None:
         new_id = connection.execute(insert(segment).values(values).returning(segment.c.id)).scalar_one()
         connection.execute(update(embedding).where(embedding.c.segment_id == old.id).values(segment_id=new_id))
         connection.execute(delete(segment).where(segment.c.id == old.id))
-    store.blobs.path(old.name).unlink()
+    (Path(store.settings.blobs) / old.name).unlink()
 
 
 def test_retired_segments_and_generations_stay_behind(filled: Store, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_retired_segments_and_generations_stay_behind(filled: Store, tmp_path: P
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_a_damaged_segment_is_named_and_nothing_is_left(filled: Store, tmp_path: Path, damage: str) -> None:
-    path = next((filled.settings.blobs / "segments").iterdir())
+    path = next((Path(filled.settings.blobs) / "segments").iterdir())
     data = bytearray(path.read_bytes())
     if damage == "flip":
         data[len(data) // 2] ^= 1

@@ -1,14 +1,18 @@
 """The commit protocol, on SQLite and on PostgreSQL."""
 
 import threading
+import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from search.commits import Batch, Committer, FailedFile, NewImage, no_embeddings
 from search.embeddings import unit_rows
+from search.errors import StoreUnavailable
 from search.records import Collection, Embeddings
+from search.segments import SegmentRecord, write_segment
 from search.snapshot import SnapshotReader
 from search.store import Store
 from search.tables import embedding, image, job, segment
@@ -161,3 +165,98 @@ def test_a_collection_of_another_space_shares_nothing_but_contents(store: Store,
     with store.database.reading() as connection:
         assert len(connection.execute(select(embedding)).all()) == 2
         assert len({row.content_id for row in connection.execute(select(embedding.c.content_id))}) == 1
+
+
+@pytest.fixture
+def order(store: Store, committer: Committer, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What happened in which order, with segments that take their time."""
+    happened: list[str] = []
+
+    def slow(*arguments: object) -> SegmentRecord:
+        time.sleep(0.2)
+        record: SegmentRecord = write_segment(*arguments)  # type: ignore[arg-type]
+        happened.append("durable")
+        return record
+
+    monkeypatch.setattr("search.commits.write_segment", slow)
+    for moment in ("begin", "commit", "rollback"):
+        event.listen(store.database.engine, moment, lambda _, moment=moment: happened.append(moment))
+    yield happened
+
+
+def test_nothing_is_committed_before_its_segment_is_durable(committer: Committer, order: list[str]) -> None:
+    committer.commit(Batch([new_image("a")], rows(1)))
+    assert order.index("durable") < order.index("commit")
+
+
+def test_a_slow_storage_is_waited_for_before_anything_is_locked(
+    store: Store, committer: Committer, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store.blobs, "quick", False)
+    committer.commit(Batch([new_image("a")], rows(1)))
+    assert order == ["durable", "begin", "commit"]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_segment_that_fails_late_takes_its_rows_with_it(
+    store: Store, target: Collection, committer: Committer, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    def failing(*_: object) -> SegmentRecord:
+        time.sleep(0.1)
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(store.blobs, "quick", quick)
+    with monkeypatch.context() as broken, pytest.raises(StoreUnavailable, match="the disk is full"):
+        broken.setattr("search.commits.write_segment", failing)
+        committer.commit(Batch([new_image("a")], rows(1)))
+    assert uris(store, target) == []
+    assert store.catalogue.collection("default").sequence == 0
+    assert committer.commit(Batch([new_image("a")], rows(1))) == 1
+
+
+def test_one_batch_may_add_change_move_and_touch(store: Store, target: Collection, committer: Committer) -> None:
+    committer.commit(Batch([new_image(name) for name in "abc"], rows(3)))
+    known = {one.uri[-1]: one for one in store.catalogue.files(target.id, uris(store, target)).values()}
+    moved = NewImage("file:///photos/e", "file:///photos/e", 1000, 1, known["b"].content_id, known["b"].image_id)
+    touched = NewImage(known["c"].key, known["c"].uri, 1000, 99, known["c"].content_id, known["c"].image_id)
+    changed = new_image("a", facts("other"))
+    committer.commit(Batch([moved, new_image("d"), touched, changed], rows(2, 1)))
+    with store.database.reading() as connection:
+        columns = (image.c.id, image.c.uri, image.c.mtime_ns, image.c.sequence)
+        found = {row.uri[-1]: (row.id, row.mtime_ns, row.sequence) for row in connection.execute(select(*columns))}
+    ids = {name: one.image_id for name, one in known.items()}
+    assert found == {
+        "a": (ids["a"], 1, 2),
+        "e": (ids["b"], 1, 1),
+        "c": (ids["c"], 99, 1),
+        "d": (found["d"][0], 1, 2),
+    }
+    assert len(SnapshotReader(store.database, store.blobs, target).current()) == 4
+
+
+def test_two_collections_of_one_space_can_commit_the_same_contents_at_once(store: Store, target: Collection) -> None:
+    spec = FakeBackbone().space
+    names = [str(number) for number in range(60)]
+    errors: list[BaseException] = []
+
+    def work(name: str, seed: int) -> None:
+        try:
+            mine = Committer(store.database, store.blobs, store.open_collection(name, spec))
+            order = np.random.default_rng(seed).permutation(len(names)).tolist()
+            for start in range(0, len(names), 20):
+                part = [names[at] for at in order[start : start + 20]]
+                mine.commit(Batch([new_image(name) for name in part], rows(len(part), seed)))
+        except BaseException as error:  # noqa: BLE001 -- handed to the test's own thread
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(name, seed)) for seed, name in enumerate(("default", "two", "three"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with store.database.reading() as connection:
+        assert len(connection.execute(select(embedding)).all()) == len(names)
+        assert len(connection.execute(select(image)).all()) == 3 * len(names)

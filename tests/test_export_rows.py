@@ -45,7 +45,8 @@ def test_every_column_says_what_the_catalogue_says(album_store: Store, album_row
         assert seen == (row.key, row.uri, row.path, row.width, row.height, row.format)
         labels = () if row.labels is None else row.labels
         assert tuple(label["label"] for label in one["labels"]) == labels
-        assert json.loads(one["metadata"]) == {}
+        assert json.loads(one["metadata"]) == row.metadata
+        assert one["taken_at"] == row.taken_at
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
     assert facts["space"]["fingerprint"] == album_rows.space.fingerprint
     assert (facts["rows"], facts["dtype"], facts["collection"]) == (6, "float16", "default")

@@ -85,6 +85,24 @@ def test_a_full_disk_is_an_error_that_leaves_no_partial_file(
     assert not list(blobs.path("segments").glob("*.partial"))
 
 
+@pytest.mark.parametrize("action", ["short", "cut"])
+@pytest.mark.parametrize("point", ["segment.write", "segment.fsync"])
+def test_a_file_that_ends_early_never_gets_a_name(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch, point: str, action: str
+) -> None:
+    monkeypatch.setattr("search.faults._hits", __import__("collections").Counter())
+    monkeypatch.setenv("LOOKALIKE_FAULT", f"{point}:1:{action}")
+    with pytest.raises(StoreUnavailable, match="short write" if action == "short" else r"\d+ of \d+ bytes arrived"):
+        write_segment(blobs, unit_rows(np.ones((3, 4))))
+    assert blobs.names("segments") == []
+
+
+def test_a_fault_of_an_unknown_kind_is_refused(blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_FAULT", "segment.write:1:explode")
+    with pytest.raises(ValueError, match="asks for 'explode', choose of kill, eio, enospc, short, cut, delay"):
+        write_segment(blobs, unit_rows(np.ones((3, 4))))
+
+
 def test_old_unnamed_files_are_swept_and_young_or_named_ones_stay(blobs: LocalBlobs) -> None:
     named, orphan = (write_segment(blobs, unit_rows(np.ones((1, 4)))).name for _ in range(2))
     assert blobs.sweep("segments", frozenset({named}), older_than_s=3600) == []

@@ -1,5 +1,7 @@
 """Generations and deltas: a reader always sees every acknowledged image, exactly scored."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sqlalchemy import update
@@ -110,7 +112,7 @@ def test_a_damaged_generation_is_left_out_and_every_image_still_found(
     generations = Generations(store.database, store.blobs, target)
     record = generations.current()
     assert record is not None
-    path = store.blobs.path(record.name)
+    path = Path(store.settings.blobs) / record.name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     if damage == "remove":
@@ -130,7 +132,7 @@ def test_only_the_newest_generations_stay_and_the_files_of_the_others_are_swept(
     committer.commit(Batch([new_image("a")], rows(1)))
     for _ in range(4):
         publish(store, target)
-    assert len(list(store.blobs.path("generations").iterdir())) == 4
+    assert len(store.blobs.names("generations")) == 4
     assert len(store.sweep(older_than_s=-1)) == 2
     assert len(SnapshotReader(store.database, store.blobs, target).current()) == 1
 

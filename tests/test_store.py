@@ -1,5 +1,6 @@
 """Stores, their settings and their migrations."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,32 @@ def test_unusable_settings_name_the_file_and_the_value(tmp_path: Path, content: 
     (tmp_path / "store.toml").write_text(content)
     with pytest.raises(UsageError, match=complaint):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("point", "action"),
+    [
+        *(("store.write", action) for action in ("eio", "enospc", "short", "cut")),
+        *(("store.rename", action) for action in ("eio", "enospc", "short")),
+    ],
+)
+def test_settings_that_could_not_be_written_whole_make_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, action: str
+) -> None:
+    monkeypatch.setattr("search.faults._hits", Counter())
+    monkeypatch.setenv("LOOKALIKE_FAULT", f"{point}:1:{action}")
+    with pytest.raises(UsageError, match="cannot make a store in"):
+        Store.create(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if "catalogue" not in path.name] == []
+    monkeypatch.delenv("LOOKALIKE_FAULT")
+    Store.create(tmp_path).close()
+
+
+def test_blobs_of_another_store_are_refused(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one", blobs=str(tmp_path / "blobs")) as store:
+        store.blobs.write("segments", ".lks", [b"data"], point="segment")
+    with pytest.raises(UsageError, match="holds 1 blobs that this catalogue does not know"):
+        Store.create(tmp_path / "two", blobs=str(tmp_path / "blobs"))
 
 
 def test_the_environment_comes_before_store_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def flip(path: Path) -> None:
 
 
 def first(store: Store, folder: str) -> Path:
-    return next(store.blobs.path(folder).iterdir())
+    return next((Path(store.settings.blobs) / folder).iterdir())
 
 
 def change(store: Store, statement: object) -> None:

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 def init(
     context: typer.Context,
     catalogue: Annotated[str | None, typer.Option(help="postgresql://user@host/name; default: SQLite inside.")] = None,
-    blobs: Annotated[str | None, typer.Option(help="Folder of segments and indexes; default: inside.")] = None,
+    blobs: Annotated[
+        str | None, typer.Option(help="Folder of segments and indexes, or s3://bucket/prefix; default: inside.")
+    ] = None,
     accept_license: Annotated[
         str | None, typer.Option(help="Agree to the licence of weights, such as cc-by-nc-4.0, for this store.")
     ] = None,

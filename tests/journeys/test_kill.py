@@ -1,21 +1,25 @@
 """SIGKILL at any moment: what was acknowledged is there exactly once, and at most one batch is done again."""
 
+import json
 import multiprocessing
+import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search.faults import POINTS
+from search.faults import OBJECT_POINTS, POINTS
 from search.snapshot import SnapshotReader
 from search.store import Store
 from search.verification import verify
 from tests.conftest import painted
-from tests.kill_worker import COMMIT_ROWS, run
+from tests.kill_worker import COMMIT_ROWS, ENVIRONMENT, run
+from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system
 
 IMAGES = 48
 RANDOM_KILLS = 30
@@ -80,7 +84,8 @@ def check_while_killed(folder: Path) -> None:
 
 # A job commits often, makes its store once and publishes once.
 OFTEN = ("segment", "commit")
-MOMENTS = [(point, nth) for point in POINTS for nth in ((1, 3) if point.startswith(OFTEN) else (1,))]
+LOCAL_POINTS = [point for point in POINTS if point not in OBJECT_POINTS]
+MOMENTS = [(point, nth) for point in LOCAL_POINTS for nth in ((1, 3) if point.startswith(OFTEN) else (1,))]
 
 
 @pytest.mark.parametrize(("point", "nth"), MOMENTS)
@@ -90,6 +95,46 @@ def test_a_kill_at_each_step_of_the_commit_loses_and_doubles_nothing(folder: Pat
     assert killed.exitcode == -signal.SIGKILL, f"{point} was not reached {nth} times"
     check_while_killed(folder)
     finish_and_check(folder)
+
+
+@pytest.fixture
+def object_folder(folder: Path, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose store keeps its blobs in a bucket, with a cache of its own."""
+    object_server.calm()
+    own = {"LOOKALIKE_BLOBS": f"s3://{BUCKET}/photos", "LOOKALIKE_CACHE": str(folder / "cache")}
+    with environment(object_server) as credentials:
+        for name, value in own.items():
+            monkeypatch.setenv(name, value)
+        (folder / ENVIRONMENT).write_text(json.dumps(credentials | own))
+        empty_bucket(object_system())
+        yield folder
+
+
+WRITTEN = ("segment.put", "segment.confirm", "generation.put", "generation.confirm", "cache.rename")
+
+
+@pytest.mark.parametrize("point", WRITTEN)
+def test_a_kill_at_each_step_of_an_upload_loses_and_doubles_nothing(object_folder: Path, point: str) -> None:
+    nth = 1 if point.startswith("generation") else 3
+    killed = start(object_folder, fault=f"{point}:{nth}:kill")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL, f"{point} was not reached {nth} times"
+    check_while_killed(object_folder)
+    finish_and_check(object_folder)
+
+
+@pytest.mark.parametrize("point", ["cache.write", "cache.rename"])
+def test_a_kill_while_a_blob_is_fetched_leaves_nothing_in_the_way(object_folder: Path, point: str) -> None:
+    finish_and_check(object_folder)
+    shutil.rmtree(object_folder / "cache")
+    killed = start(object_folder, fault=f"{point}:1:kill")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    finish_and_check(object_folder)
+
+
+def test_every_point_of_object_storage_is_killed_at() -> None:
+    assert {*WRITTEN, "cache.write"} == set(OBJECT_POINTS)
 
 
 @pytest.mark.parametrize("trial", range(RANDOM_KILLS))
