@@ -29,6 +29,9 @@ class Silent:
     def acknowledged(self, images: Sequence[NewImage]) -> None:
         """Ignore the images."""
 
+    def publishing(self, done: int, total: int) -> None:
+        """Ignore the index."""
+
 
 class Lines:
     """A line every few seconds: for logs. As JSON objects when `as_json`."""
@@ -60,6 +63,15 @@ class Lines:
         if self._as_json:
             say(json.dumps({"event": "acknowledged", "images": len(images)}))
 
+    def publishing(self, done: int, total: int) -> None:
+        """Print how far the index is when the last line is old enough."""
+        now = time.monotonic()
+        if now - self._last < LINE_EVERY_S:
+            return
+        self._last = now
+        line = {"event": "publishing", "rows": done, "total": total}
+        say(json.dumps(line) if self._as_json else f"search index: {done} of {total} embeddings")
+
 
 class Bar:
     """A bar with images/s and the time left."""
@@ -84,6 +96,10 @@ class Bar:
 
     def acknowledged(self, images: Sequence[NewImage]) -> None:
         """Nothing more to draw."""
+
+    def publishing(self, done: int, total: int) -> None:
+        """Move the bar once more, for the index."""
+        self._bar.update(self._task, completed=done, total=total, rate="building the search index", failed="")
 
 
 class Total:

@@ -23,8 +23,8 @@ from indexer.sources import MAX_FILE_BYTES, Source, Walk
 from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
 from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
-from search.generations import Generations
 from search.origins import Origins
+from search.publishing import BackgroundPublisher, publish_if_due
 from search.records import Collection, ContentFacts, Embeddings
 from search.store import Store
 
@@ -112,6 +112,7 @@ class IndexJob:
         self._remembered = RememberedSources(self._origins, sources)
         self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
         self._pending = Pending(target.space.dims)
+        self._publisher = BackgroundPublisher(store, target)
         self._refused: str | None = None
         self._counts = Counts()
         self._labeller: Labeller | None = None
@@ -150,17 +151,20 @@ class IndexJob:
             raise
         finally:
             pipeline.close()
+            self._publisher.close()
             committer.finish(state, self._counts.as_json())
         self._publish()
+        return self._summary(pipeline, time.perf_counter() - began)
+
+    def _summary(self, pipeline: Pipeline, seconds: float) -> IndexSummary:
         busy = pipeline.busy_seconds() | self._busy
         bound_by = max(busy, key=lambda stage: busy[stage])
         offline = tuple(source.uri for source in self._sources if source.kind == "offline")
-        seconds = time.perf_counter() - began
         return IndexSummary(self._target, self._counts, seconds, bound_by, self._refused, offline)
 
     def _publish(self) -> None:
         try:
-            publish_if_due(self._store, self._target)
+            publish_if_due(self._store, self._target, self._progress.publishing)
         except LookalikeError as error:
             # The type keeps its exit code; the message keeps the user calm.
             raise type(error)(
@@ -306,6 +310,7 @@ class IndexJob:
         committer.commit(batch)
         self._busy["commit"] += time.perf_counter() - began
         self._progress.acknowledged(batch.images)
+        self._publisher.committed(len(batch.images))
 
     def _finish_files(
         self, pipeline: Pipeline, committer: Committer, found: Walk, newest: int, options: IndexOptions
@@ -329,14 +334,3 @@ class IndexJob:
         self._refused = refusal(vanished, roots, options.max_fraction)
         if self._refused is None:
             self._counts.removed = committer.remove(vanished.ids)
-
-
-def publish_if_due(store: Store, target: Collection) -> None:
-    """Publish a generation when the newer rows are many enough, or when the current one is damaged."""
-    generations = Generations(store.database, store.blobs, target)
-    current = generations.current()
-    collection = store.catalogue.collection(target.name)
-    damaged = current is not None and not generations.is_sound(current)
-    changed = store.catalogue.count_changed_since(target.id, current.sequence if current is not None else 0)
-    if damaged or generations.due(current, changed):
-        generations.publish(collection.sequence)

@@ -17,3 +17,7 @@ class Progress(Protocol):
     def acknowledged(self, images: Sequence[NewImage]) -> None:
         """These images are durable and searchable from now on."""
         ...
+
+    def publishing(self, done: int, total: int) -> None:
+        """So many embeddings are in the new search index."""
+        ...

@@ -78,6 +78,9 @@ class Remembering:
     def update(self, counts: Counts) -> None:
         pass
 
+    def publishing(self, done: int, total: int) -> None:
+        pass
+
     def acknowledged(self, images: Sequence[NewImage]) -> None:
         self.uris += [image.uri for image in images]
         self.batches.append(len(images))

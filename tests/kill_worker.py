@@ -43,6 +43,9 @@ class LoggingProgress:
     def update(self, counts: Counts) -> None:
         pass
 
+    def publishing(self, done: int, total: int) -> None:
+        pass
+
     def acknowledged(self, images: Sequence[NewImage]) -> None:
         append(self._log, [image.uri for image in images])
 
