@@ -11,7 +11,6 @@ before it opened anything.
 
 import argparse
 import contextlib
-import hashlib
 import importlib
 import json
 import os
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 
 from bench.reporting import heading, shown, write
 from bench.search_peers import PEERS
-from bench.synthetic_embeddings import Synthetic
+from bench.synthetic_embeddings import Pictures, Synthetic
 
 K = 10
 QUERIES = 400
@@ -127,11 +126,12 @@ def unit(rows: NDArray[np.float16]) -> NDArray[np.float32]:
 
 
 def fill_store(folder: Path, rows: NDArray[np.float16]) -> None:
-    from search.commits import Batch, Committer, NewImage
+    from search.commits import Batch, Committer
     from search.generations import Generations
-    from search.records import ContentFacts, SpaceSpec
+    from search.records import SpaceSpec
     from search.store import Store
 
+    images = Pictures(np.load(folder / "clusters.npy"))
     with Store.create(folder / OURS) as store:
         spec = SpaceSpec("synthetic", "0" * 64, '{"mode":"full","width":1,"height":1}', rows.shape[1])
         target = store.open_collection("default", spec)
@@ -139,13 +139,8 @@ def fill_store(folder: Path, rows: NDArray[np.float16]) -> None:
         sequence = 0
         for start in range(0, len(rows), COMMIT_ROWS):
             block = unit(rows[start : start + COMMIT_ROWS])
-            images = []
-            for number in range(start, start + len(block)):
-                sha256 = hashlib.sha256(str(number).encode()).digest()
-                facts = ContentFacts(sha256, 1000, "jpeg", 640, 480, sha256[:16], sha256, 50.0)
-                uri = f"file:///photos/{number % 100:02}/{number:08}.jpg"
-                images.append(NewImage(uri, uri, 1000, 1, facts))
-            sequence = committer.commit(Batch(images, block))
+            new = [images.image(number) for number in range(start, start + len(block))]
+            sequence = committer.commit(Batch(new, block))
         committer.finish("done", {})
         began = time.perf_counter()
         record = Generations(store.database, store.blobs, target).publish(sequence)

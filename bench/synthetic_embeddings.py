@@ -7,13 +7,16 @@ principal axes hold 83 % of the variance. What it gives is no substitute for rea
 over, absolute recall need not.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.records import Embeddings
+from search.commits import NewImage
+from search.records import ContentFacts, Embeddings, Label
 
 LATENT_DIMS = 48
 HIDDEN_DIMS = 512
@@ -79,3 +82,43 @@ class Synthetic:
         away /= np.linalg.norm(away, axis=1, keepdims=True)
         near = cosines * rows + np.sqrt(1 - cosines**2) * away
         return near.astype(np.float32, copy=False)
+
+
+class Pictures:
+    """The images the rows belong to, with something to filter by, each share of them by each kind of condition.
+
+    Folders and labels go by cluster, so that they run with a query or against it: folder 000 to 999 by the share of all
+    rows before a cluster, and of the labels `half`, `tenth`, `hundredth`, `thousandth` those that a cluster's draw is
+    below. Dates and widths are drawn for each picture: 1,000 days from 2020 on, 1 to 1,000 pixels.
+    """
+
+    SHARES = (("half", 0.5), ("tenth", 0.1), ("hundredth", 0.01), ("thousandth", 0.001))
+    START = datetime(2020, 1, 1)  # noqa: DTZ001 -- cameras know no zone
+
+    def __init__(self, clusters: NDArray[np.int32]) -> None:
+        """clusters: of each row, (N,)."""
+        random = np.random.default_rng(7)
+        counts = np.bincount(clusters)
+        before = np.cumsum(counts) - counts
+        self.folders = (1000 * before[clusters] // len(clusters)).astype(np.int64)
+        self.draws = _draws(random, counts)[clusters]
+        self.days = random.uniform(0, 1000, len(clusters))
+        self.widths = random.integers(1, 1001, len(clusters))
+
+    def image(self, number: int) -> NewImage:
+        """Return the image of a row."""
+        sha256 = hashlib.sha256(str(number).encode()).digest()
+        taken_at = (self.START + timedelta(days=float(self.days[number]))).isoformat(timespec="seconds")
+        facts = ContentFacts(sha256, 1000, "jpeg", int(self.widths[number]), 480, sha256[:16], sha256, 50.0, taken_at)
+        uri = f"file:///photos/{self.folders[number]:03}/{number:08}.jpg"
+        labels = tuple(Label(name, 0.5) for name, share in self.SHARES if self.draws[number] < share)
+        return NewImage(uri, uri, 1000, 1, facts, labels=labels or None)
+
+
+def _draws(random: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each cluster the share of all rows in the clusters drawn before it, so that shares of rows come out."""
+    order = random.permutation(len(counts))
+    before = np.cumsum(counts[order]) - counts[order]
+    draws = np.empty(len(counts))
+    draws[order] = before / counts.sum()
+    return draws

@@ -1,0 +1,109 @@
+"""Searches with a condition, against comparing every image that fulfils it: recall and latency by share of images.
+
+    python -m bench.filtered_search [--rows 200000] [--dims 2048] [--folder FOLDER] [--json FILE]
+
+The store is that of bench/search_speed.py. Folders and labels belong to whole clusters, so most queries find nothing
+near them that fulfils the condition; dates and widths are drawn at random. Both sides include the SQL, on SQLite. They
+take turns query by query; one thread.
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.reporting import heading, write
+from bench.search_speed import OURS, K, prepared, unit
+from bench.synthetic_embeddings import Pictures
+
+QUERIES = 60
+Conditions = Sequence[tuple[str, str, NDArray[np.bool_]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--dims", type=int, default=2048)
+    parser.add_argument("--folder", type=Path, help="keep rows and store here, and use what is there")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        prepared(folder, options.rows, options.dims, [OURS])
+        results = list(measured(folder))
+    print(heading(f"{options.rows} rows of {options.dims} dims, {QUERIES} queries, one thread, k {K}"))
+    print(f"{'kind':8} {'share %':>8} {'recall@10':>10} {'ours ms':>9} {'exact ms':>9} {'ours / exact':>13}")
+    for one in results:
+        print(
+            f"{one['kind']:8} {100 * one['share']:8.2f} {one['recall']:10.4f} {one['ours_ms']:9.2f} {one['exact_ms']:9.2f} "
+            f"{one['ratio']:13.2f}"
+        )
+    write({"rows": options.rows, "dims": options.dims, "results": results}, options.json)
+
+
+def measured(folder: Path) -> Iterator[dict[str, float | str]]:
+    from search.filter_planner import search_where
+    from search.snapshot import SnapshotReader
+    from search.store import Store
+    from search.where import parse
+
+    queries = np.load(folder / "queries.npy")
+    queries = queries[np.linspace(0, len(queries) - 1, QUERIES).astype(int)]
+    rows = np.load(folder / "rows.npy", mmap_mode="r")
+    scores = np.concatenate([queries @ unit(rows[at : at + 10_000]).T for at in range(0, len(rows), 10_000)], axis=1)
+    store = Store(folder / OURS)
+    snapshot = SnapshotReader(store.database, store.blobs, store.catalogue.collection("default")).current()
+    for kind, text, passing in conditions(Pictures(np.load(folder / "clusters.npy"))):
+        allowed = np.flatnonzero(passing)
+        condition = parse(text)
+        hits, ours, exact = 0, [], []
+        for number in range(QUERIES):
+            query = queries[number : number + 1]
+            true = allowed[np.argsort(-scores[number, allowed], kind="stable")[:K]] + 1
+            began = time.perf_counter()
+            found = search_where(snapshot, store.catalogue, query, K, condition)
+            between = time.perf_counter()
+            snapshot.rank(query, K, store.catalogue.matching(snapshot.collection, condition))
+            exact.append(1000 * (time.perf_counter() - between))
+            ours.append(1000 * (between - began))
+            hits += len(set(found.ids.tolist()) & set(true.tolist()))
+        yield {
+            "kind": kind,
+            "share": len(allowed) / len(rows),
+            "recall": hits / (QUERIES * min(K, len(allowed))),
+            "ours_ms": median(ours),
+            "exact_ms": median(exact),
+            "ratio": median(one / other for one, other in zip(ours, exact, strict=True)),
+        }
+
+
+def conditions(pictures: Pictures) -> Conditions:
+    """Return (kind, condition, which rows fulfil it) for shares of about 50, 10, 1 and 0.1 %."""
+    made = []
+    for name, share in pictures.SHARES:
+        made.append(("label", f'label = "{name}"', pictures.draws < share))
+    halves = " or ".join(f'path like "/photos/{digit}%"' for digit in range(5))
+    made.append(("folder", halves, pictures.folders < 500))
+    made += [
+        ("folder", f'path like "/photos/{start}%"', pictures.folders < below)
+        for start, below in (("0", 100), ("00", 10), ("000", 1))
+    ]
+    for days in (500, 100, 10, 1):
+        date = (pictures.START + timedelta(days=days)).date().isoformat()
+        made.append(("date", f"taken_at < {date}", np.floor(pictures.days * 86400) < days * 86400))
+    made += [("width", f"width <= {most}", pictures.widths <= most) for most in (500, 100, 10, 1)]
+    return made
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
