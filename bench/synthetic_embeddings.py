@@ -116,7 +116,7 @@ class Pictures:
 
 
 def _draws(random: np.random.Generator, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return for each cluster the share of all rows in the clusters drawn before it, so that shares of rows come out."""
+    """Return for each cluster the share of all rows in the clusters drawn before it."""
     order = random.permutation(len(counts))
     before = np.cumsum(counts[order]) - counts[order]
     draws = np.empty(len(counts))
