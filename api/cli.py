@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.commands import deduplication, finetuning, indexing, models, operations, searching, serving
+from api.commands import deduplication, finetuning, indexing, models, operations, removing, searching, serving, upkeep
 from api.console import ProgressMode, Session, print_json, say
 from api.exits import DONE, ELSE, INTERRUPTED, USAGE, exit_code
 from search.errors import LookalikeError
@@ -27,7 +27,7 @@ app = typer.Typer(
     help="Index image collections, search them by picture, report duplicates.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (indexing, searching, deduplication, operations, models, finetuning, serving):
+for module in (indexing, searching, deduplication, operations, removing, upkeep, models, finetuning, serving):
     module.register(app)
 
 # Options of `lookalike` itself, with how many values each takes; people write them after the command too.

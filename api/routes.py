@@ -18,6 +18,7 @@ from api.thumbnails import Thumbnails
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
 from search.records import Collection
+from search.removals import remove_image
 from search.status import collection_status
 from search.thresholds import default_threshold
 
@@ -80,6 +81,12 @@ def image_by_key(workspace: Work, target: Target, key: str) -> schemas.Image:
 def image_by_id(workspace: Work, target: Target, image_id: ImageId) -> schemas.Image:
     """Return the image with this id."""
     return schemas.Image.model_validate(workspace.store.catalogue.image_by_id(target.id, image_id).as_json())
+
+
+@router.delete("/collections/{collection}/images/{image_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_image(workspace: Work, target: Target, image_id: ImageId) -> None:
+    """Remove an image from the collection; its file stays. From the answer on no search names it."""
+    remove_image(workspace.store.database, target, image_id)
 
 
 @router.get("/collections/{collection}/labels", summary="Labels, most frequent first")

@@ -173,18 +173,25 @@ class Catalogue:
 
     def changed_since(self, collection_id: int, space_id: int, sequence: int, *, until: int) -> Located:
         """Return where the embeddings of images lie that changed in commits (sequence, until], tombstones too."""
+        mine = (
+            (embedding.c.content_id == image.c.content_id)
+            & (embedding.c.space_id == space_id)
+            & (embedding.c.region == 0)
+        )
+        # A tombstone must be seen also when compaction has dropped its embedding: an index may still know the image.
         query = (
-            select(image.c.id, embedding.c.segment_id, embedding.c.row, image.c.deleted)
-            .join(
-                embedding,
-                (embedding.c.content_id == image.c.content_id)
-                & (embedding.c.space_id == space_id)
-                & (embedding.c.region == 0),
+            select(
+                image.c.id,
+                func.coalesce(embedding.c.segment_id, 0),
+                func.coalesce(embedding.c.row, 0),
+                image.c.deleted,
             )
+            .outerjoin(embedding, mine)
             .where(
                 image.c.collection_id == collection_id,
                 image.c.sequence > sequence,
                 image.c.sequence <= until,
+                image.c.deleted | embedding.c.segment_id.is_not(None),
             )
             .order_by(image.c.id)
         )

@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from search.blobs import LocalBlobs
 from search.database import Database, chunks, insert_missing
-from search.errors import CollectionNotFound
+from search.errors import StoreUnavailable
 from search.faults import fault
 from search.labels import put_labels
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.segments import SegmentRecord, write_segment
-from search.tables import collection, content, embedding, image, job, ledger, segment
+from search.sequences import next_sequence
+from search.tables import content, embedding, image, job, ledger, segment
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_S = 2.0
@@ -86,7 +87,7 @@ class Committer:
         written = write_segment(self._blobs, batch.embeddings) if len(batch.embeddings) else None
         with self._database.writing() as connection:
             fault("commit.begin")
-            sequence = _next_sequence(connection, self._target.id)
+            sequence = next_sequence(connection, self._target.id)
             contents = self._contents(connection, batch, written)
             fault("commit.rows")
             _put_images(connection, self._target.id, batch.images, contents, sequence)
@@ -123,6 +124,8 @@ class Committer:
     def _contents(self, connection: Connection, batch: Batch, written: SegmentRecord | None) -> list[int]:
         """Insert what is new of segment, content and embedding; return the content id of each image."""
         facts = [new.content for new in batch.images if isinstance(new.content, ContentFacts)]
+        known = {new.content for new in batch.images if not isinstance(new.content, ContentFacts)}
+        _require_embedded(connection, self._target.space_id, known)
         ids = _put_contents(connection, facts)
         if written is not None:
             segment_id = _put_segment(connection, self._target.space_id, written)
@@ -147,16 +150,19 @@ def no_embeddings(dims: int) -> Embeddings:
     return np.empty((0, dims), np.float32)
 
 
-def _next_sequence(connection: Connection, collection_id: int) -> int:
-    taken: int | None = connection.execute(
-        update(collection)
-        .where(collection.c.id == collection_id)
-        .values(sequence=collection.c.sequence + 1)
-        .returning(collection.c.sequence)
-    ).scalar()
-    if taken is None:
-        raise CollectionNotFound("the collection was removed while it was being indexed; run again to create it")
-    return taken
+def _require_embedded(connection: Connection, space_id: int, content_ids: set[int]) -> None:
+    """Refuse contents that compaction dropped after the pipeline had looked them up.
+
+    Raises:
+        StoreUnavailable: some are gone; another run embeds their files.
+    """
+    found = 0
+    for part in chunks(sorted(content_ids)):
+        mine = (embedding.c.space_id == space_id) & (embedding.c.region == 0) & embedding.c.content_id.in_(part)
+        found += connection.execute(select(func.count()).select_from(embedding).where(mine)).scalar_one()
+    if found < len(content_ids):
+        gone = len(content_ids) - found
+        raise StoreUnavailable(f"`compact` dropped {gone} unused embeddings that were needed again; run again to go on")
 
 
 def _put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:

@@ -24,6 +24,7 @@ from search.faults import fault
 from search.index import EXACT, ExactIndex
 from search.records import Collection, Embeddings
 from search.segment_cache import SegmentCache
+from search.sequences import may_be_named
 from search.tables import generation
 
 MAGIC = b"LKGEN001"
@@ -115,6 +116,8 @@ class Generations:
         name = self._blobs.write(FOLDER, SUFFIX, _summed(self._parts(catalogue, located), sums), point="generation")
         with self._database.writing() as connection:
             fault("generation.row")
+            if not may_be_named(connection, self._target.id, sequence, np.unique(located.segments).tolist()):
+                return self.current()  # a compaction meanwhile knows better; what was written is swept
             values = {
                 "collection_id": self._target.id,
                 "space_id": self._target.space_id,

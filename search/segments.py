@@ -94,3 +94,26 @@ class Segment:
         """
         raw = self._blob.read(HEADER.size, self._record.size_bytes).view("<f2")
         return unit_rows(raw.reshape(self._record.rows, self._dims))
+
+    def stored(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return rows exactly as they lie in the file, (N, D) float16.
+
+        Raises:
+            CorruptFile: a block that holds one of them is damaged, or a row is out of range.
+        """
+        if rows.size and not (rows.min() >= 0 and rows.max() < self._record.rows):
+            raise CorruptFile(f"{self._record.name}: row {rows.max()} of {self._record.rows} was asked for")
+        out = np.empty((len(rows), self._dims), np.float16)
+        width = 2 * self._dims
+        for place, row in enumerate(rows.tolist()):
+            start = HEADER.size + row * width
+            out[place] = self._blob.read(start, start + width).view("<f2")
+        return out
+
+    def check(self) -> None:
+        """Compare every block with its checksum.
+
+        Raises:
+            CorruptFile: one is damaged.
+        """
+        self._blob.read(0, self._record.size_bytes)

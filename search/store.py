@@ -16,6 +16,7 @@ from search.database import Database
 from search.errors import LookalikeError, SpaceMismatch, UsageError
 from search.faults import fault
 from search.records import Collection, SpaceSpec
+from search.sequences import lock_collections
 from search.settings import FILE, new_settings, publish_settings, read_settings
 from search.tables import collection, generation, segment, space
 
@@ -139,7 +140,7 @@ class Store:
         swept: list[str] = []
         with self.database.writing() as connection:
             # With the rows of all collections locked, no commit can name a file meanwhile.
-            connection.execute(select(collection.c.id).with_for_update()).all()
+            lock_collections(connection)
             for folder, table in (("segments", segment), ("generations", generation)):
                 named = frozenset(connection.execute(select(table.c.name)).scalars())
                 swept += self.blobs.sweep(folder, named, older_than_s)

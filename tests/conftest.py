@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,6 +132,17 @@ def local_store(tmp_path: Path) -> Iterator[Store]:
 def target(store: Store) -> Collection:
     """A collection of the fake backbone."""
     return store.open_collection("default", FakeBackbone().space)
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes a fault point fail from now on: `name:nth:action` (search/faults.py)."""
+
+    def arm(fault: str) -> None:
+        monkeypatch.setattr("search.faults._hits", Counter())
+        monkeypatch.setenv("LOOKALIKE_FAULT", fault)
+
+    return arm
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ def upgrade() -> None:
 
     op.add_column("content", sa.Column("taken_at", sa.Text(), nullable=True))
     op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
+    op.add_column(
+        "collection", sa.Column("purged_sequence", sa.BigInteger(), server_default=sa.text("0"), nullable=False)
+    )
     op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
 
     op.drop_table("generation")
@@ -80,5 +83,10 @@ def downgrade() -> None:
     )
     op.create_index("ix_generation_collection_id", "generation", ["collection_id"])
     # Dropped in place: SQLite's other way, to copy the table, would break what refers to it.
-    for table, column in (("segment", "retired_at"), ("collection", "recall_target"), ("content", "taken_at")):
+    for table, column in (
+        ("segment", "retired_at"),
+        ("collection", "purged_sequence"),
+        ("collection", "recall_target"),
+        ("content", "taken_at"),
+    ):
         op.drop_column(table, column)
