@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, select
 
 from search.database import Database, chunks
-from search.errors import CollectionNotFound, ImageNotFound
+from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.labels import Labels, labels_of_images
 from search.records import Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.segments import SegmentRecord
@@ -210,7 +210,11 @@ class Catalogue:
             return int(connection.execute(query).scalar_one())
 
     def segment(self, segment_id: int) -> SegmentRecord:
-        """Return the record of a segment the catalogue names."""
+        """Return the record of a segment.
+
+        Raises:
+            CorruptFile: the catalogue names none with this id.
+        """
         columns = (
             segment.c.name,
             segment.c.rows,
@@ -219,7 +223,12 @@ class Catalogue:
             segment.c.checksums,
         )
         with self._database.reading() as connection:
-            return SegmentRecord(*connection.execute(select(*columns).where(segment.c.id == segment_id)).one())
+            row = connection.execute(select(*columns).where(segment.c.id == segment_id)).first()
+        if row is None:
+            raise CorruptFile(
+                f"segment {segment_id} is not in the catalogue; `lookalike verify` tells what else is wrong"
+            )
+        return SegmentRecord(*row)
 
     def failures(self, collection_id: int) -> list[LedgerEntry]:
         """Return the ledger of a collection by uri."""

@@ -50,28 +50,28 @@ def run(copied: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-def names(run: Run) -> set[str]:
-    _, shape = run("search", "--id", 1, "-k", 100)
-    return {Path(match["path"]).name for match in shape["matches"]}
+def images(run: Run, album: Path) -> dict[str, str]:
+    """Return the id of every image that a search finds, by the name of its file."""
+    _, shape = run("search", "--key", (album / "photos" / "0.png").as_uri(), "-k", 100)
+    return {Path(match["path"]).name: match["id"] for match in shape["matches"]}
 
 
 def test_one_image_is_removed_by_id_and_another_by_key(run: Run, album: Path) -> None:
-    everything = names(run)
-    code, shape = run("remove", "--id", 5)
+    everything = images(run, album)
+    code, shape = run("remove", "--id", everything["2.png"])
     assert (code, shape["matched"], shape["removed"]) == (0, 1, 1)
-    key = (album / "photos" / "10.png").as_uri()
-    assert run("remove", "--key", key)[1]["removed"] == 1
-    assert names(run) == everything - {Path(shape["images"][0]["path"]).name, "10.png"}
-    code, shape = run("remove", "--id", 5)
+    assert run("remove", "--key", (album / "photos" / "10.png").as_uri())[1]["removed"] == 1
+    assert images(run, album).keys() == everything.keys() - {"2.png", "10.png"}
+    code, shape = run("remove", "--id", everything["2.png"])
     assert (code, shape["error"]["kind"]) == (2, "ImageNotFound")
 
 
 def test_a_folder_is_counted_first_and_removed_when_wanted(run: Run, album: Path) -> None:
     code, shape = run("remove", "--path", album / "photos" / "old", "--dry-run")
     assert (code, shape["matched"], shape["removed"], shape["dry_run"], len(shape["images"])) == (0, 6, 0, True, 6)
-    assert len(names(run)) == PICTURES
+    assert len(images(run, album)) == PICTURES
     assert run("remove", "--path", album / "photos" / "old")[1]["removed"] == 6
-    assert names(run) == {f"{number}.png" for number in range(0, PICTURES, 2)}
+    assert images(run, album).keys() == {f"{number}.png" for number in range(0, PICTURES, 2)}
 
 
 def test_many_images_are_not_removed_unasked(run: Run, copied: Path) -> None:
@@ -98,13 +98,34 @@ def test_a_wish_that_cannot_be_met_is_told(run: Run, arguments: list[object], co
     assert complaint in shape["error"]["message"]
 
 
-def test_compact_leaves_no_tombstone_and_the_same_answers(run: Run) -> None:
-    run("remove", "--id", 3)
-    before = run("search", "--id", 1, "-k", 100)[1]["matches"]
+def test_compact_leaves_no_tombstone_and_the_same_answers(run: Run, album: Path) -> None:
+    run("remove", "--id", images(run, album)["2.png"])
+    before = images(run, album)
     code, shape = run("compact")
     assert (code, shape["tombstones_purged"], shape["damaged"]) == (0, 1, [])
     (status,) = run("status")[1]["collections"]
     assert (status["tombstones"], status["segments"], status["searchable"]) == (0, 1, PICTURES - 1)
-    after = run("search", "--id", 1, "-k", 100)[1]["matches"]
-    assert [match["id"] for match in after] == [match["id"] for match in before]
+    assert images(run, album) == before
     assert run("verify", "--deep") == (0, {"ok": True, "faults": []})
+
+
+def test_status_says_that_all_is_searchable_within_80_columns(
+    run: Run, album: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shape,) = run("status")[1]["collections"]
+    assert (shape["complete"], shape["summary"]) == (True, "12 of 12 images searchable; 1 file in the ledger")
+    run("remove", "--id", images(run, album)["2.png"])
+    quietly("--store", copied, "status")
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"store {copied}"
+    assert "default: complete: 11 of 11 images searchable; 1 file in the ledger" in lines
+    assert "  files seen  12 = 11 indexed + 1 only in the ledger" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def quietly(*arguments: object) -> int:
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
