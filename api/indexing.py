@@ -34,7 +34,7 @@ class IndexRequest:
 
     backbone None: the collection's own, `builtin` for a new one. mode, size, dct_scaling and labels None: as the
     collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
-    decoded, cpu or gpu.
+    decoded, cpu or gpu. retry: the sources are files of the ledger, tried however often they failed.
     """
 
     sources: list[str]
@@ -49,6 +49,7 @@ class IndexRequest:
     labels: bool | None = None
     accept_license: str | None = None
     decode: str = "cpu"
+    retry: bool = False
 
 
 def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
@@ -83,7 +84,8 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
             pool, decoders = stack.enter_context(GpuDecoder(pool, frames)), max(children, CALLERS)
         progress = stack.enter_context(index_progress(session.progress, sources))
         job = IndexJob(store, target, backbone, sources, progress)
-        return job.run(pool, IndexOptions(batch_size=batch_size, decoders=decoders, labeller=labeller)), created
+        options = IndexOptions(batch_size=batch_size, decoders=decoders, labeller=labeller, retry=request.retry)
+        return job.run(pool, options), created
 
 
 def _collection(store: Store | None, name: str) -> Collection | None:

@@ -32,7 +32,7 @@ class IndexOptions:
     """How to index. batch_size: pictures per call of the backbone, at most 1,024. decoders: children kept busy.
 
     commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
-    picture that has no labels in this space yet.
+    picture that has no labels in this space yet. retry: also files that have killed their decoder too often.
     """
 
     batch_size: int = 32
@@ -41,6 +41,7 @@ class IndexOptions:
     commit_s: float = MAX_BATCH_S
     max_file_bytes: int = MAX_FILE_BYTES
     labeller: Labeller | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,11 @@ class IndexJob:
             self._target,
             pool,
             PipelineLimits(
-                options.decoders, 2 * options.batch_size, options.max_file_bytes, options.labeller is not None
+                options.decoders,
+                2 * options.batch_size,
+                options.max_file_bytes,
+                options.labeller is not None,
+                options.retry,
             ),
         )
         state = "failed"

@@ -205,6 +205,9 @@ def _put_images(
     connection: Connection, collection_id: int, images: Sequence[NewImage], contents: list[int], sequence: int
 ) -> None:
     known = _ids_by_key(connection, collection_id, [new.key for new in images])
+    # Under a key that is only its uri, a file is the image that lies there, whatever key a user gave that one.
+    nameless = [new.uri for new in images if new.image_id is None and new.key == new.uri and new.key not in known]
+    here = _keyed_at(connection, collection_id, nameless)
     inserts: dict[str, dict[str, object]] = {}
     for new, content_id in zip(images, contents, strict=True):
         values = {
@@ -216,7 +219,10 @@ def _put_images(
             "mtime_ns": new.mtime_ns,
         }
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
-        if image_id is None:
+        if image_id is None and new.uri in here:
+            for image_id, key in here[new.uri]:
+                _change_image(connection, image_id, values | {"key": key}, sequence)
+        elif image_id is None:
             inserts[new.key] = values | {"collection_id": collection_id, "sequence": sequence, "metadata": {}}
         else:
             _change_image(connection, image_id, values, sequence)
@@ -241,6 +247,18 @@ def _ids_by_key(connection: Connection, collection_id: int, keys: Sequence[str])
             image.c.collection_id == collection_id, image.c.key.in_(part), ~image.c.deleted
         )
         found |= {row.key: row.id for row in connection.execute(query)}
+    return found
+
+
+def _keyed_at(connection: Connection, collection_id: int, uris: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
+    """Return the (id, key) of the images at these uris, by uri; uris without any are left out."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for part in chunks(uris):
+        query = select(image.c.uri, image.c.id, image.c.key).where(
+            image.c.collection_id == collection_id, image.c.uri.in_(part), ~image.c.deleted
+        )
+        for row in connection.execute(query):
+            found.setdefault(row.uri, []).append((row.id, row.key))
     return found
 
 

@@ -101,6 +101,7 @@ class BadImage(LookalikeError):
             "permission_denied",
             "vanished",  # removed between the walk and the read
             "read_error",  # the operating system reported an error
+            "embedding_lost",  # its stored embedding was damaged; `repair` put it here
             "invalid_embedding",  # the backbone answered with NaN, infinity or a zero vector
         }
     )

@@ -139,7 +139,7 @@ DEEP: dict[str, Plant] = {
     "ledger_dangling": lambda store: change(store, update(ledger).values(collection_id=9)),
     "job_dangling": lambda store: change(store, update(job).values(collection_id=9)),
     "generation_dangling": lambda store: change(store, update(generation).values(space_id=9)),
-    "embedding_without_content": lambda store: change(store, insert(embedding).values(FIRST | {"content_id": 99})),
+    "embedding_without_content": lambda store: change(store, insert(embedding).values(FIRST | {"content_id": 9999})),
     "image_without_collection": lambda store: change(
         store, update(image).where(image.c.id == 1).values(collection_id=9)
     ),

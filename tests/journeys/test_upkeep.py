@@ -1,6 +1,7 @@
 """`remove`, `compact`, `status`, `verify`, `repair` and `retry` as a user meets them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +30,6 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copied(album: Path, tmp_path: Path) -> Path:
     """The album's store, for one test alone."""
-    import shutil
-
     return Path(shutil.copytree(album / "store", tmp_path / "store"))
 
 
@@ -121,6 +120,54 @@ def test_status_says_that_all_is_searchable_within_80_columns(
     assert "default: complete: 11 of 11 images searchable; 1 file in the ledger" in lines
     assert "  files seen  12 = 11 indexed + 1 only in the ledger" in lines
     assert max(map(len, lines)) <= 80
+
+
+def test_repair_tells_first_and_then_saves_what_it_can(run: Run, album: Path, copied: Path) -> None:
+    assert run("repair")[1] == {"ok": True, "applied": False, "repairs": [], "lost": [], "left": 0}
+    everything = images(run, album)
+    (segment,) = (copied / "segments").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    code, told = run("repair")
+    assert (code, told["ok"], told["applied"]) == (1, False, False)
+    assert "segment_damaged" in {one["kind"] for one in told["repairs"]}
+    assert segment.exists()
+    code, done = run("repair", "--apply")
+    assert (code, done["ok"], done["applied"], done["lost"]) == (0, True, True, told["lost"])
+    assert {item["reason"] for item in run("failures")[1]["items"]} == {"embedding_lost", "truncated"}
+    (status,) = run("status")[1]["collections"]
+    assert not status["complete"]
+    code, shape = run("retry", "--reason", "embedding_lost")
+    assert (code, shape["retried"], shape["indexed"]) == (0, len(done["lost"]), len(done["lost"]))
+    assert images(run, album) == everything
+    assert run("status")[1]["collections"][0]["complete"]
+
+
+def test_retry_tries_the_files_of_the_ledger_and_only_those(run: Run, album: Path, copied: Path) -> None:
+    code, shape = run("retry")
+    assert (code, shape["retried"], shape["seen"], shape["failed"]) == (3, 1, 1, 1)
+    assert run("retry", "--max-failed", 1)[0] == 0
+    assert run("retry", "--reason", "empty")[1]["retried"] == 0
+    code, shape = run("retry", "--reason", "whim")
+    assert (code, shape["error"]["kind"]) == (2, "UsageError")
+    assert "'whim' is not one of corrupt, " in shape["error"]["message"]
+
+
+def test_retry_names_what_is_not_there_any_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "photos").mkdir()
+    painted(1).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.png").write_bytes(b"")
+    store = ("--store", tmp_path / "store", "--progress", "none")
+    assert quietly(*store, "index", tmp_path / "photos") == 3
+    (tmp_path / "photos" / "b.png").unlink()
+    capsys.readouterr()
+    assert quietly(*store, "--json", "retry") == 0
+    shape = json.loads(capsys.readouterr().out)
+    assert (shape["retried"], shape["unreachable"]) == (0, [(tmp_path / "photos" / "b.png").as_uri()])
+    painted(2).save(tmp_path / "photos" / "b.png")
+    assert quietly(*store, "retry") == 0
+    assert "1 tried: 1 indexed, 0 failed again" in capsys.readouterr().out
 
 
 def quietly(*arguments: object) -> int:
