@@ -4,6 +4,7 @@ A name is a relative path such as `segments/0f3a.lks`. What the catalogue does n
 crash are swept after an age guard.
 """
 
+import errno
 import os
 import time
 import uuid
@@ -42,12 +43,15 @@ class LocalBlobs:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("xb") as file:
-                fault(f"{point}.write")
+                size = 0
                 for part in parts:
-                    file.write(part)
+                    size += file.write(part)
+                    fault(f"{point}.write", file)
                 file.flush()
-                fault(f"{point}.fsync")
+                fault(f"{point}.fsync", file)
                 os.fsync(file.fileno())
+                if os.fstat(file.fileno()).st_size != size:
+                    raise OSError(errno.EIO, f"the device kept fewer than the {size} bytes it took")
             fault(f"{point}.rename")
             partial.rename(target)
             fault(f"{point}.folder")
