@@ -23,14 +23,14 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize(("point", "nth", "action"), MOMENTS)
-def test_a_fault_at_any_point_breaks_no_promise(tmp_path: Path, point: str, nth: int, action: str) -> None:
-    process = context.Process(target=fault_worker.work, args=(str(tmp_path), f"{point}:{nth}:{action}"))
+def test_a_fault_at_any_point_breaks_no_promise(quick_folder: Path, point: str, nth: int, action: str) -> None:
+    process = context.Process(target=fault_worker.work, args=(str(quick_folder), f"{point}:{nth}:{action}"))
     process.start()
     process.join()
     ended_as_told = -signal.SIGKILL if action == "kill" else 1
     assert process.exitcode == ended_as_told, f"{point} was not reached {nth} times, or its failure went unnoticed"
-    assert fault_worker.violations(tmp_path) == []
-    assert fault_worker.finish(tmp_path) == []
+    assert fault_worker.violations(quick_folder) == []
+    assert fault_worker.finish(quick_folder) == []
 
 
 def test_every_point_in_the_code_is_registered_and_every_registered_one_is_in_the_code() -> None:

@@ -48,10 +48,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_kill_at_any_of_many_random_moments_loses_and_doubles_nothing(
-    photos: Path, empty: Path, tmp_path: Path
+    photos: Path, empty: Path, quick_folder: Path
 ) -> None:
     killed_early = killed_late = 0
-    for outcome in trials(photos, empty, tmp_path, range(TRIALS)):
+    for outcome in trials(photos, empty, quick_folder, range(TRIALS)):
         assert outcome.violations == [], f"trial {outcome.seed}"
         killed_early += outcome.embedded < IMAGES // 2
         killed_late += outcome.embedded >= IMAGES // 2
@@ -61,11 +61,11 @@ def test_a_kill_at_any_of_many_random_moments_loses_and_doubles_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
 def test_ten_thousand_kills_lose_and_double_nothing(
-    photos: Path, empty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, empty: Path, quick_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = time.time_ns() % 2**31
     broken = Counter[str]()
-    for outcome in trials(photos, empty, tmp_path, range(base, base + SOAK_TRIALS)):
+    for outcome in trials(photos, empty, quick_folder, range(base, base + SOAK_TRIALS)):
         broken.update(f"seed {outcome.seed}: {violation}" for violation in outcome.violations)
     with capsys.disabled():
         sys.stdout.write(f"\n{SOAK_TRIALS} kills from seed {base}: {broken.total()} violations\n")
