@@ -321,6 +321,7 @@ _REPAIRS |= dict.fromkeys(
     (
         "generation_damaged",
         "generation_changed",
+        "generation_without_segment",
         "image_not_in_generation",
         "stranger_in_generation",
         "image_twice_in_generation",

@@ -130,19 +130,33 @@ def _faults_of(
         return
     if deep and _sha256(store, record.name) != record.sha256:
         yield Fault("generation_changed", record.name, "its sha256 is not the recorded one")
-    catalogue = Catalogue(store.database)
-    located = catalogue.changed_since(target.id, target.space_id, 0, until=record.sequence)
+    yield from _unknown_segments(store, opened)
+    located = Catalogue(store.database).changed_since(target.id, target.space_id, 0, until=record.sequence)
+    yield from _wrong_images(store, target, opened, located)
+    if deep and len(np.unique(opened.ids)) == len(opened.ids):
+        for image_id in _misplaced(store, target, opened, located):
+            yield Fault("place_wrong_in_generation", record.name, f"image {image_id} has the embedding of another")
+
+
+def _unknown_segments(store: Store, opened: Generation) -> Iterator[Fault]:
+    with store.database.reading() as connection:
+        known = np.array(connection.execute(select(segment.c.id)).scalars().all(), np.int64)
+    for segment_id in np.setdiff1d(opened.segments, known).tolist():
+        detail = f"it reads segment {segment_id}, which is not there"
+        yield Fault("generation_without_segment", opened.record.name, detail)
+
+
+def _wrong_images(store: Store, target: Collection, opened: Generation, located: Located) -> Iterator[Fault]:
+    """Yield the images that a generation lacks, has too much, or has twice."""
+    record = opened.record
     living = located.ids[~located.deleted]
     for image_id in np.setdiff1d(living, opened.ids).tolist():
         yield Fault("image_not_in_generation", record.name, f"image {image_id} is missing from the index")
-    newer = catalogue.changed_since(target.id, target.space_id, record.sequence, until=2**62)
+    newer = Catalogue(store.database).changed_since(target.id, target.space_id, record.sequence, until=2**62)
     for image_id in np.setdiff1d(opened.ids, np.union1d(living, newer.ids)).tolist():
         yield Fault("stranger_in_generation", record.name, f"image {image_id} is in the index, but in no collection")
     if len(np.unique(opened.ids)) != len(opened.ids):
         yield Fault("image_twice_in_generation", record.name, "an image is in the index more than once")
-    elif deep:
-        for image_id in _misplaced(store, target, opened, located):
-            yield Fault("place_wrong_in_generation", record.name, f"image {image_id} has the embedding of another")
 
 
 def _misplaced(store: Store, target: Collection, opened: Generation, located: Located) -> Iterable[int]:

@@ -102,6 +102,7 @@ SHALLOW: dict[str, Plant] = {
     "segment_misrecorded": lambda store: change(store, update(segment).values(rows=7)),
     "generation_damaged": lambda store: flip(first(store, "generations")),
     "generation_of_the_future": lambda store: change(store, update(generation).values(sequence=99)),
+    "generation_without_segment": lambda store: change(store, update(segment).values(id=77)),
     "image_without_embedding": lambda store: change(store, delete(embedding).where(embedding.c.content_id == 1)),
     "image_without_content": lambda store: change(store, delete(content).where(content.c.id == 1)),
     "embedding_outside_segment": lambda store: change(store, update(embedding).values(row=10_000)),
