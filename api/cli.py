@@ -11,7 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
-from api.commands import deduplication, finetuning, indexing, models, moving, operations, searching, serving, upgrading
+from api.commands import (
+    deduplication,
+    finetuning,
+    indexing,
+    models,
+    moving,
+    operations,
+    removing,
+    searching,
+    serving,
+    upgrading,
+    upkeep,
+)
 from api.console import ProgressMode, Session, print_json, say
 from api.exits import DONE, ELSE, INTERRUPTED, USAGE, exit_code
 from search.errors import BadCondition, LookalikeError
@@ -27,7 +39,19 @@ app = typer.Typer(
     help="Index image collections, search them by picture, report duplicates.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (indexing, searching, deduplication, operations, moving, upgrading, models, finetuning, serving):
+for module in (
+    indexing,
+    searching,
+    deduplication,
+    operations,
+    removing,
+    upkeep,
+    moving,
+    upgrading,
+    models,
+    finetuning,
+    serving,
+):
     module.register(app)
 
 # Options of `lookalike` itself, with how many values each takes; people write them after the command too.

@@ -38,7 +38,8 @@ class IndexRequest:
     backbone None: the collection's own, `builtin` for a new one. mode, size, dct_scaling and labels None: as the
     collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
     decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
-    watch: go on with what changes below local folders, until interrupted.
+    watch: go on with what changes below local folders, until interrupted. retry: the sources are files of the ledger,
+    tried however often they failed.
     """
 
     sources: list[str]
@@ -57,6 +58,7 @@ class IndexRequest:
     prune: bool = False
     max_fraction: float | None = None
     watch: bool = False
+    retry: bool = False
 
 
 def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
@@ -98,6 +100,7 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
             labeller=labeller,
             prune=request.prune,
             max_fraction=request.max_fraction,
+            retry=request.retry,
         )
         with index_progress(session.progress, sources) as progress:
             summary = IndexJob(store, target, backbone, sources, progress).run(pool, options)

@@ -19,6 +19,7 @@ from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
 from search.metadata_changes import change_metadata, version
 from search.records import Collection, ImageRecord
+from search.removals import remove_image
 from search.status import collection_status
 from search.thresholds import default_threshold
 
@@ -114,6 +115,12 @@ async def change_image(
         change_metadata, workspace.store.database, target.id, image_id, patch, versions=versions
     )
     return _tagged(response, changed)
+
+
+@router.delete("/collections/{collection}/images/{image_id}", status_code=HTTPStatus.NO_CONTENT)
+def delete_image(workspace: Work, target: Target, image_id: ImageId) -> None:
+    """Remove an image from the collection; its file stays. From the answer on no search names it."""
+    remove_image(workspace.store.database, target, image_id)
 
 
 @router.get("/collections/{collection}/labels", summary="Labels, most frequent first")

@@ -160,8 +160,9 @@ class Upgrade(Shape):
 
 
 class Collection(Shape):
-    """A collection and its counts: seen = images + failed.
+    """A collection and its counts: seen = images + failed, images = embeddings = searchable.
 
+    complete: whether that is so, and the last job looked at every file; missing: what is not, a sentence each.
     licence: of the weights; licence_accepted, licence_accepted_at: the consent it asked for, and when it was given.
     labels: new images get labels.
     """
@@ -181,6 +182,10 @@ class Collection(Shape):
     tombstones: int
     segments: int
     index: Index
+    embeddings: int
+    complete: bool
+    summary: str
+    missing: list[str]
     damage: str | None
     upgrade: Upgrade | None
 

@@ -40,7 +40,8 @@ class IndexOptions:
 
     commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
     picture that has no labels in this space yet. prune: remove what vanished. max_fraction: the share of the sources'
-    images that may vanish at once, 0 to 1; None for the ordinary guard.
+    images that may vanish at once, 0 to 1; None for the ordinary guard. retry: also files that have killed their
+    decoder too often.
     """
 
     batch_size: int = 32
@@ -51,6 +52,7 @@ class IndexOptions:
     labeller: Labeller | None = None
     prune: bool = False
     max_fraction: float | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_me
 class PipelineLimits:
     """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait.
 
-    labels: contents without labels are wanted, too. readers: threads that read files; remote ones need many.
+    labels: contents without labels are wanted, too. readers: threads that read files; remote ones need many. retry:
+    files are tried again however often they killed a decoder.
     """
 
     decoders: int
@@ -48,6 +49,7 @@ class PipelineLimits:
     max_file_bytes: int
     labels: bool = False
     readers: int = READ_THREADS
+    retry: bool = False
 
 
 class Pipeline:
@@ -70,6 +72,7 @@ class Pipeline:
         self._pool = pool
         self._max_file_bytes = limits.max_file_bytes
         self._labels = limits.labels
+        self._retry = limits.retry
         decoders = limits.decoders
         self._to_read: Channel[list[Wanted]] = Channel(
             2 * PLAN_FILES // READ_FILES, producers=1, weigh=_carried, max_bytes=CARRIED_BYTES
@@ -119,7 +122,7 @@ class Pipeline:
             if stored is not None:
                 self.seen_ids.append(stored.image_id)
             entry = ledger.get(file.uri)
-            if entry is not None and _quarantined(file, entry):
+            if entry is not None and not self._retry and _quarantined(file, entry):
                 detail = f"{entry.detail}; tried {entry.attempts} times"
                 self._outcomes.put(Failed(file.uri, entry.reason, detail, fresh=False))
             elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unlabelled:

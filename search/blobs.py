@@ -74,6 +74,14 @@ class Blobs(Protocol):
         """
         ...
 
+    def written_at(self, name: str) -> float | None:
+        """Return when a blob was written, in seconds since 1970 by the storage's clock; None when it is not there.
+
+        Raises:
+            StoreUnavailable: the storage does not answer.
+        """
+        ...
+
     def sweep(self, folder: str, named: frozenset[str], older_than_s: float) -> list[str]:
         """Remove files of a folder that the catalogue does not name; return their names.
 
@@ -147,6 +155,13 @@ class LocalBlobs:
     def names(self, folder: str) -> list[str]:
         """As Blobs.names; half written ones are among them."""
         return [f"{folder}/{path.name}" for path in self._files(folder)]
+
+    def written_at(self, name: str) -> float | None:
+        """As Blobs.written_at."""
+        try:
+            return self.path(name).stat().st_mtime
+        except OSError:
+            return None
 
     def sweep(self, folder: str, named: frozenset[str], older_than_s: float) -> list[str]:
         """As Blobs.sweep."""

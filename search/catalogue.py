@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.database import Database, chunks
-from search.errors import CollectionNotFound, ImageNotFound
+from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.filtering import matching_ids, passing_ids
 from search.labels import Labels, labels_of_images
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
@@ -174,18 +174,25 @@ class Catalogue:
 
     def changed_since(self, collection_id: int, space_id: int, sequence: int, *, until: int) -> Located:
         """Return where the embeddings of images lie that changed in commits (sequence, until], tombstones too."""
+        mine = (
+            (embedding.c.content_id == image.c.content_id)
+            & (embedding.c.space_id == space_id)
+            & (embedding.c.region == 0)
+        )
+        # A tombstone must be seen also when compaction has dropped its embedding: an index may still know the image.
         query = (
-            select(image.c.id, embedding.c.segment_id, embedding.c.row, image.c.deleted)
-            .join(
-                embedding,
-                (embedding.c.content_id == image.c.content_id)
-                & (embedding.c.space_id == space_id)
-                & (embedding.c.region == 0),
+            select(
+                image.c.id,
+                func.coalesce(embedding.c.segment_id, 0),
+                func.coalesce(embedding.c.row, 0),
+                image.c.deleted,
             )
+            .outerjoin(embedding, mine)
             .where(
                 image.c.collection_id == collection_id,
                 image.c.sequence > sequence,
                 image.c.sequence <= until,
+                image.c.deleted | embedding.c.segment_id.is_not(None),
             )
             .order_by(image.c.id)
         )
@@ -204,7 +211,11 @@ class Catalogue:
             return int(connection.execute(query).scalar_one())
 
     def segment(self, segment_id: int) -> SegmentRecord:
-        """Return the record of a segment the catalogue names."""
+        """Return the record of a segment.
+
+        Raises:
+            CorruptFile: the catalogue names none with this id.
+        """
         columns = (
             segment.c.name,
             segment.c.rows,
@@ -213,7 +224,12 @@ class Catalogue:
             segment.c.checksums,
         )
         with self._database.reading() as connection:
-            return SegmentRecord(*connection.execute(select(*columns).where(segment.c.id == segment_id)).one())
+            row = connection.execute(select(*columns).where(segment.c.id == segment_id)).first()
+        if row is None:
+            raise CorruptFile(
+                f"segment {segment_id} is not in the catalogue; `lookalike verify` tells what else is wrong"
+            )
+        return SegmentRecord(*row)
 
     def failures(self, collection_id: int) -> list[LedgerEntry]:
         """Return the ledger of a collection by uri."""

@@ -16,17 +16,18 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from search.blobs import Blobs
 from search.bulk import Row, among, insert_missing_rows, insert_rows
 from search.database import Database, chunks
-from search.errors import CollectionNotFound, SpaceMismatch
+from search.errors import StoreUnavailable
 from search.faults import fault
 from search.labels import put_labels
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.segments import SegmentRecord, write_segment
-from search.tables import collection, content, embedding, image, job, ledger, segment
+from search.sequences import next_sequence
+from search.tables import content, embedding, image, job, ledger, segment
 from search.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
@@ -150,13 +151,15 @@ class Committer:
             writing.result()  # what failed already needs no transaction
         with self._database.writing() as connection:
             fault("commit.begin")
-            sequence = _next_sequence(connection, self._target)
+            sequence = next_sequence(connection, self._target)
             insert_missing_rows(connection, content, CONTENT_COLUMNS, rows)
             ids = _content_ids(connection, [row[0] for row in rows])
             contents = [
                 ids[new.content.sha256] if isinstance(new.content, ContentFacts) else new.content
                 for new in batch.images
             ]
+            known = {new.content for new in batch.images if not isinstance(new.content, ContentFacts)}
+            _require_embedded(connection, self._target.space_id, known)
             fault("commit.rows")
             _put_images(connection, self._target.id, batch.images, contents, sequence)
             named = {at: new.labels for at, new in zip(contents, batch.images, strict=True) if new.labels}
@@ -177,7 +180,7 @@ class Committer:
         for part in chunks(ids, MAX_BATCH_ROWS):
             with self._database.writing() as connection:
                 fault("commit.begin")
-                sequence = _next_sequence(connection, self._target)
+                sequence = next_sequence(connection, self._target)
                 removed += tombstone(connection, self._target.id, part, sequence)
                 fault("commit.end")
             fault("commit.done")
@@ -222,22 +225,19 @@ def no_embeddings(dims: int) -> Embeddings:
     return np.empty((0, dims), np.float32)
 
 
-def _next_sequence(connection: Connection, target: Collection) -> int:
-    taken = connection.execute(
-        update(collection)
-        .where(collection.c.id == target.id)
-        .values(sequence=collection.c.sequence + 1)
-        .returning(collection.c.sequence, collection.c.space_id)
-    ).first()
-    if taken is None:
-        raise CollectionNotFound("the collection was removed while it was being indexed; run again to create it")
-    if taken.space_id != target.space_id:
-        # Its embeddings would belong to a space that nobody searches any more.
-        raise SpaceMismatch(
-            f"collection {target.name!r} was promoted or rolled back to another space while it was being indexed; run "
-            "the same command again, without --backbone, to go on in that space"
-        )
-    return int(taken.sequence)
+def _require_embedded(connection: Connection, space_id: int, content_ids: set[int]) -> None:
+    """Refuse contents that compaction dropped after the pipeline had looked them up.
+
+    Raises:
+        StoreUnavailable: some are gone; another run embeds their files.
+    """
+    found = 0
+    for part in chunks(sorted(content_ids)):
+        mine = (embedding.c.space_id == space_id) & (embedding.c.region == 0) & embedding.c.content_id.in_(part)
+        found += connection.execute(select(func.count()).select_from(embedding).where(mine)).scalar_one()
+    if found < len(content_ids):
+        gone = len(content_ids) - found
+        raise StoreUnavailable(f"`compact` dropped {gone} unused embeddings that were needed again; run again to go on")
 
 
 def put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
@@ -271,24 +271,31 @@ def _put_images(
 ) -> None:
     keys = [new.key for new in images if new.image_id is None]
     known = dict(among(connection, KNOWN_KEYS, (collection_id,), keys))
+    # Under a key that is only its uri, a file is the image that lies there, whatever key a user gave that one.
+    nameless = [new.uri for new in images if new.image_id is None and new.key == new.uri and new.key not in known]
+    here = _keyed_at(connection, collection_id, nameless)
     inserts: dict[str, Row] = {}
     changes: list[dict[str, object]] = []
     said: list[tuple[int, NewImage]] = []
     for new, content_id in zip(images, contents, strict=True):
         values = (new.key, new.uri, shown_path(new.uri), content_id, new.size_bytes, new.mtime_ns)
         image_id = new.image_id if new.image_id is not None else known.get(new.key)
-        if image_id is None:
+        if image_id is None and new.uri in here:
+            for other, key in here[new.uri]:
+                changes.append(dict(zip(_CHANGED, (key, *values[1:], other, sequence), strict=True)))
+                said.append((other, new))
+        elif image_id is None:
             metadata = json.dumps(dict(new.metadata)) if new.metadata else "{}"
             inserts[new.key] = (*values, collection_id, sequence, metadata, new.source_id)
         else:
             changes.append(dict(zip(_CHANGED, (*values, image_id, sequence), strict=True)))
-            if new.metadata is not None or new.source_id is not None:
-                said.append((image_id, new))
+            said.append((image_id, new))
     insert_rows(connection, image, IMAGE_COLUMNS, list(inserts.values()))
     if changes:
         connection.execute(_CHANGE, changes)
     for image_id, new in said:
-        _say(connection, image_id, new)
+        if new.metadata is not None or new.source_id is not None:
+            _say(connection, image_id, new)
 
 
 def _say(connection: Connection, image_id: int, new: NewImage) -> None:
@@ -298,6 +305,18 @@ def _say(connection: Connection, image_id: int, new: NewImage) -> None:
         before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
         values["metadata"] = dict(before or {}) | dict(new.metadata)
     connection.execute(update(image).where(image.c.id == image_id).values(values))
+
+
+def _keyed_at(connection: Connection, collection_id: int, uris: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
+    """Return the (id, key) of the images at these uris, by uri; uris without any are left out."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for part in chunks(uris):
+        query = select(image.c.uri, image.c.id, image.c.key).where(
+            image.c.collection_id == collection_id, image.c.uri.in_(part), ~image.c.deleted
+        )
+        for row in connection.execute(query):
+            found.setdefault(row.uri, []).append((row.id, row.key))
+    return found
 
 
 def _forget(connection: Connection, collection_id: int, uris: Sequence[str]) -> None:

@@ -127,6 +127,7 @@ class BadImage(LookalikeError):
             "duplicate_key",  # an earlier row of the manifest has the same key
             "bad_metadata",  # a JSON file beside a picture that is none; the picture itself is indexed
             "damaged_archive",  # what lies behind the damage cannot be read
+            "embedding_lost",  # its stored embedding was damaged; `repair` put it here
             "invalid_embedding",  # the backbone answered with NaN, infinity or a zero vector
         }
     )

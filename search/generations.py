@@ -21,6 +21,7 @@ from search.index.projection import Projection
 from search.index.training import Built, build
 from search.records import Collection, Embeddings
 from search.segment_cache import SegmentCache
+from search.sequences import may_be_named
 from search.tables import generation
 
 FOLDER: Final = "generations"
@@ -151,6 +152,8 @@ class Generations:
         name = self._blobs.write(FOLDER, SUFFIX, _summed(parts, sums), point="generation")
         with self._database.writing() as connection:
             fault("generation.row")
+            if not may_be_named(connection, self._target.id, sequence, np.unique(located.segments).tolist()):
+                return self.current()  # a compaction meanwhile knows better; what was written is swept
             values = {
                 "collection_id": target.id,
                 "space_id": target.space_id,

@@ -95,6 +95,11 @@ class ObjectBlobs:
         """As Blobs.names."""
         return list(self._objects(folder))
 
+    def written_at(self, name: str) -> float | None:
+        """As Blobs.written_at."""
+        found = self._objects(name.partition("/")[0]).get(name)
+        return None if found is None else _changed_at(found)
+
     def sweep(self, folder: str, named: frozenset[str], older_than_s: float) -> list[str]:
         """As Blobs.sweep; the age is told by the storage's clock."""
         deadline = time.time() - older_than_s

@@ -51,14 +51,18 @@ def write_segment(blobs: Blobs, embeddings: Embeddings) -> SegmentRecord:
 class Segment:
     """An open segment: memory-mapped, every block checked when first read."""
 
-    def __init__(self, blobs: Blobs, record: SegmentRecord, dims: int) -> None:
-        """Raises:
-        CorruptFile: the file is missing, has another length or another shape than recorded.
+    def __init__(self, blobs: Blobs, record: SegmentRecord, dims: int, *, read_head: bool = True) -> None:
+        """read_head False: the shape is believed, so that sound rows can be saved when the head is damaged.
+
+        Raises:
+            CorruptFile: the file is missing, has another length or another shape than recorded.
         """
         self._record = record
         self._dims = dims
         self._blob = CheckedBlob(record.name, blobs.open(record.name, record.size_bytes), record.checksums)
         self._file = CheckedFile(record.name, blobs.local_path(record.name, record.size_bytes), record.checksums)
+        if not read_head:
+            return
         header = HEADER.unpack(self._blob.read(0, HEADER.size).tobytes())
         if header != (MAGIC, dims, record.rows):
             raise CorruptFile(f"{record.name}: header says {header}, expected {dims} dims, {record.rows} rows")
@@ -125,3 +129,11 @@ class Segment:
         """
         raw = self._blob.read(HEADER.size, self._record.size_bytes).view("<f2")
         return lengthened(raw.reshape(self._record.rows, self._dims))
+
+    def check(self) -> None:
+        """Compare every block with its checksum.
+
+        Raises:
+            CorruptFile: one is damaged.
+        """
+        self._blob.read(0, self._record.size_bytes)

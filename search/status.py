@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
@@ -12,7 +13,11 @@ from search.records import Collection
 from search.snapshot import SnapshotReader
 from search.space_upgrade import upgrade_as_json
 from search.store import Store
-from search.tables import embedding, image, job, ledger
+from search.tables import collection, embedding, image, job, ledger
+
+TRIES = 5
+# How a job ended that has not looked at every file: `running` also stands for one that was killed.
+UNFINISHED = {"running": "is running or was killed", "interrupted": "was interrupted", "failed": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +25,9 @@ class CollectionStatus:
     """The counts of one collection. searchable: images a search can return right now.
 
     seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
-    ignored: files that the last job passed over. damage: why nothing can be searched, if so. upgrade: the way to
-    another space, None when there is none (search/space_upgrade.py).
+    ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
+    last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
+    upgrade: the way to another space, None when there is none (search/space_upgrade.py).
     """
 
     collection: Collection
@@ -35,8 +41,36 @@ class CollectionStatus:
     index_kind: str | None
     index_rows: int
     delta_rows: int
+    embedded: int
+    last_job: str | None
     damage: str | None = None
     upgrade: Mapping[str, object] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every file that was seen is searchable or in the ledger, and the last job saw all of them."""
+        return not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """Return what keeps the collection from being complete, a sentence each."""
+        found = [] if self.damage is None else [self.damage]
+        if self.embedded < self.images:
+            lost = self.images - self.embedded
+            found.append(f"{lost:,} of {self.images:,} images have no embedding; `lookalike index` makes it again")
+        if self.searchable != self.embedded and self.damage is None:
+            counts = f"{self.embedded:,} images have an embedding, {self.searchable:,} are searchable"
+            found.append(f"{counts}; `lookalike verify` tells why")
+        if self.last_job in UNFINISHED:
+            found.append(f"the last `index` {UNFINISHED[self.last_job]}; run it again to go on")
+        return found
+
+    @property
+    def summary(self) -> str:
+        """Return the counts as a sentence."""
+        files = "file" if self.failed == 1 else "files"
+        ledger = f"; {self.failed:,} {files} in the ledger" if self.failed else ""
+        return f"{self.searchable:,} of {self.images:,} images searchable{ledger}"
 
     def as_json(self) -> dict[str, object]:
         """Return the collection object of `status` and of HTTP."""
@@ -63,6 +97,10 @@ class CollectionStatus:
             "tombstones": self.tombstones,
             "segments": self.segments,
             "index": index,
+            "embeddings": self.embedded,
+            "complete": self.complete,
+            "summary": self.summary,
+            "missing": self.missing,
             "damage": self.damage,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
         }
@@ -76,19 +114,30 @@ class CollectionStatus:
 
 def collection_status(store: Store, target: Collection, reader: SnapshotReader | None = None) -> CollectionStatus:
     """Count a collection. reader: one that is open already, else a new one is opened for this question."""
+    used = reader or SnapshotReader(store.database, store.blobs, target)
+    for _ in range(TRIES):
+        found, sequence, seen = _looked_at(store, target, used)
+        if sequence == seen:
+            break  # nothing was committed between the two looks that are compared
+    return found
+
+
+def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tuple[CollectionStatus, int, int]:
+    """Return the counts, and the commits that the catalogue and the searchable snapshot knew when they were counted."""
     record = Generations(store.database, store.blobs, target).current()
     with store.database.reading() as connection:
         counts = _counts(connection, target)
-    searchable, delta_rows, damage = 0, 0, None
+    sequence = counts.pop("sequence")
+    searchable, delta_rows, seen, damage = 0, 0, sequence, None
     try:
-        snapshot = (reader or SnapshotReader(store.database, store.blobs, target)).current()
+        snapshot = reader.current()
     except CorruptFile as error:
         damage = str(error)
     else:
-        searchable, delta_rows = len(snapshot), len(snapshot.delta.ids)
+        searchable, delta_rows, seen = len(snapshot), len(snapshot.delta.ids), snapshot.collection.sequence
         if record is not None and snapshot.generation is None:
             damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
-    return CollectionStatus(
+    found = CollectionStatus(
         collection=target,
         searchable=searchable,
         index_kind=None if record is None else record.kind,
@@ -98,26 +147,32 @@ def collection_status(store: Store, target: Collection, reader: SnapshotReader |
         upgrade=upgrade_as_json(store, target),
         **counts,
     )
+    return found, sequence, seen
 
 
-def _counts(connection: Connection, target: Collection) -> dict[str, int]:
+def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
     here = image.c.collection_id == target.id
     used = (
         select(func.count(func.distinct(embedding.c.segment_id)))
         .join(image, image.c.content_id == embedding.c.content_id)
         .where(here, embedding.c.space_id == target.space_id)
     )
-    last = select(job.c.progress).where(job.c.collection_id == target.id).order_by(job.c.id.desc()).limit(1)
-    progress: Mapping[str, object] | None = connection.execute(last).scalar()
-    ignored = (progress or {}).get("ignored", 0)
+    last = select(job.c.state, job.c.progress).where(job.c.collection_id == target.id, job.c.kind == "index")
+    newest = connection.execute(last.order_by(job.c.id.desc()).limit(1)).first()
+    ignored = newest.progress.get("ignored", 0) if newest is not None else 0
+    in_space = (embedding.c.space_id == target.space_id) & (embedding.c.region == 0)
+    embedded = exists().where(embedding.c.content_id == image.c.content_id, in_space)
     images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
     known = exists().where(here, ~image.c.deleted, image.c.uri == ledger.c.uri)
     unknown = select(func.count()).where(ledger.c.collection_id == target.id, ~known)
     return {
+        "sequence": connection.execute(select(collection.c.sequence).where(collection.c.id == target.id)).scalar_one(),
         "seen": images + connection.execute(unknown).scalar_one(),
         "images": images,
         "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
         "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
         "segments": connection.execute(used).scalar_one(),
         "ignored": ignored if isinstance(ignored, int) else 0,
+        "embedded": connection.execute(select(func.count()).where(here, ~image.c.deleted, embedded)).scalar_one(),
+        "last_job": None if newest is None else newest.state,
     }

@@ -19,6 +19,7 @@ from search.errors import LookalikeError, SpaceMismatch, UsageError
 from search.faults import fault
 from search.object_blobs import ObjectBlobs
 from search.records import Collection, SpaceSpec
+from search.sequences import lock_collections
 from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
 from search.tables import collection, generation, segment, space
 
@@ -146,7 +147,7 @@ class Store:
             return swept
         with self.database.writing() as connection:
             # With the rows of all collections locked, no commit can name a file meanwhile.
-            connection.execute(select(collection.c.id).with_for_update()).all()
+            lock_collections(connection)
             for folder, table in NAMED:
                 named = frozenset(connection.execute(select(table.c.name)).scalars())
                 swept += self.blobs.sweep(folder, named, older_than_s)

@@ -67,6 +67,8 @@ collection = _table(
     Column("sequence", BigInteger, nullable=False, server_default=text("0")),
     # Whether new images get labels: asked for once, remembered.
     Column("labels", Boolean, nullable=False, server_default=false()),
+    # The newest removal whose tombstone compaction purged: an index that knows less must not be published any more.
+    Column("purged_sequence", BigInteger, nullable=False, server_default=text("0")),
     # Of the approximate index, such as .99; NULL for the default.
     Column("recall_target", Float),
 )

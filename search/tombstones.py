@@ -1,6 +1,6 @@
 """Deleting images: they stay as tombstones, so that every reader learns of it from the sequence of the commit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, update
 
@@ -8,7 +8,7 @@ from search.database import chunks
 from search.tables import image
 
 
-def tombstone(connection: Connection, collection_id: int, ids: Sequence[int], sequence: int) -> int:
+def tombstone(connection: Connection, collection_id: int, ids: Iterable[int], sequence: int) -> int:
     """Mark images of a collection as deleted in a commit; return how many were not before. Unknown ids do not matter.
 
     sequence: of the commit, taken in the same transaction (`search.commits`).

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.object_server import ObjectServer
 
 Draw = Callable[..., Path]
+ENOUGH_BYTES = 32 << 20  # for one test in memory
 
 
 def skip(reason: str) -> None:
@@ -145,6 +147,28 @@ def local_store(tmp_path: Path) -> Iterator[Store]:
 def target(store: Store) -> Collection:
     """A collection of the fake backbone."""
     return store.open_collection("default", FakeBackbone().space)
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where the system has one: a kill loses nothing of it, and it need not wait for a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ENOUGH_BYTES:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes a fault point fail from now on: `name:nth:action` (search/faults.py)."""
+
+    def arm(fault: str) -> None:
+        monkeypatch.setattr("search.faults._hits", Counter())
+        monkeypatch.setenv("LOOKALIKE_FAULT", fault)
+
+    return arm
 
 
 @pytest.fixture

@@ -57,9 +57,11 @@ def append(log: Path, lines: Sequence[str]) -> None:
         os.fsync(file.fileno())
 
 
-def run(folder: str, fault: str | None, pause_s: float) -> None:
-    """Index FOLDER/photos into FOLDER/store; `fault` as in search/faults.py. FOLDER/environment.json may point to
-    object storage."""
+def run(folder: str, fault: str | None, pause_s: float, photos: str | None = None) -> None:
+    """Index FOLDER/photos, or another folder, into FOLDER/store.
+
+    fault: as in search/faults.py. FOLDER/environment.json may point to object storage.
+    """
     if fault is not None:
         os.environ["LOOKALIKE_FAULT"] = fault
     root = Path(folder)
@@ -68,7 +70,7 @@ def run(folder: str, fault: str | None, pause_s: float) -> None:
     with Store.create(root / "store") as store:
         index(
             store,
-            root / "photos",
+            Path(photos) if photos is not None else root / "photos",
             backbone=LoggingBackbone(root / "embedded.log", pause_s),
             progress=LoggingProgress(root / "acknowledged.log"),  # type: ignore[arg-type]
             options=IndexOptions(batch_size=BATCH_SIZE, commit_rows=COMMIT_ROWS),

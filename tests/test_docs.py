@@ -43,6 +43,13 @@ def test_every_reason_of_the_ledger_is_explained(reason: str) -> None:
     assert f"`{reason}`" in (ROOT / "docs" / "indexing.md").read_text()
 
 
+def test_every_kind_of_fault_is_listed() -> None:
+    code = "".join((ROOT / "search" / name).read_text() for name in ("verification.py", "invariants.py"))
+    kinds = set(re.findall(r'Fault\("([a-z_]+)"', code)) | set(re.findall(r'^ +\(?"([a-z_]+)",', code, re.M))
+    assert len(kinds) > 30
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in OPERATIONS] == []
+
+
 @pytest.mark.parametrize("path", sorted({route.path for route in router.routes}))  # type: ignore[attr-defined]
 def test_every_route_has_a_row(path: str) -> None:
     assert f"{path.replace(':path', '')}`" in (ROOT / "docs" / "http.md").read_text()

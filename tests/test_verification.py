@@ -1,26 +1,60 @@
 """`verify` names every planted fault and nothing else."""
 
-from collections.abc import Callable
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import case, delete, insert, text, update
 
-from search.status import collection_status
+from search.checksums import block_checksums
+from search.compaction import compact
+from search.labels import put_labels
+from search.records import Label
 from search.store import Store
-from search.tables import collection, embedding, image, segment
-from search.verification import verify
-from tests.conftest import Draw
+from search.tables import (
+    collection,
+    content,
+    content_label,
+    embedding,
+    generation,
+    image,
+    job,
+    ledger,
+    segment,
+    space,
+    synonym,
+)
+from search.verification import unnamed_files, verify
+from tests.conftest import new_database, painted
 from tests.jobs import index
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photos/ (six pictures and a bad one) and a store/ that holds them."""
+    folder = tmp_path_factory.mktemp("made")
+    fill(folder / "photos", folder / "store", None)
+    return folder
+
+
 @pytest.fixture
-def filled(store: Store, photos: Path, draw: Draw) -> Store:
+def filled(made: Path, tmp_path: Path) -> Iterator[Store]:
+    """A copy of that store."""
+    with Store(Path(shutil.copytree(made / "store", tmp_path / "store"))) as store:
+        yield store
+
+
+def fill(photos: Path, root: Path, catalogue: str | None) -> None:
+    photos.mkdir(exist_ok=True)
     for number in range(6):
-        draw(f"{number}.png", number)
+        painted(number).save(photos / f"{number}.png")
     (photos / "bad.png").write_bytes(b"")
-    index(store, photos)
-    return store
+    with Store.create(root, catalogue=catalogue) as store:
+        index(store, photos)
+        with store.database.writing() as connection:
+            put_labels(connection, 1, {1: [Label("tabby, tabby cat", 0.5), Label("tiger", 0.25)]})
 
 
 def flip(path: Path) -> None:
@@ -33,28 +67,107 @@ def first(store: Store, folder: str) -> Path:
     return next((Path(store.settings.blobs) / folder).iterdir())
 
 
-def change(store: Store, statement: object) -> None:
-    with store.database.writing() as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+def change(store: Store, *statements: object) -> None:
+    """Change rows as no code of ours would: with the database's own checks switched off."""
+    with store.database.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+        else:
+            connection.exec_driver_sql("SET session_replication_role = replica")
+        for statement in statements:
+            connection.execute(text(statement) if isinstance(statement, str) else statement)  # type: ignore[call-overload]
+        connection.commit()
+    store.database.engine.dispose()
 
 
-PLANTED: dict[str, Callable[[Store], None]] = {
+def rewritten(store: Store, folder: str, edit: Callable[[bytearray], None]) -> None:
+    """Change a file together with everything the catalogue records of it: only its meaning can tell."""
+    path = first(store, folder)
+    data = bytearray(path.read_bytes())
+    edit(data)
+    path.write_bytes(data)
+    table = {"segments": segment, "generations": generation}[folder]
+    values = {"sha256": hashlib.sha256(data).digest(), "checksums": block_checksums(bytes(data))}
+    change(store, update(table).values(values))
+
+
+def zero_first_row(data: bytearray) -> None:
+    data[64 : 64 + 2 * 192] = bytes(2 * 192)
+
+
+FIRST = {"content_id": 1, "space_id": 1, "region": 1, "segment_id": 1, "row": 0}
+Plant = Callable[[Store], None]
+SHALLOW: dict[str, Plant] = {
     "segment_damaged": lambda store: flip(first(store, "segments")),
+    "segment_misrecorded": lambda store: change(store, update(segment).values(rows=7)),
     "generation_damaged": lambda store: flip(first(store, "generations")),
+    "generation_of_the_future": lambda store: change(store, update(generation).values(sequence=99)),
+    "generation_without_segment": lambda store: change(store, update(segment).values(id=77)),
     "image_without_embedding": lambda store: change(store, delete(embedding).where(embedding.c.content_id == 1)),
+    "image_without_content": lambda store: change(store, delete(content).where(content.c.id == 1)),
     "embedding_outside_segment": lambda store: change(store, update(embedding).values(row=10_000)),
+    "embedding_unusable": lambda store: rewritten(store, "segments", zero_first_row),
     "image_of_the_future": lambda store: change(store, update(collection).values(sequence=0)),
+    "image_not_in_generation": lambda store: change(
+        store,
+        "UPDATE collection SET sequence = 2",
+        insert(image).values(
+            collection_id=1, key="k", uri="u", content_id=1, size_bytes=1, mtime_ns=1, metadata={}, sequence=1
+        ),
+    ),
+    "stranger_in_generation": lambda store: change(store, delete(image).where(image.c.id == 3)),
+    "key_used_twice": lambda store: change(
+        store, "DROP INDEX uq_image_collection_id_key", update(image).values(key="same")
+    ),
+}
+DEEP: dict[str, Plant] = {
+    "segment_changed": lambda store: change(store, update(segment).values(sha256=bytes(32))),
+    "generation_changed": lambda store: change(store, update(generation).values(sha256=bytes(32))),
+    "place_wrong_in_generation": lambda store: change(
+        store,
+        update(embedding).values(row=case({0: 1, 1: 0}, value=embedding.c.row, else_=embedding.c.row)),
+    ),
+    "image_without_commit": lambda store: change(store, update(image).where(image.c.id == 1).values(sequence=0)),
+    "row_used_twice": lambda store: change(store, insert(embedding).values(FIRST)),
+    "embedding_in_foreign_space": lambda store: change(store, update(segment).values(space_id=9)),
+    "embedding_in_retired_segment": lambda store: change(store, update(segment).values(retired_at=1.0)),
+    "content_impossible": lambda store: change(store, update(content).where(content.c.id == 1).values(width=0)),
+    "labels_out_of_order": lambda store: change(store, delete(content_label).where(content_label.c.rank == 0)),
+    "label_dangling": lambda store: change(store, update(content_label).values(label_id=99)),
+    "synonym_dangling": lambda store: change(store, insert(synonym).values(label_id=99, name="lion")),
+    "synonyms_wrong": lambda store: change(store, delete(synonym).where(synonym.c.name == "tabby")),
+    "ledger_unreadable": lambda store: change(store, update(ledger).values(reason="whim")),
+    "ledger_dangling": lambda store: change(store, update(ledger).values(collection_id=9)),
+    "job_dangling": lambda store: change(store, update(job).values(collection_id=9)),
+    "generation_dangling": lambda store: change(store, update(generation).values(space_id=9)),
+    "embedding_without_content": lambda store: change(store, insert(embedding).values(FIRST | {"content_id": 9999})),
+    "image_without_collection": lambda store: change(
+        store, update(image).where(image.c.id == 1).values(collection_id=9)
+    ),
+    "segment_without_space": lambda store: change(store, update(segment).values(space_id=9)),
+    "collection_without_space": lambda store: change(store, update(collection).values(space_id=9)),
+    "path_wrong": lambda store: change(store, update(image).where(image.c.id == 1).values(path="/elsewhere")),
+    "fingerprint_wrong": lambda store: change(store, update(space).values(pooling="max")),
 }
 
 
 def test_a_good_store_has_no_faults(filled: Store) -> None:
     assert verify(filled, deep=True) == []
+    compact(filled)
+    assert verify(filled, deep=True) == []
+    assert unnamed_files(filled) == []
 
 
-@pytest.mark.parametrize("kind", PLANTED)
+@pytest.mark.parametrize("kind", SHALLOW)
 def test_a_planted_fault_is_named(filled: Store, kind: str) -> None:
-    PLANTED[kind](filled)
+    SHALLOW[kind](filled)
     assert kind in {fault.kind for fault in verify(filled)}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_a_planted_fault_is_named_by_a_deep_look(filled: Store, kind: str) -> None:
+    DEEP[kind](filled)
+    assert kind in {fault.kind for fault in verify(filled, deep=True)}
 
 
 def test_a_missing_segment_file_is_named(filled: Store) -> None:
@@ -69,23 +182,35 @@ def test_deep_compares_whole_files(filled: Store) -> None:
     assert [fault.kind for fault in verify(filled, deep=True)] == ["segment_changed"]
 
 
-def test_a_damaged_generation_is_rebuilt_by_the_next_index(filled: Store, photos: Path) -> None:
+def test_a_damaged_generation_is_rebuilt_by_the_next_index(filled: Store, made: Path) -> None:
     flip(first(filled, "generations"))
-    index(filled, photos)
+    index(filled, made / "photos")
     assert verify(filled, deep=True) == []
 
 
-def test_status_counts_what_was_seen_indexed_and_failed(filled: Store, photos: Path) -> None:
-    (photos / "notes.txt").write_text("ignored")
-    index(filled, photos)
-    shape = collection_status(filled, filled.catalogue.collection("default")).as_json()
-    counts = {name: shape[name] for name in ("seen", "images", "searchable", "failed", "ignored", "tombstones")}
-    assert counts == {"seen": 7, "images": 6, "searchable": 6, "failed": 1, "ignored": 1, "tombstones": 0}
-    assert shape["index"] == {"kind": "exact", "rows": 6, "delta": 0, "recall_target": 1.0, "recall_measured": None}
+def test_a_file_that_nobody_names_is_a_leftover_and_no_fault(filled: Store) -> None:
+    ((Path(filled.settings.blobs) / "segments") / "left.lks.partial").write_bytes(b"half")
+    assert unnamed_files(filled) == ["segments/left.lks.partial"]
+    assert verify(filled, deep=True) == []
 
 
-def test_a_tombstone_is_counted_and_no_fault(filled: Store) -> None:
-    change(filled, update(collection).values(sequence=collection.c.sequence + 1))
-    change(filled, update(image).where(image.c.id == 1).values(deleted=True, sequence=text("2")))
-    found = collection_status(filled, filled.catalogue.collection("default"))
-    assert (found.images, found.searchable, found.tombstones) == (5, 5, 1)
+def test_a_damaged_page_of_the_database_is_named(filled: Store) -> None:
+    path = Path(filled.settings.catalogue.removeprefix("sqlite:///"))
+    data = bytearray(path.read_bytes())
+    for page in range(3, len(data) // 4096):
+        data[4096 * page : 4096 * page + 200] = bytes(200)
+    path.write_bytes(data)
+    assert "database_damaged" in {fault.kind for fault in verify(filled)}
+
+
+# Plants that leave room for each other.
+TOGETHER = ("segment_changed", "image_without_commit", "label_dangling", "job_dangling", "path_wrong", "row_used_twice")
+
+
+def test_on_postgresql_the_same_questions_are_asked(postgresql: str, tmp_path: Path) -> None:
+    fill(tmp_path / "photos", tmp_path / "store", new_database(postgresql))
+    with Store(tmp_path / "store") as store:
+        assert verify(store, deep=True) == []
+        for kind in TOGETHER:
+            DEEP[kind](store)
+        assert set(TOGETHER) <= {fault.kind for fault in verify(store, deep=True)}

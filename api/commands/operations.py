@@ -1,5 +1,6 @@
 """`status`, `failures`, `verify`, `rebuild`, `migrate`."""
 
+from textwrap import TextWrapper
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from search.generations import Generations
 from search.settings import read_settings
 from search.status import CollectionStatus
 from search.store import Store
+from search.verification import unnamed_files
 from search.verification import verify as find_faults
 
 
@@ -35,24 +37,41 @@ def status(context: typer.Context) -> None:
     if not found:
         console.print("no collections yet; `lookalike index FOLDER` makes one")
         return
-    rows = table("collection", "backbone", "licence", ">seen", ">images", ">searchable", ">failed", ">ignored", "index")
     for one in found:
-        index = (
-            f"{one.index_kind} {one.index_rows} + {one.delta_rows} new" if one.index_kind else f"{one.delta_rows} new"
-        )
-        counts = (one.seen, one.images, one.searchable, one.failed, one.ignored)
-        space = one.collection.space
-        rows.add_row(one.collection.name, space.backbone, _licence(one), *map(str, counts), index)
-    print_table(rows)
-    for one in found:
-        way = one.upgrade
-        if way is not None:
-            missing = f", {way['missing']} images missing" if way["missing"] else ""
-            console.print(
-                f"{one.collection.name}: {way['state']}, from {way['from_space']} to {way['to_space']}{missing}"
-            )
-        if one.damage is not None:
-            say(f"{one.collection.name}: {one.damage}")
+        for line in _lines(one):
+            console.print(line)
+
+
+# Paths stay whole, so that they can be copied.
+_WRAPPER = TextWrapper(78, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _lines(one: CollectionStatus) -> list[str]:
+    """Return a block of lines about a collection; but for names of the user's own, they fit into 80 columns."""
+    space = one.collection.space
+    facts = [
+        ("files seen", f"{one.seen:,} = {one.images:,} indexed + {one.seen - one.images:,} only in the ledger"),
+        ("ignored", f"{one.ignored:,}" if one.ignored else ""),
+        ("embeddings", f"{one.embedded:,} in {counted(one.segments, 'segment', 'segments')}"),
+        ("index", _index(one)),
+        ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
+        ("backbone", space.backbone),
+        ("licence", _licence(one)),
+    ]
+    head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
+    shown = [f"  {name:<11} {value}" for name, value in facts if value]
+    missing = [part for text in one.missing for part in _WRAPPER.wrap(text)]
+    way = one.upgrade
+    if way is not None:
+        left = f", {way['missing']} images missing" if way["missing"] else ""
+        shown += [f"  {'space':<11} {way['state']}:", f"    {way['from_space']} to {way['to_space']}{left}"]
+    return [head, *(f"  {line}" for line in missing), *shown]
+
+
+def _index(one: CollectionStatus) -> str:
+    new = f"{one.delta_rows:,} new" if one.delta_rows else ""
+    published = f"{one.index_kind}, {counted(one.index_rows, 'row', 'rows')}" if one.index_kind else ""
+    return " + ".join(part for part in (published, new) if part) or "none yet"
 
 
 def _licence(one: CollectionStatus) -> str:
@@ -79,15 +98,19 @@ def failures(context: typer.Context) -> None:
 
 def verify(
     context: typer.Context,
-    deep: Annotated[bool, typer.Option("--deep", help="Also compare the sha256 of whole files.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also compute everything again that can be.")] = False,
 ) -> None:
     """Check every count and checksum of the store; exit 1 when something is wrong."""
     session: Session = context.obj
     with Store(session.store) as store:
         faults = find_faults(store, deep=deep)
+        notes = unnamed_files(store)
     if session.json:
-        print_json({"ok": not faults, "faults": [fault.as_json() for fault in faults]})
+        shape = {"ok": not faults, "faults": [fault.as_json() for fault in faults]}
+        print_json(shape | ({"notes": notes} if notes else {}))
     else:
+        for name in notes:
+            say(f"note: {name} is a leftover that nobody reads; `index` and `compact` remove it when it is an hour old")
         for fault in faults:
             out().print(f"{fault.kind}: {fault.where}: {fault.detail}")
         out().print("all well" if not faults else counted(len(faults), "fault", "faults"))

@@ -20,6 +20,9 @@ def upgrade() -> None:
     lower = "lower(path)" if op.get_bind().dialect.name == "sqlite" else 'lower(path COLLATE "C")'
     op.create_index("ix_image_collection_id_path", "image", ["collection_id", sa.text(lower), "deleted"])
     op.add_column("collection", sa.Column("recall_target", sa.Float(), nullable=True))
+    op.add_column(
+        "collection", sa.Column("purged_sequence", sa.BigInteger(), server_default=sa.text("0"), nullable=False)
+    )
     op.add_column("segment", sa.Column("retired_at", sa.Float(), nullable=True))
 
     op.add_column("image", sa.Column("source_id", sa.BigInteger(), nullable=True))
@@ -106,5 +109,10 @@ def downgrade() -> None:
     op.create_index("ix_image_content_id", "image", ["content_id"])
     op.drop_index("ix_content_taken_at", "content")
     # Dropped in place: SQLite's other way, to copy the table, would break what refers to it.
-    for table, column in (("segment", "retired_at"), ("collection", "recall_target"), ("content", "taken_at")):
+    for table, column in (
+        ("segment", "retired_at"),
+        ("collection", "purged_sequence"),
+        ("collection", "recall_target"),
+        ("content", "taken_at"),
+    ):
         op.drop_column(table, column)

@@ -318,3 +318,18 @@ def test_a_collection_that_cannot_be_loaded_holds_up_no_other(album: Path, monke
         monkeypatch.setattr(Workspace, "embedder", lambda *_: 1 / 0)
         assert readiness._load_all() is False
         assert "division by zero" in str(readiness.reason())
+
+
+def test_a_deleted_image_is_named_by_no_answer_from_then_on(client: TestClient, album: Path) -> None:
+    painted(770, (320, 240)).save(album / "photos" / "unwanted.png")
+    with pytest.raises(SystemExit):
+        main(["--store", str(album / "store"), "--progress", "none", "index", str(album / "photos")])
+    picture = (album / "photos" / "unwanted.png").read_bytes()
+    best = upload(client, picture, k="1").json()["matches"][0]
+    assert best["path"].endswith("unwanted.png")
+    place = f"{BASE}/images/{best['id']}"
+    assert (client.delete(place).status_code, client.delete(place).status_code) == (204, 404)
+    assert problem(client.get(place))["status"] == 404
+    assert best["id"] not in [match["id"] for match in upload(client, picture, k="50").json()["matches"]]
+    assert client.post(f"{BASE}/search", json={"id": best["id"]}).status_code == 404
+    assert (album / "photos" / "unwanted.png").exists()

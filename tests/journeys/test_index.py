@@ -362,3 +362,16 @@ def test_a_file_that_killed_its_decoder_twice_is_left_alone_until_it_changes(
     os.utime(path, ns=(1, 1))
     index(local_store, photos)
     assert failures_of(local_store) == {}
+
+
+def test_a_file_that_was_given_up_is_tried_again_when_asked_to(local_store: Store, photos: Path, draw: Draw) -> None:
+    class Deadly(InProcessDecoder):
+        def decode(self, data: bytes, name: str) -> PreparedImage:
+            raise BadImage("decoder_crashed", "two decoding children died over it")
+
+    draw("a.png", 1)
+    for _ in range(2):
+        index(local_store, photos, decoder=Deadly())
+    assert index(local_store, photos).counts.failed == 1, "it is left alone although it could be decoded now"
+    assert index(local_store, photos, options=IndexOptions(retry=True)).counts.indexed == 1
+    assert failures_of(local_store) == {}

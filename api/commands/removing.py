@@ -1,0 +1,111 @@
+"""`remove`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import Session, counted, out, print_json, shown_place
+from search.errors import GuardRefused, ImageNotFound, UsageError
+from search.records import Collection, uri_of_path
+from search.removals import ids_at, remove_images
+from search.store import Store
+
+# From here on it asks first, or wants --yes.
+MANY = 10
+SHOWN = 10
+LISTED = 100  # in JSON
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(remove)
+
+
+def remove(
+    context: typer.Context,
+    id: Annotated[int | None, typer.Option(min=0, help="Id of an image.")] = None,  # noqa: A002
+    key: Annotated[str | None, typer.Option(help="Key of an image.")] = None,
+    path: Annotated[str | None, typer.Option(help="A file, or a folder with all below it, gone or not.")] = None,
+    where: Annotated[str | None, typer.Option(help="What images must fulfil, as in `search`.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+) -> None:
+    """Remove images from the collection: searches stop naming them at once. Their files stay."""
+    session: Session = context.obj
+    if sum(given is not None for given in (id, key, path, where)) != 1:
+        raise UsageError("give exactly one of --id, --key, --path, --where")
+    with Store(session.store) as store:
+        target = store.catalogue.collection(session.collection)
+        ids = _chosen(store, target, id, key, path, where)
+        shown = [*store.catalogue.images_by_id(target.id, ids[:LISTED]).values()]
+        if not session.json and len(ids) >= MANY:
+            _tell(session.collection, len(ids), [shown_place(image) for image in shown[:SHOWN]])
+        removed = 0
+        if ids and not dry_run:
+            _ask(session, len(ids), yes=yes)
+            removed = remove_images(store.database, target, ids)
+    if session.json:
+        images = [image.as_json() for image in shown]
+        counts = {"matched": len(ids), "removed": removed, "dry_run": dry_run}
+        print_json({"collection": session.collection} | counts | {"images": images, "truncated": len(ids) > LISTED})
+    elif not ids:
+        out().print("no image is like that; nothing was removed")
+    elif dry_run:
+        out().print(f"would remove {counted(len(ids), 'image', 'images')} from {session.collection}")
+    else:
+        out().print(f"removed {counted(removed, 'image', 'images')} from {session.collection}; their files stay")
+
+
+def _chosen(
+    store: Store, target: Collection, image_id: int | None, key: str | None, path: str | None, where: str | None
+) -> list[int]:
+    """Return the ids that the options name.
+
+    Raises:
+        ImageNotFound: an image named by id, key or path is not there.
+        UsageError: --where is no condition.
+    """
+    catalogue = store.catalogue
+    if image_id is not None:
+        return [catalogue.image_by_id(target.id, image_id).id]
+    if key is not None:
+        return [catalogue.image_by_key(target.id, key).id]
+    if path is not None:
+        ids = ids_at(store.database, target, _uri(path))
+        if not ids:
+            raise ImageNotFound(f"collection {target.name!r} has no image at or below {path}")
+        return ids
+    from search.where import parse
+
+    return [int(found) for found in catalogue.matching(target, parse(where or ""))]
+
+
+def _uri(path: str) -> str:
+    """Return the uri of a path, of which links are followed as far as it exists; other uris stay as they are."""
+    return path if "://" in path else uri_of_path(str(Path(os.path.expanduser(path)).resolve()))  # noqa: PTH111
+
+
+def _tell(collection: str, number: int, places: list[str]) -> None:
+    console = out()
+    console.print(f"{number} images of {collection}:")
+    for place in places:
+        console.print(f"  {place}")
+    if number > len(places):
+        console.print(f"  and {number - len(places)} more")
+
+
+def _ask(session: Session, number: int, *, yes: bool) -> None:
+    """Ask before many images are removed.
+
+    Raises:
+        GuardRefused: the answer was no, or there is nobody to ask.
+    """
+    if yes or number < MANY:
+        return
+    if session.json or not sys.stdin.isatty():
+        raise GuardRefused(f"this would remove {number} images; add --yes to do it, or --dry-run to see them")
+    if not typer.confirm(f"remove these {number} images from {session.collection}?", err=True):
+        raise GuardRefused("nothing was removed")

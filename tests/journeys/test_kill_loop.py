@@ -1,0 +1,137 @@
+"""SIGKILL at random moments of indexing, many times: 0 lost, 0 doubled, at most one batch done again."""
+
+import multiprocessing
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.snapshot import SnapshotReader
+from search.store import Store
+from search.verification import verify
+from tests.conftest import painted
+from tests.kill_worker import COMMIT_ROWS, run
+
+IMAGES = 24
+TRIALS = 200
+SOAK_TRIALS = 10_000
+AT_ONCE = 2
+PAUSE_S = 0.005
+LONGEST_S = 0.1  # about as long as an undisturbed job embeds and commits
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tests.kill_worker", "tests.fault_worker"])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(IMAGES):
+        painted(number, (16, 12)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, to be copied: making one takes longer than a trial."""
+    root = tmp_path_factory.mktemp("empty") / "store"
+    Store.create(root).close()
+    return root
+
+
+def test_a_kill_at_any_of_many_random_moments_loses_and_doubles_nothing(
+    photos: Path, empty: Path, quick_folder: Path
+) -> None:
+    killed_early = killed_late = 0
+    for outcome in trials(photos, empty, quick_folder, range(TRIALS)):
+        assert outcome.violations == [], f"trial {outcome.seed}"
+        killed_early += outcome.embedded < IMAGES // 2
+        killed_late += outcome.embedded >= IMAGES // 2
+    assert min(killed_early, killed_late) > TRIALS // 10, "the moments are not spread over the job"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_ten_thousand_kills_lose_and_double_nothing(
+    photos: Path, empty: Path, quick_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = time.time_ns() % 2**31
+    broken = Counter[str]()
+    for outcome in trials(photos, empty, quick_folder, range(base, base + SOAK_TRIALS)):
+        broken.update(f"seed {outcome.seed}: {violation}" for violation in outcome.violations)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{SOAK_TRIALS} kills from seed {base}: {broken.total()} violations\n")
+    assert broken == {}
+
+
+class Outcome:
+    """What became of one trial. embedded: pictures that were embedded before the kill."""
+
+    def __init__(self, seed: int, embedded: int, violations: list[str]) -> None:
+        self.seed = seed
+        self.embedded = embedded
+        self.violations = violations
+
+
+def trials(photos: Path, empty: Path, folder: Path, seeds: range) -> Iterator[Outcome]:
+    """Yield the outcome of each trial, a few running at once."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = iter(seeds)
+        while some := list(islice(waiting, 10 * AT_ONCE)):
+            yield from pool.map(lambda seed: trial(photos, empty, folder / str(seed), seed), some)
+
+
+def trial(photos: Path, empty: Path, folder: Path, seed: int) -> Outcome:
+    """Kill a job at a random moment, look, let the next job finish, and look again."""
+    shutil.copytree(empty, folder / "store")
+    killed = context.Process(target=run, args=(str(folder), None, PAUSE_S, str(photos)))
+    killed.start()
+    while not (folder / "embedded.log").exists() and killed.is_alive():
+        time.sleep(0.001)
+    time.sleep(float(np.random.default_rng(seed).uniform(0.0, LONGEST_S)))
+    killed.kill()
+    killed.join()
+    embedded = len(lines(folder / "embedded.log"))
+    promised = lines(folder / "acknowledged.log")
+    violations = [] if killed.exitcode in (0, -signal.SIGKILL) else [f"it ended by itself with {killed.exitcode}"]
+    violations += missing(folder, promised, IMAGES if killed.exitcode == 0 else None)
+    run(str(folder), None, 0.0, str(photos))
+    violations += missing(folder, promised, IMAGES)
+    again = len(lines(folder / "embedded.log")) - IMAGES
+    violations += [f"{again} pictures were embedded again"] if again > COMMIT_ROWS else []
+    acknowledged = Counter(lines(folder / "acknowledged.log"))
+    violations += [f"{uri} was acknowledged twice" for uri in promised if acknowledged[uri] > 1]
+    if not violations:
+        shutil.rmtree(folder)
+    return Outcome(seed, embedded, violations)
+
+
+def missing(folder: Path, promised: list[str], images: int | None) -> list[str]:
+    """Return what of the promises does not hold in the store as it is; images: how many there must be, if known."""
+    with Store(folder / "store") as store:
+        found = {one.name: one for one in store.catalogue.collections()}
+        if not found:
+            return [f"{len(promised)} images lost with their collection"] if promised else []
+        stored = Counter(uri for _, uri in store.catalogue.uris(found["default"].id))
+        snapshot = SnapshotReader(store.database, store.blobs, found["default"]).current()
+        ids, embeddings = snapshot.rows()
+        own = [snapshot.search(row[np.newaxis], 1).ids[0] for row in embeddings]
+        faults = verify(store) if images is not None else []
+    violations = [f"{uri} is there {stored[uri]} times" for uri in promised if stored[uri] != 1]
+    violations += [f"{uri} is there {times} times" for uri, times in stored.items() if times != 1]
+    violations += [] if len(ids) == stored.total() else [f"{len(ids)} of {stored.total()} images are searchable"]
+    violations += [] if ids.tolist() == own else ["an image is not found by its own embedding"]
+    violations += [] if images in (None, len(stored)) else [f"{len(stored)} images instead of {images}"]
+    return violations + [str(fault) for fault in faults]
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().split() if log.exists() else []

@@ -1,0 +1,117 @@
+"""Any flipped bit of a segment or a generation is found before a result uses the block it lies in."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from search.errors import CorruptFile
+from search.generations import Generations
+from search.segments import Segment
+from search.snapshot import SnapshotReader
+from search.store import Store
+from search.tables import segment
+from tests import fault_worker
+from tests.fault_worker import DIMS, row_of
+
+FLIPS = 2_000
+HEAD = 64
+NAMES = [f"n{number}" for number in range(60)]
+
+
+def filled(folder: Path) -> Store:
+    store, target = fault_worker.open_store(folder)
+    fault_worker.add(folder, store, target, NAMES)
+    fault_worker.publish(store, target)
+    return store
+
+
+def undetected(folder: Path, flips: int) -> list[str]:
+    """Return the flips that nothing noticed: a tenth in heads, the others shared by a segment and a generation."""
+    rng = np.random.default_rng(0)
+    with filled(folder) as store:
+        notices = {"segments": _segment_notices(store), "generations": _generation_notices(store)}
+        missed = []
+        for number in range(flips):
+            kind = ("segments", "generations")[number % 2]
+            (path,) = (Path(store.settings.blobs) / kind).iterdir()
+            size = HEAD if number % 10 < 2 else path.stat().st_size
+            with _flipped(path, int(rng.integers(0, 8 * size))) as place:
+                missed += [] if notices[kind]() else [f"{kind}: bit {place}"]
+        assert notices["segments"]() is notices["generations"]() is False, "a healthy file was refused"
+    return missed
+
+
+class _flipped:  # noqa: N801 -- used as a statement
+    """Flips one bit of a file and puts it right again."""
+
+    def __init__(self, path: Path, bit: int) -> None:
+        self._path, self._bit = path, bit
+
+    def _flip(self) -> None:
+        with self._path.open("r+b") as file:
+            file.seek(self._bit // 8)
+            byte = file.read(1)[0]
+            file.seek(self._bit // 8)
+            file.write(bytes([byte ^ (1 << (self._bit % 8))]))
+
+    def __enter__(self) -> int:
+        self._flip()
+        return self._bit
+
+    def __exit__(self, *_: object) -> None:
+        self._flip()
+
+
+def _segment_notices(store: Store) -> Callable[[], bool]:
+    with store.database.reading() as connection:
+        record = store.catalogue.segment(connection.execute(select(segment.c.id)).scalar_one())
+
+    def notices() -> bool:
+        try:
+            Segment(store.blobs, record, DIMS).read_all()
+        except CorruptFile:
+            return True
+        return False
+
+    return notices
+
+
+def _generation_notices(store: Store) -> Callable[[], bool]:
+    generations = Generations(store.database, store.blobs, store.catalogue.collection("default"))
+    record = generations.current()
+    assert record is not None
+
+    def notices() -> bool:
+        try:
+            generations.open(record)
+        except CorruptFile:
+            return True
+        except Exception:  # noqa: BLE001 -- to stumble over the damage is not to notice it
+            return False
+        return not generations.is_sound(record)
+
+    return notices
+
+
+def test_every_one_of_two_thousand_flipped_bits_is_found(quick_folder: Path) -> None:
+    assert undetected(quick_folder, FLIPS) == []
+
+
+@pytest.fixture
+def store(quick_folder: Path) -> Iterator[Store]:
+    with filled(quick_folder) as made:
+        yield made
+
+
+def test_no_answer_ever_comes_from_a_damaged_generation(store: Store) -> None:
+    (path,) = (Path(store.settings.blobs) / "generations").iterdir()
+    target = store.catalogue.collection("default")
+    expected = SnapshotReader(store.database, store.blobs, target).current().search(row_of("n7"), 5)
+    for bit in np.random.default_rng(1).integers(0, 8 * path.stat().st_size, 50).tolist():
+        with _flipped(path, bit):
+            found = SnapshotReader(store.database, store.blobs, target).current().search(row_of("n7"), 5)
+        assert found.ids.tolist() == expected.ids.tolist()
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
