@@ -228,8 +228,8 @@ def path_of_uri(uri: str) -> Path | None:
 
 
 def shown_path(uri: str) -> str | None:
-    """Return the local path of a file uri as people see it, None for every other uri."""
-    if not uri.startswith("file:///"):
+    """Return the local path of a file uri as people see it, None where path_of_uri is."""
+    if not uri.startswith("file:///") or "!/" in uri:
         return None
     text = unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "replace")
     if "//" in text or "/." in text or text.endswith("/"):
