@@ -26,6 +26,7 @@ BUSY_TIMEOUT_S = 30.0
 CACHE_KIB = 64 * 1024
 # Words of errors that waiting does not mend.
 LASTING = ("readonly", "does not exist", "unable to open", "authentication", "permission")
+FULL = ("is full", "No space left")
 
 
 class Database:
@@ -87,7 +88,8 @@ def _translated(engine: Engine) -> Iterator[None]:
         reason = str(error.orig).strip().splitlines()[0]
         place = engine.url.render_as_string(hide_password=True)
         lasting = any(word in reason for word in LASTING)
-        remedy = "check its name and permissions" if lasting else "try again"
+        full = any(word in reason for word in FULL)
+        remedy = "free space" if full else "check its name and permissions" if lasting else "try again"
         raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; {remedy}") from error
     except DatabaseError as error:
         # Its subclasses say what was wrong with a statement; the class itself says that the file is.
