@@ -141,13 +141,17 @@ class Groups(Page[Group]):
 
 
 class Index(Shape):
-    """The search index of a collection. delta: rows newer than it, searched exactly."""
+    """The search index of a collection. delta: rows newer than it, searched exactly.
+
+    recall_measured: on held-out queries, when the index was built; null for an exact one.
+    """
 
     kind: str | None
     rows: int
     delta: int
     recall_target: float | None
     recall_measured: float | None
+    explanation: str
 
 
 class Upgrade(Shape):

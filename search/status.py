@@ -1,14 +1,14 @@
 """Counts that tell whether a store is complete: files seen = images + ledger, images = searchable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
 from search.errors import CorruptFile
-from search.generations import Generations
+from search.generations import EXACT_ROWS, Generations
 from search.records import Collection
 from search.snapshot import SnapshotReader
 from search.space_upgrade import upgrade_as_json
@@ -27,7 +27,8 @@ class CollectionStatus:
     seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
     ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
-    upgrade: the way to another space, None when there is none (search/space_upgrade.py).
+    upgrade: the way to another space, None when there is none (search/space_upgrade.py). index_facts: what was measured
+    of an approximate index (search/index/training.py), nothing for an exact one.
     """
 
     collection: Collection
@@ -45,6 +46,7 @@ class CollectionStatus:
     last_job: str | None
     damage: str | None = None
     upgrade: Mapping[str, object] | None = None
+    index_facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -78,8 +80,9 @@ class CollectionStatus:
             "kind": self.index_kind,
             "rows": self.index_rows,
             "delta": self.delta_rows,
-            "recall_target": 1.0,
-            "recall_measured": None,
+            "recall_target": self.index_facts.get("recall_target", 1.0),
+            "recall_measured": self.index_facts.get("recall"),
+            "explanation": self.index_explanation,
         }
         return {
             "name": self.collection.name,
@@ -104,6 +107,19 @@ class CollectionStatus:
             "damage": self.damage,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
         }
+
+    @property
+    def index_explanation(self) -> str:
+        """Return in a sentence what kind of index there is, and why."""
+        if self.index_kind is None:
+            return "no index yet: every image is compared"
+        if not self.index_facts:
+            return f"every image is compared, which is fastest up to {EXACT_ROWS:,} images"
+        facts = self.index_facts
+        return (
+            f"a search compares {100 * facts['compared']:.1f} % of the images (in {facts['lists']:,.0f} lists) and "
+            f"finds {100 * facts['recall']:.1f} % of the 10 nearest (target {100 * facts['recall_target']:g} %)"
+        )
 
     @property
     def accepted_at(self) -> str | None:
@@ -143,6 +159,7 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         index_kind=None if record is None else record.kind,
         index_rows=0 if record is None else record.rows,
         delta_rows=delta_rows,
+        index_facts={} if record is None else record.facts,
         damage=damage,
         upgrade=upgrade_as_json(store, target),
         **counts,

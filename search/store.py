@@ -26,6 +26,7 @@ from search.tables import collection, generation, segment, space
 # Younger files may belong to a commit that is about to name them.
 SWEEP_AGE_S = 3600.0
 MAX_NAME = 200
+LOWEST_RECALL, HIGHEST_RECALL = 0.5, 0.9999
 # Where blobs lie, and the table that names them.
 NAMED = (("segments", segment), ("generations", generation))
 
@@ -128,6 +129,18 @@ class Store:
             if labels is not None:
                 connection.execute(update(collection).where(collection.c.id == existing.id).values(labels=labels))
         return self.catalogue.collection(name)
+
+    def set_recall_target(self, target: Collection, recall: float) -> Collection:
+        """Say what share of the 10 nearest images the next approximate index of a collection shall find.
+
+        Raises:
+            UsageError: it is not from .5 to .9999.
+        """
+        if not LOWEST_RECALL <= recall <= HIGHEST_RECALL:
+            raise UsageError(f"recall target {recall} is not from {LOWEST_RECALL} to {HIGHEST_RECALL}")
+        with self.database.writing() as connection:
+            connection.execute(update(collection).where(collection.c.id == target.id).values(recall_target=recall))
+        return self.catalogue.collection(target.name)
 
     def _make_collection(self, name: str, spec: SpaceSpec) -> None:
         if not name or len(name) > MAX_NAME or "/" in name:

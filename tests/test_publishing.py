@@ -8,11 +8,12 @@ import pytest
 
 from search.commits import Batch, Committer
 from search.embeddings import unit_rows
-from search.errors import StoreUnavailable
+from search.errors import StoreUnavailable, UsageError
 from search.generations import Generations
 from search.publishing import BackgroundPublisher, publish_if_due
 from search.records import Collection, Embeddings
 from search.snapshot import SnapshotReader
+from search.status import collection_status
 from search.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, new_image
 
@@ -100,3 +101,23 @@ def test_an_index_that_cannot_be_built_beside_a_job_does_not_stop_it(
     assert "the search index was not renewed: the disk is full" in caplog.text
     with pytest.raises(StoreUnavailable):
         publish_if_due(store, target)
+
+
+def test_a_recall_target_is_remembered_reached_and_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.generations.EXACT_ROWS", 120)
+    target = store.open_collection("default", FakeBackbone().space)
+    assert target.recall_target == 0.99
+    assert sum(commits(store, target, 400, 400)) == 400
+    target = store.set_recall_target(target, 0.7)
+    assert Generations(store.database, store.blobs, target).publish(target.sequence) is not None
+    shape = collection_status(store, store.catalogue.collection("default")).as_json()["index"]
+    assert isinstance(shape, dict)
+    assert (shape["kind"], shape["rows"], shape["recall_target"]) == ("ivf", 400, 0.7)
+    assert shape["recall_measured"] >= 0.7
+    assert "of the 10 nearest (target 70 %)" in shape["explanation"]
+
+
+@pytest.mark.parametrize("recall", [0.0, 0.49, 1.0, float("nan")])
+def test_a_recall_target_that_makes_no_sense_is_refused(store: Store, target: Collection, recall: float) -> None:
+    with pytest.raises(UsageError, match="is not from 0.5 to 0.9999"):
+        store.set_recall_target(target, recall)

@@ -1,12 +1,13 @@
 """`status`, `failures`, `verify`, `rebuild`, `migrate`."""
 
-from textwrap import TextWrapper
+from textwrap import TextWrapper, wrap
 from typing import Annotated
 
 import typer
 
 from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import ELSE
+from api.progress import bar
 from api.workspace import Workspace
 from search import schema
 from search.database import Database
@@ -54,6 +55,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("ignored", f"{one.ignored:,}" if one.ignored else ""),
         ("embeddings", f"{one.embedded:,} in {counted(one.segments, 'segment', 'segments')}"),
         ("index", _index(one)),
+        *(("", line) for line in wrap(one.index_explanation, 64)),
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
         ("licence", _licence(one)),
@@ -118,17 +120,32 @@ def verify(
         raise typer.Exit(ELSE)
 
 
-def rebuild(context: typer.Context) -> None:
+def rebuild(
+    context: typer.Context,
+    recall_target: Annotated[
+        float | None,
+        typer.Option(help="Share of the 10 nearest images to find, 0.5 to 0.9999; the collection remembers."),
+    ] = None,
+) -> None:
     """Build the search index again from the stored embeddings; no backbone is needed."""
     session: Session = context.obj
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
-        record = Generations(store.database, store.blobs, target).publish(target.sequence)
+        if recall_target is not None:
+            target = store.set_recall_target(target, recall_target)
+        with bar(session.progress, "building the search index") as progress:
+            record = Generations(store.database, store.blobs, target).publish(target.sequence, progress)
     rows = 0 if record is None else record.rows
+    facts = {} if record is None else record.facts
     if session.json:
-        print_json({"collection": session.collection, "rows": rows})
-    else:
-        out().print(f"{session.collection}: index of {rows} rows published")
+        measured = {"recall_target": facts.get("recall_target", 1.0), "recall_measured": facts.get("recall")}
+        print_json({"collection": session.collection, "rows": rows} | measured)
+        return
+    out().print(f"{session.collection}: index of {counted(rows, 'row', 'rows')} published")
+    if facts:
+        out().print(
+            f"it finds {100 * facts['recall']:.1f} % of the 10 nearest (target {100 * target.recall_target:g} %)"
+        )
 
 
 def migrate(

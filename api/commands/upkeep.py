@@ -1,17 +1,14 @@
 """`compact`, `repair`, `retry`."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress as Bar
 
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import ELSE, LEDGER
-from search.compaction import CompactSummary, Progress
+from api.progress import bar
+from search.compaction import CompactSummary
 from search.compaction import compact as compact_store
 from search.errors import BadImage, LookalikeError, UsageError
 from search.records import path_of_uri
@@ -31,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def compact(context: typer.Context) -> None:
     """Merge segments and drop what removed images left behind, in all collections; searches go on meanwhile."""
     session: Session = context.obj
-    with Store(session.store) as store, _bar(session, "copying embeddings") as progress:
+    with Store(session.store) as store, bar(session.progress, "copying embeddings") as progress:
         summary = compact_store(store, progress)
     if session.json:
         print_json(summary.as_json())
@@ -156,13 +153,3 @@ def _print_summary(summary: CompactSummary) -> None:
     if summary.waiting:
         files = counted(summary.waiting, "replaced segment stays", "replaced segments stay")
         console.print(f"{files} until no index reads them; a later `compact` frees them")
-
-
-@contextmanager
-def _bar(session: Session, what: str) -> Iterator[Progress]:
-    if session.progress not in ("auto", "plain") or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -151,7 +151,7 @@ def test_retry_tries_the_files_of_the_ledger_and_only_those(run: Run, album: Pat
     assert run("retry", "--reason", "empty")[1]["retried"] == 0
     code, shape = run("retry", "--reason", "whim")
     assert (code, shape["error"]["kind"]) == (2, "UsageError")
-    assert "'whim' is not one of corrupt, " in shape["error"]["message"]
+    assert "'whim' is not one of bad_manifest_row, " in shape["error"]["message"]
 
 
 def test_retry_names_what_is_not_there_any_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
