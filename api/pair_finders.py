@@ -63,4 +63,5 @@ class OrCpu:
             return ask(self._finder)
         except DeviceFailed as error:
             log.warning("%s; the CPU does it instead, which takes longer", error)
-            return ask(CpuPairs())
+        # Only now: the error holds on to what lies on the device.
+        return ask(CpuPairs())

@@ -8,9 +8,10 @@ from sqlalchemy import Connection, Select, and_, exists, func, select
 
 from search.catalogue import Catalogue
 from search.embeddings import usable_rows
-from search.errors import CorruptFile
+from search.errors import CorruptFile, LookalikeError
 from search.generations import FOLDER as GENERATIONS
 from search.generations import Generations
+from search.index.devices import check_wheels
 from search.records import Collection, Fault
 from search.segments import FOLDER as SEGMENTS
 from search.segments import Segment, SegmentRecord
@@ -22,16 +23,26 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
     """Return every fault found in a store, none when all is well.
 
     Checks the database's own structure, that every image has an embedding, that every embedding lies in a segment,
-    and each 64 KiB block of each segment and generation. deep: also the sha256 of whole files.
+    and each 64 KiB block of each segment and generation; and that FAISS was installed once. deep: also the sha256 of
+    whole files.
     """
     try:
         faults = list(_database_faults(store))
     except CorruptFile as error:
         return [Fault("database_damaged", store.settings.catalogue, str(error))]
+    faults += _wheel_faults()
     faults += _segment_faults(store, deep)
     for target in store.catalogue.collections():
         faults += _generation_faults(store, target, deep)
     return faults
+
+
+def _wheel_faults() -> list[Fault]:
+    try:
+        check_wheels()
+    except LookalikeError as error:
+        return [Fault("two_faiss_wheels", "this Python", str(error))]
+    return []
 
 
 def _database_faults(store: Store) -> Iterator[Fault]:

@@ -80,7 +80,9 @@ class DeviceFlat:
             with self._lock:
                 return work()
         except RuntimeError as error:
-            raise DeviceFailed(f"FAISS cannot finish this on the GPU: {str(error).strip().splitlines()[-1]}") from error
+            reason = str(error).strip().splitlines()[-1]
+        # Not from FAISS's error, which holds on to the index, and with it to the memory of the device.
+        raise DeviceFailed(f"FAISS cannot finish this on the GPU: {reason}")
 
 
 class FaissGpu:
