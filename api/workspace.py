@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from search.errors import UsageError
 from search.find_duplicates import DuplicateReport, find_duplicates
-from search.find_duplicates import Progress as DedupProgress
 from search.find_similar import MAX_K, QueryContent, Wanted, find_similar
+from search.pair_finder import Progress as DedupProgress
 from search.recall_watch import RecallWatch
 from search.records import Collection, Embeddings, ImageRecord, Match
 from search.snapshot import Snapshot, SnapshotReader
@@ -164,7 +164,11 @@ class Workspace:
         """
         if not -1 <= threshold <= 1:
             raise UsageError(f"threshold is {threshold}, choose -1 to 1")
-        return find_duplicates(self.snapshot(target), self.store.catalogue, threshold, progress)
+        from api.pair_finders import pair_finder
+
+        snapshot = self.snapshot(target)
+        finder = pair_finder(len(snapshot), self._device)
+        return find_duplicates(snapshot, self.store.catalogue, threshold, progress, finder)
 
     def status(self) -> list[CollectionStatus]:
         """Return the counts of every collection."""

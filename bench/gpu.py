@@ -6,7 +6,8 @@ For each reference model at its training size: forward images/s of the prepared 
 float32 rows, against timm in eager mode (AMP, channels_last) and timm under torch.compile in its default mode (AMP,
 channels_last), both on normalised tensors that already lie on the GPU, which favours them. Rounds are interleaved. Then
 1 - cosine of the folded network in fp16 and bf16 against timm in float32 on the probe picture; and end to end: `index`
-over JPEGs of 640x480 against the smaller of the decoding rate and the forward rate. Models that no time is left for are
+over JPEGs of 640x480 against the smaller of the decoding rate and the forward rate; and what searching gains
+(bench/gpu_search.py). Models that no time is left for are
 named as not measured.
 """
 
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.gpu_search import measure_search
 from bench.indexing_speed import decoding_rate, eca_weights, with_comment
 from bench.reporting import heading, ratios, shown, write
 from indexer.backbones import REFERENCE_MODELS
@@ -59,6 +61,8 @@ def main() -> None:
     print(heading(f"{torch.cuda.get_device_name()}, torch {torch.__version__}"), flush=True)
     print(f"{'backbone':28} {'batch':>5} {'ours img/s':>22} {'/ eager':>7} {'/ compile':>9} {'fp16':>8} {'bf16':>8}")
     end_to_end_row = end_to_end()
+    # Before the models, which take what time is left.
+    search = measure_search()
     rows = []
     for name in options.backbone or [REFERENCE_MODELS[place] for place in ORDER]:
         if time.monotonic() > deadline - 45:
@@ -71,7 +75,10 @@ def main() -> None:
         ceiling = min(forward[0], end_to_end_row["decoding alone images/s"])
         end_to_end_row["share of min(decoding, forward)"] = round(end_to_end_row["index images/s"] / ceiling, 3)
     print("\n" + json.dumps(end_to_end_row, indent=2))
-    write({"gpu": torch.cuda.get_device_name(), "rows": rows, "end_to_end": end_to_end_row}, options.json)
+    write(
+        {"gpu": torch.cuda.get_device_name(), "rows": rows, "end_to_end": end_to_end_row, "search": search},
+        options.json,
+    )
 
 
 def measure(name: str) -> dict[str, Any]:

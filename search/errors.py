@@ -15,6 +15,7 @@
     |-- BackboneNotFound        no such backbone
     |-- WeightsUnavailable      a backbone has no weights at hand
     |-- WeightsMismatch         a weights file belongs to another backbone
+    |-- DeviceFailed            a GPU cannot finish a comparison that the CPU still can
     |-- OutOfMemory             the memory of the device does not hold even one picture's work
     |-- GuardRefused            a safety rule stopped the command
     |   `-- LicenceNotAccepted  weights wait for consent to their licence
@@ -90,6 +91,10 @@ class WeightsUnavailable(LookalikeError):
 
 class WeightsMismatch(LookalikeError):
     """A weights file belongs to another backbone."""
+
+
+class DeviceFailed(LookalikeError):
+    """A GPU cannot finish a comparison, as when its memory is full; the CPU still can."""
 
 
 class OutOfMemory(LookalikeError):

@@ -5,23 +5,18 @@ others without texture are never near copies: their embeddings say nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from search.catalogue import Catalogue
 from search.grouping import star_groups
-from search.index.exact import ExactIndex
-from search.records import DuplicateGroup, Embeddings, ImageRecord
+from search.index.cpu_pairs import CpuPairs
+from search.pair_finder import PairFinder, Progress
+from search.records import DuplicateGroup, ImageRecord
 from search.snapshot import Snapshot
 
 # Standard deviation of the luma (0 to 127.5) below which a picture counts as blank.
 MIN_CONTRAST = 3.0
-QUERY_ROWS = 1024
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +34,17 @@ class DuplicateReport:
 
 
 def find_duplicates(
-    snapshot: Snapshot, catalogue: Catalogue, threshold: float, progress: Progress = lambda done, total: None
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    threshold: float,
+    progress: Progress = lambda done, total: None,
+    finder: PairFinder | None = None,
 ) -> DuplicateReport:
     """Return all duplicate groups of a snapshot.
 
-    threshold: least cosine of a near copy. progress: called with (rows compared, rows in all). Costs O(N^2 * D) for N
-    different contents; identical contents are compared once.
+    threshold: least cosine of a near copy. progress: called with (rows compared, rows in all). finder: what
+    compares them, by default the CPU; all find the same. Costs O(N^2 * D) for N different contents; identical contents
+    are compared once.
     """
     ids, embeddings = snapshot.rows()
     records = catalogue.images_by_id(snapshot.collection.id, ids.tolist())
@@ -53,7 +53,8 @@ def find_duplicates(
     textured = [number for number, node in enumerate(nodes) if node[0].contrast >= MIN_CONTRAST]
     rows = [row_of[nodes[number][0].id] for number in textured]
     edges: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    for left, right, score in _near_pairs(embeddings[rows], threshold, progress):
+    near = (finder or CpuPairs()).pairs(embeddings[rows], threshold, progress)
+    for left, right, score in zip(near.rows.tolist(), near.later.tolist(), near.scores.tolist(), strict=True):
         one, other = textured[left], textured[right]
         edges[one][other] = edges[other][one] = min(score, 1.0)
     return DuplicateReport(len(records), threshold, tuple(star_groups(nodes, edges)))
@@ -65,16 +66,3 @@ def _by_pixels(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
     for image in images:
         nodes[image.pixel_hash].append(image)
     return list(nodes.values())
-
-
-def _near_pairs(embeddings: Embeddings, threshold: float, progress: Progress) -> list[tuple[int, int, float]]:
-    """Return (row, later row, score) of all pairs at or above the threshold, by exact range search in blocks."""
-    index = ExactIndex.build(embeddings)
-    found: list[tuple[int, int, float]] = []
-    for start in range(0, len(embeddings), QUERY_ROWS):
-        block = index.range_search(embeddings[start : start + QUERY_ROWS], threshold)
-        queries: NDArray[np.int64] = block.queries + start
-        later = block.rows > queries
-        found += zip(queries[later].tolist(), block.rows[later].tolist(), block.scores[later].tolist(), strict=True)
-        progress(min(start + QUERY_ROWS, len(embeddings)), len(embeddings))
-    return found

@@ -8,9 +8,10 @@ from sqlalchemy import select
 
 from search.catalogue import Catalogue, Located
 from search.embeddings import usable_rows
-from search.errors import CorruptFile
+from search.errors import CorruptFile, LookalikeError
 from search.generations import FOLDER as GENERATIONS
 from search.generations import Generation, GenerationRecord, Generations
+from search.index.devices import check_wheels
 from search.invariants import broken
 from search.records import Collection, Fault
 from search.segment_cache import SegmentCache
@@ -28,12 +29,13 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
 
     Checks the database's own structure, that every image has an embedding, that every embedding lies in a segment,
     and each 64 KiB block of each segment and generation. deep: also the sha256 of whole files, and everything else
-    that can be computed again.
+    that can be computed again. FAISS must have been installed once only.
     """
     try:
         faults = list(_database_faults(store, deep))
     except CorruptFile as error:
         return [Fault("database_damaged", store.settings.catalogue, str(error))]
+    faults += _wheel_faults()
     faults += _segment_faults(store, deep)
     for target in store.catalogue.collections():
         faults += _generation_faults(store, target, deep)
@@ -53,6 +55,14 @@ def unnamed_files(store: Store) -> list[str]:
             named = set(connection.execute(select(table.c.name)).scalars())
         unnamed += sorted(set(names) - named)
     return unnamed
+
+
+def _wheel_faults() -> list[Fault]:
+    try:
+        check_wheels()
+    except LookalikeError as error:
+        return [Fault("two_faiss_wheels", "this Python", str(error))]
+    return []
 
 
 def _database_faults(store: Store, deep: bool) -> Iterator[Fault]:

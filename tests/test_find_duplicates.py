@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from api.workspace import Workspace
 from search.commits import Batch, Committer
 from search.embeddings import unit_rows
 from search.find_duplicates import find_duplicates
 from search.find_similar import QueryContent, Wanted, find_similar
+from search.index.cpu_pairs import CpuPairs
+from search.pair_finder import NearPairs, Progress
 from search.records import Collection, ContentFacts, DuplicateGroup, Embeddings
 from search.snapshot import SnapshotReader
 from search.store import Store
@@ -92,6 +95,36 @@ def test_all_pairs_are_found_as_by_brute_force(store: Store, target: Collection)
     # Whoever is in no group has no free neighbour left outside a group.
     outside = sorted(set(range(100)) - in_groups)
     assert not (near[np.ix_(outside, outside)] & ~np.eye(len(outside), dtype=bool)).any()
+
+
+class Watched(CpuPairs):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def pairs(
+        self, embeddings: Embeddings, threshold: float, progress: Progress = lambda done, total: None
+    ) -> NearPairs:
+        self.asked.append(len(embeddings))
+        return super().pairs(embeddings, threshold, progress)
+
+
+def test_a_job_compares_with_what_its_main_chose(
+    local_store: Store, local: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(local_store, local, ("a", unit(1, 0), facts("a")), ("b", unit(1, 0), facts("b")))
+    finder = Watched()
+    chosen: list[tuple[int, str]] = []
+
+    def choose(images: int, device: str) -> Watched:
+        chosen.append((images, device))
+        return finder
+
+    monkeypatch.setattr("api.pair_finders.pair_finder", choose)
+    with Workspace(local_store.root, device="cpu") as workspace:
+        assert len(workspace.find_duplicates(workspace.collection("default"), 0.9).groups) == 1
+    assert (chosen, finder.asked) == ([(2, "cpu")], [2])
 
 
 def test_a_match_with_the_same_bytes_or_pixels_is_identical(local_store: Store, local: Collection) -> None:

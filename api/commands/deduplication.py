@@ -12,7 +12,7 @@ from rich.progress import Progress
 from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
 from api.workspace import Workspace
 from search.find_duplicates import DuplicateReport
-from search.find_duplicates import Progress as DedupProgress
+from search.pair_finder import Progress as DedupProgress
 from search.thresholds import default_threshold
 
 SHOWN_GROUPS = 1000

@@ -108,11 +108,19 @@ class InvertedIndex:
         """How many lists there are."""
         return int(self._index.nlist)
 
-    def add(self, codes: Codes) -> NDArray[np.int64]:
-        """Add (N, A) codes, whose row numbers follow those there are; return the list of each, (N,)."""
+    def nearest_lists(self, codes: Codes) -> NDArray[np.int64]:
+        """Return the list with the nearest centroid of each code, (N,)."""
+        nearest: NDArray[np.int64] = self._index.quantizer.search(codes, 1)[1].ravel()
+        return nearest
+
+    def add(self, codes: Codes, lists: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Add (N, A) codes, whose row numbers follow those there are; return the list of each, (N,).
+
+        lists: where each belongs, by default `nearest_lists`.
+        """
         first = len(self)
         rows = np.arange(first, first + len(codes), dtype=np.int64)
-        nearest = np.ascontiguousarray(self._index.quantizer.search(codes, 1)[1].ravel())
+        nearest = np.ascontiguousarray(self.nearest_lists(codes) if lists is None else lists)
         codes = np.ascontiguousarray(codes)
         self._index.add_core(len(codes), faiss.swig_ptr(codes), faiss.swig_ptr(rows), faiss.swig_ptr(nearest), None)
         self._sizes += np.bincount(nearest, minlength=self.lists)

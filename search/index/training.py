@@ -5,8 +5,10 @@ compared exactly with held-out queries. With their true neighbours known, the se
 still find the share that is asked for.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from search.errors import DeviceFailed
+from search.index.devices import FaissGpu, faiss_gpu
 from search.index.held_out import FILTERED_QUERIES, NEIGHBOURS, Curves, HeldOut, Rows, some_rows
 from search.index.inverted import InvertedIndex
 from search.index.projection import Codes, Projection
@@ -33,6 +37,10 @@ CANDIDATE_COST: Final = 150
 SEED: Final = 20261122
 
 Progress = Callable[[int, int], None]
+# (n, A) codes give the list of each, (n,).
+Assign = Callable[[Codes], NDArray[np.int64]]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +84,37 @@ def lists_for(rows: int) -> int:
 def build(rows: Rows, recall_target: float, progress: Progress = lambda done, total: None) -> Built:
     """Return an approximate index over all rows, tuned to find `recall_target` of the 10 nearest on average.
 
-    progress: called with (rows coded, rows in all).
+    progress: called with (rows coded, rows in all). Where FAISS sees a GPU, it finds the centroids and the nearest of
+    each row; the index is one for CPUs all the same.
+
+    Raises:
+        LookalikeError: two FAISS wheels are installed.
     """
+    gpu = faiss_gpu()
+    if gpu is not None:
+        try:
+            return _build(rows, recall_target, progress, gpu)
+        except DeviceFailed as error:
+            log.warning("%s; the index is built on the CPU instead, which takes longer", error)
+    return _build(rows, recall_target, progress, None)
+
+
+def _build(rows: Rows, recall_target: float, progress: Progress, gpu: FaissGpu | None) -> Built:
     random = np.random.default_rng(SEED)
     projection = Projection.fit(_blocks(rows, some_rows(rows, random, SAMPLE_ROWS)))
-    index = InvertedIndex.empty(_centroids(rows, projection, random))
+    centroids = _centroids(rows, projection, random, gpu)
+    index = InvertedIndex.empty(centroids)
     queries = HeldOut.choose(rows, random)
     embeddings = rows.read(some_rows(rows, random, FILTERED_QUERIES))
     filtered = HeldOut.choose_filtered(embeddings, projection.codes(embeddings), index)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows.read(np.arange(start, min(start + BLOCK_ROWS, len(rows))))
-        lists = index.add(projection.codes(block))
-        queries.compare(start, block, lists)
-        filtered.compare(start, block, lists)
-        progress(start + len(block), len(rows))
+    with _assigning(index, centroids, gpu) as nearest:
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = rows.read(np.arange(start, min(start + BLOCK_ROWS, len(rows))))
+            codes = projection.codes(block)
+            lists = index.add(codes, nearest(codes))
+            queries.compare(start, block, lists)
+            filtered.compare(start, block, lists)
+            progress(start + len(block), len(rows))
     return Built(projection, index, tuned(index, projection, queries, filtered, recall_target))
 
 
@@ -135,7 +160,18 @@ def _slack(curves: Curves, aim: float, candidates: int) -> float:
     return max(float(margins[-1]) for margins in curves.margins) if least is None else least
 
 
-def _centroids(rows: Rows, projection: Projection, random: np.random.Generator) -> Codes:
+@contextmanager
+def _assigning(index: InvertedIndex, centroids: Codes, gpu: FaissGpu | None) -> Iterator[Assign]:
+    """Yield what finds the list of each code: a GPU compares all centroids, also where the CPU walks a graph."""
+    if gpu is None:
+        yield index.nearest_lists
+        return
+    with gpu.flat(centroids.shape[1], inner_product=False, float16=False) as flat:
+        flat.add(centroids)
+        yield lambda codes: flat.search(codes, 1)[1].ravel()
+
+
+def _centroids(rows: Rows, projection: Projection, random: np.random.Generator, gpu: FaissGpu | None) -> Codes:
     lists = lists_for(len(rows))
     sample = some_rows(rows, random, lists * ROWS_PER_CENTROID)
     codes = np.concatenate([projection.codes(part) for part in _blocks(rows, sample)])
@@ -147,7 +183,11 @@ def _centroids(rows: Rows, projection: Projection, random: np.random.Generator) 
         min_points_per_centroid=1,
         max_points_per_centroid=ROWS_PER_CENTROID,
     )
-    clustering.train(codes)
+    if gpu is None:
+        clustering.train(codes)
+    else:
+        with gpu.flat(projection.dims, inner_product=False, float16=False) as flat:
+            flat.train(clustering, codes)
     return np.asarray(clustering.centroids, np.float32)
 
 
