@@ -55,6 +55,7 @@ class StandInDistances(faiss.IndexFlatL2):
         device.live += 1
 
     def __del__(self) -> None:
+        self._device.filled.append(self.ntotal)
         self._device.live -= 1
 
     def search(self, queries: NDArray[np.float32], k: int) -> Any:  # type: ignore[override]
@@ -65,7 +66,8 @@ class StandInDistances(faiss.IndexFlatL2):
 
 
 class StandInGpu(FaissGpu):
-    """memory_rows: how many rows one index holds. searches: (queries, k) of each. live: indexes not yet given back."""
+    """memory_rows: how many rows one index holds. searches: (queries, k) of each. filled: rows
+    of each index of distances in the end. live: indexes not yet given back."""
 
     def __init__(self, memory_rows: int = 10**9, most_neighbours: int = 2_048) -> None:
         super().__init__(self._flat)
@@ -76,6 +78,7 @@ class StandInGpu(FaissGpu):
         self.searches: list[tuple[int, int]] = []
         self.live = 0
         self.broken = False
+        self.filled: list[int] = []
         self.busy = threading.Lock()
 
     def _flat(self, dims: int, inner_product: bool, float16: bool) -> Any:

@@ -175,6 +175,7 @@ def test_an_index_built_on_a_gpu_is_the_one_of_the_cpu(rows: Matrix, monkeypatch
     assert gpu.made == [(False, False)] * 2  # for the centroids, and for the nearest of each row
     assert sum(queries for queries, _ in gpu.searches) == 2_000
     assert gpu.live == 0
+    assert gpu.filled == [built.index.lists] * 2  # FAISS searched there, too, while it found the centroids
     loaded = InvertedIndex.load(built.index.dump(), 2_000, built.projection.dims, 0.0, 0.0)
     np.testing.assert_array_equal(loaded.list_of_rows(), expected.index.list_of_rows())
 
@@ -204,6 +205,13 @@ def test_where_the_gpu_fails_the_index_is_built_on_the_cpu_and_a_warning_says_so
     np.testing.assert_array_equal(built.index.dump(), expected.index.dump())
     assert "an illegal memory access was encountered; the index is built on the CPU instead" in caplog.text
     assert gpu.live == 0
+
+
+def test_memory_is_given_back_even_where_somebody_keeps_the_index() -> None:
+    gpu = StandInGpu()
+    with gpu.flat(8, inner_product=True, float16=True) as kept:
+        assert gpu.live == 1
+    assert gpu.live == 0, kept
 
 
 def test_a_gpu_that_cannot_hold_an_index_is_named() -> None:
