@@ -76,6 +76,8 @@ def sweep_beside_a_commit(folder: Path) -> None:
         return written
 
     with store, pytest.MonkeyPatch.context() as patch:
+        # As with object storage, where a segment is durable before the commit takes its lock.
+        patch.setattr(LocalBlobs, "quick", False)
         patch.setattr("search.commits.write_segment", write_and_sweep)
         add(folder, store, target, ["a"])
         assert fault_worker.violations(folder) == []
