@@ -1,14 +1,13 @@
 """Small JPEGs of stored images, made in the decoding children and kept in a bounded memory."""
 
 import hashlib
-import os
 import threading
 from collections import OrderedDict
 
 from indexer.decoder_pool import DecoderPool
-from indexer.sources import MAX_FILE_BYTES, FoundFile, read_file
+from indexer.stored_files import is_remote, read_stored
 from search.errors import ImageNotFound
-from search.records import ImageRecord, path_of_uri
+from search.records import ImageRecord
 
 CACHE_BYTES = 64 * 1024 * 1024
 
@@ -46,11 +45,10 @@ class Thumbnails:
         return made
 
     def _make(self, image: ImageRecord, size: int) -> bytes:
-        path = path_of_uri(image.uri)
-        if path is None:
+        if is_remote(image.uri):
             raise ImageNotFound(f"{image.uri} is no file of this machine")
-        file = FoundFile(os.fspath(path), image.uri, image.size_bytes, image.mtime_ns)
-        data = read_file(file, MAX_FILE_BYTES)
+        # Only what lies on this machine: a visitor must not make the server ask others.
+        data = read_stored(image.uri, remote=False)
         if hashlib.sha256(data).digest() != image.sha256:
             raise ImageNotFound(f"{image.uri} has changed since it was indexed; index it again")
         return self._pool.thumbnail(data, size)

@@ -182,6 +182,7 @@ class IndexJob:
             options.max_file_bytes,
             options.labeller is not None,
             REMOTE_READERS if remote else READ_THREADS,
+            options.retry,
         )
 
     def _consume(self, pipeline: Pipeline, committer: Committer, options: IndexOptions) -> None:

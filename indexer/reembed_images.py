@@ -18,11 +18,11 @@ from sqlalchemy import Row
 from indexer.backbone import Backbone, Pixels
 from indexer.decoding import Decoder
 from indexer.labelling import Labeller
-from indexer.sources import MAX_FILE_BYTES, FoundFile, read_file
+from indexer.stored_files import read_stored
 from search.commits import MAX_BATCH_ROWS, MAX_BATCH_S
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
-from search.records import Embeddings, Label, path_of_uri
+from search.records import Embeddings, Label
 from search.space_upgrade import ShadowRow, SpaceUpgrade
 
 PAGE_IMAGES = 1_000
@@ -78,22 +78,10 @@ class Filled:
         }
 
 
-def read_local(uri: str) -> bytes:
-    """Return the bytes of a local file.
-
-    Raises:
-        BadImage: it is gone, unreadable or no local file.
-    """
-    path = path_of_uri(uri)
-    if path is None:
-        raise BadImage("read_error", "only local files can be read again in this release")
-    return read_file(FoundFile(str(path), uri, 0, 0), MAX_FILE_BYTES)
-
-
 class ReembedJob:
     """One run of `reembed` over the images that a space lacks."""
 
-    def __init__(self, upgrade: SpaceUpgrade, space_id: int, backbone: Backbone, read: Read = read_local) -> None:
+    def __init__(self, upgrade: SpaceUpgrade, space_id: int, backbone: Backbone, read: Read = read_stored) -> None:
         self._upgrade = upgrade
         self._space_id = space_id
         self._backbone = backbone

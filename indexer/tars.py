@@ -163,6 +163,11 @@ def walk_tar(source: Source, visit: Visit, stamp: tuple[int, int], max_bytes: in
         yield reader.failure
 
 
+def members_of(source: Source, stamp: tuple[int, int], max_bytes: int) -> Iterator[Found]:
+    """Yield the pictures of an archive up to its first damage. stamp, max_bytes: as of walk_tar."""
+    return _Reader(source, stamp, max_bytes).walk()
+
+
 def count_members(path: str) -> int | None:
     """Return how many pictures a plain local archive holds by their names; None where that needs reading all of it."""
     if is_url(path):

@@ -7,7 +7,6 @@ import typer
 
 from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import ELSE
-from api.progress import bar
 from api.workspace import Workspace
 from search import schema
 from search.database import Database
@@ -128,6 +127,8 @@ def rebuild(
     ] = None,
 ) -> None:
     """Build the search index again from the stored embeddings; no backbone is needed."""
+    from api.progress import bar
+
     session: Session = context.obj
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)

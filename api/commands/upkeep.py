@@ -7,7 +7,6 @@ import typer
 
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import ELSE, LEDGER
-from api.progress import bar
 from search.compaction import CompactSummary
 from search.compaction import compact as compact_store
 from search.errors import BadImage, LookalikeError, UsageError
@@ -27,6 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def compact(context: typer.Context) -> None:
     """Merge segments and drop what removed images left behind, in all collections; searches go on meanwhile."""
+    from api.progress import bar
+
     session: Session = context.obj
     with Store(session.store) as store, bar(session.progress, "copying embeddings") as progress:
         summary = compact_store(store, progress)

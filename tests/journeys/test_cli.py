@@ -141,7 +141,8 @@ def test_verify_exits_1_when_a_segment_is_damaged(run: Run, album: Path, tmp_pat
 
 
 def test_rebuild_needs_no_backbone_and_keeps_every_image(run: Run) -> None:
-    assert run("rebuild") == (0, {"collection": "default", "rows": 5})
+    measured = {"recall_target": 1.0, "recall_measured": None}
+    assert run("rebuild") == (0, {"collection": "default", "rows": 5} | measured)
 
 
 def test_embed_writes_rows_in_the_order_given(run: Run, album: Path, tmp_path: Path) -> None:
