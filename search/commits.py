@@ -21,7 +21,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 from search.blobs import Blobs
 from search.bulk import Row, among, insert_missing_rows, insert_rows
 from search.database import Database, chunks
-from search.errors import StoreUnavailable
+from search.errors import StoreUnavailable, UsageError
 from search.faults import fault
 from search.labels import put_labels
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
@@ -32,6 +32,7 @@ from search.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_S = 2.0
+UNIT_TOLERANCE = 1e-2  # float16 is off by a tenth of that
 CONTENT_COLUMNS = (
     "sha256",
     "size_bytes",
@@ -125,7 +126,9 @@ class Committer:
 
         Raises:
             StoreUnavailable: the disk is full or the database does not answer; nothing of the batch is visible.
+            UsageError: the embeddings are not one row of unit length, in the dims of the space, for each fresh content.
         """
+        _require_usable(batch, self._target.space.dims)
         writing = self._segment(batch.embeddings)
         try:
             sequence = self._put(batch, _content_rows(batch), writing)
@@ -218,6 +221,16 @@ class Committer:
         # Sorted, as the contents are; of two files with one content the first row counts.
         rows = sorted((ids[fact.sha256], self._target.space_id, 0, segment_id, row) for row, fact in enumerate(facts))
         insert_missing_rows(connection, embedding, EMBEDDING_COLUMNS, rows)
+
+
+def _require_usable(batch: Batch, dims: int) -> None:
+    """Refuse what no search could find, or would find everywhere. Costs one pass over the batch."""
+    fresh = sum(isinstance(new.content, ContentFacts) for new in batch.images)
+    if batch.embeddings.shape != (fresh, dims):
+        raise UsageError(f"embeddings of shape {batch.embeddings.shape} for {fresh} contents in a space of {dims} dims")
+    squares = np.einsum("nd,nd->n", batch.embeddings, batch.embeddings)
+    for row in np.flatnonzero(~(np.abs(squares - 1) < UNIT_TOLERANCE)).tolist():
+        raise UsageError(f"embedding {row} has the squared length {squares[row]}, not 1: scale it, or leave it out")
 
 
 def no_embeddings(dims: int) -> Embeddings:

@@ -26,7 +26,7 @@ from search.embedding_shards import Shards
 from search.embeddings import usable_rows
 from search.errors import LookalikeError, UsageError
 from search.generations import Generations
-from search.records import IMPORTED, Collection, ContentFacts, Embeddings, Label, SpaceSpec, uri_of_path
+from search.records import IMPORTED, UNKNOWN_FORMAT, Collection, ContentFacts, Embeddings, Label, SpaceSpec, uri_of_path
 from search.store import Store
 from search.tables import content, image
 from search.user_metadata import checked
@@ -236,7 +236,7 @@ def _row(key: str, uri: str, said: Mapping[str, Any], embedding: NDArray[np.floa
     facts = ContentFacts(
         sha256=sha256,
         size_bytes=_count(said, "bytes"),
-        format=str(said.get("format") or "unknown"),
+        format=str(said.get("format") or UNKNOWN_FORMAT),
         width=_count(said, "width"),
         height=_count(said, "height"),
         pixel_hash=_hash(said, "pixel_hash", 16) or sha256[:16],

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, l
 
 from search.errors import BadImage
 from search.labels import synonyms
-from search.records import Fault, SpaceSpec, shown_path
+from search.records import UNKNOWN_FORMAT, Fault, SpaceSpec, shown_path
 from search.tables import (
     collection,
     content,
@@ -113,8 +113,9 @@ DEEP: tuple[Question, ...] = (
         "content_impossible",
         select(content.c.id, content.c.format).where(
             or_(
-                content.c.width < 1,
-                content.c.height < 1,
+                # Of an imported picture nobody knows the size, unless its metadata says it.
+                ((content.c.width < 1) | (content.c.height < 1)) & (content.c.format != UNKNOWN_FORMAT),
+                (content.c.width < 0) | (content.c.height < 0),
                 content.c.size_bytes < 0,
                 func.length(content.c.sha256) != 32,  # noqa: PLR2004 -- bytes of a sha256
                 func.length(content.c.pixel_hash) != 16,  # noqa: PLR2004 -- bytes of a pixel hash

@@ -15,6 +15,7 @@ Embeddings = NDArray[np.float32]
 # Of the 10 nearest images, the share an approximate index is tuned to find when nobody asks for another.
 DEFAULT_RECALL = 0.99
 
+UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 

@@ -10,13 +10,13 @@ from sqlalchemy import event, select
 
 from search.commits import Batch, Committer, FailedFile, NewImage, no_embeddings
 from search.embeddings import unit_rows
-from search.errors import StoreUnavailable
+from search.errors import StoreUnavailable, UsageError
 from search.records import Collection, Embeddings
 from search.segments import SegmentRecord, write_segment
 from search.snapshot import SnapshotReader
 from search.store import Store
 from search.tables import embedding, image, job, segment
-from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
+from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image, unit
 
 
 def rows(count: int, seed: int = 0) -> Embeddings:
@@ -260,3 +260,22 @@ def test_two_collections_of_one_space_can_commit_the_same_contents_at_once(store
     with store.database.reading() as connection:
         assert len(connection.execute(select(embedding)).all()) == len(names)
         assert len(connection.execute(select(image)).all()) == 3 * len(names)
+
+
+@pytest.mark.parametrize("fault", ["nan", "infinite", "zero", "long", "dims", "missing"])
+def test_embeddings_that_no_search_could_use_are_refused_and_nothing_is_written(
+    store: Store, target: Collection, committer: Committer, fault: str
+) -> None:
+    embeddings = np.tile(unit(1, *[0] * (target.space.dims - 1)), (2, 1))
+    wrong = {"nan": np.nan, "infinite": np.inf, "zero": 0.0, "long": 2.0}
+    if fault in wrong:
+        embeddings[1, 0] = wrong[fault]
+    if fault == "dims":
+        embeddings = embeddings[:, :-1]
+    if fault == "missing":
+        embeddings = embeddings[:1]
+    with pytest.raises(UsageError, match="embedding"):
+        committer.commit(Batch([new_image("a"), new_image("b")], embeddings))
+    assert store.catalogue.count_images(target.id) == 0
+    assert store.catalogue.collection("default").sequence == 0
+    assert store.blobs.names("segments") == []

@@ -71,7 +71,7 @@ def _lines(one: CollectionStatus) -> list[str]:
 
 def _index(one: CollectionStatus) -> str:
     new = f"{one.delta_rows:,} new" if one.delta_rows else ""
-    published = f"{one.index_kind}, {counted(one.index_rows, 'row', 'rows')}" if one.index_kind else ""
+    published = f"{one.index_kind}, {one.index_rows:,} rows" if one.index_kind else ""
     return " + ".join(part for part in (published, new) if part) or "none yet"
 
 
