@@ -75,6 +75,11 @@ class Generation:
         """Return how many candidates are ranked by their embeddings for each neighbour wanted."""
         return int(self.record.facts.get("per_neighbour", 1))
 
+    @property
+    def filtered_per_neighbour(self) -> int:
+        """Return the same for searches with a filter."""
+        return int(self.record.facts.get("filtered_per_neighbour", 1))
+
     def embeddings_at(self, rows: NDArray[np.int64]) -> Embeddings:
         """Return the embeddings of index rows, (len(rows), D) float32 of unit length, in the order asked.
 

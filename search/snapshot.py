@@ -68,8 +68,7 @@ class Snapshot:
 
     def search(self, query: Embeddings, k: int) -> Ranked:
         """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
-        places = _first(self.delta.embeddings @ query[0], k)
-        return self._ranked(query, k, places, self._nearest(query, k))
+        return self._ranked(query, k, self._newest(query, k), self._nearest(query, k))
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
@@ -139,12 +138,16 @@ class Snapshot:
             found: NDArray[np.int64] = generation.index.search_among(query, k, wanted).rows[0]
             return found
         assert generation.projection is not None  # noqa: S101 -- every approximate index has one
-        count = candidates_for(k, generation.per_neighbour)
+        count = candidates_for(k, generation.filtered_per_neighbour)
         if len(wanted) <= count:
             return wanted
         chosen = bitmap(len(generation.ids), wanted)
         code = generation.projection.codes(query)
         return generation.index.candidates(code, k, count, chosen, generation.index.lists_of(wanted))[0]
+
+    def _newest(self, query: Embeddings, k: int) -> NDArray[np.int64]:
+        """Return the places of the k closest rows of the delta."""
+        return _first(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
 
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
@@ -152,10 +155,13 @@ class Snapshot:
         All are scored by the same sum over their stored embeddings, so that scores are true cosines, and equal
         embeddings score equal wherever they lie.
         """
-        ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
-        if self.generation is not None:
-            ids = np.concatenate([ids, self.generation.ids[rows]])
-            embeddings = np.concatenate([embeddings, self.generation.embeddings_at(rows)])
+        if self.generation is None or not len(rows):
+            ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
+        else:
+            ids, embeddings = self.generation.ids[rows], self.generation.embeddings_at(rows)
+            if len(places):
+                ids = np.concatenate([self.delta.ids[places], ids])
+                embeddings = np.concatenate([self.delta.embeddings[places], embeddings])
         scores = np.einsum("nd,d->n", embeddings, query[0])
         order = np.lexsort((ids, -scores))[:k]
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))

@@ -20,7 +20,7 @@ from search.errors import CorruptFile
 from search.index.projection import Codes
 
 INVERTED: Final = "ivf"
-FIRST_LISTS: Final = 8  # visited before the rule is asked; each further step takes twice as many
+FIRST_LISTS: Final = 16  # visited before the rule is asked; each further step takes twice as many
 MOST_LISTS: Final = 64  # of one step
 GRAPH_LISTS: Final = 6_000  # from here on a graph finds the nearest centroids (above about 2 million rows)
 GRAPH_LINKS: Final = 32
@@ -259,10 +259,12 @@ class _Walk:
         if not self._whole and self._place + self._step > len(self._lists):
             self._complete()
         lists = self._lists[self._place : self._place + self._step]
-        near, rows = self._index.scan(code, lists, count, wanted)
-        found, best = np.concatenate([self.found, rows]), np.concatenate([self._best, near])
-        order = np.argsort(best, kind="stable")[:count]
-        self.found, self._best = found[order], best[order]
+        near, rows = self._index.scan(code, lists, count, wanted)  # nearest first
+        if len(self.found):
+            found, best = np.concatenate([self.found, rows]), np.concatenate([self._best, near])
+            order = np.argsort(best, kind="stable")[:count]
+            rows, near = found[order], best[order]
+        self.found, self._best = rows, near
         self.compared += self._index.rows_in(lists)
         self._place, self._step = self._place + self._step, min(2 * self._step, MOST_LISTS)
         return lists

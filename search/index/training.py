@@ -48,8 +48,8 @@ class Measured:
     """What an index was found to do on held-out queries, and its settings.
 
     recall: of their 10 nearest; filtered_recall: the same where a filter leaves out what is nearest; compared: the
-    share of all rows that a query compares. slack, filtered_slack: search/index/inverted.py. per_neighbour: candidates
-    that are ranked exactly, for each neighbour wanted.
+    share of all rows that a query compares. slack, filtered_slack: search/index/inverted.py. per_neighbour,
+    filtered_per_neighbour: candidates that are ranked exactly, for each neighbour wanted.
     """
 
     recall_target: float
@@ -58,6 +58,7 @@ class Measured:
     slack: float
     filtered_slack: float
     per_neighbour: int
+    filtered_per_neighbour: int
     queries: int
     compared: float
 
@@ -125,32 +126,34 @@ def tuned(
     aim = recall_target + MARGIN * (1 - recall_target)
     curves = queries.curves(index, projection.codes(queries.embeddings))
     contrary = filtered.curves(index, projection.codes(filtered.embeddings))
-    per_neighbour = _cheapest(curves, contrary, aim)
+    per_neighbour, filtered_per_neighbour = _cheapest(curves, aim), _cheapest(contrary, aim)
     candidates = candidates_for(NEIGHBOURS, per_neighbour)
+    filtered_candidates = candidates_for(NEIGHBOURS, filtered_per_neighbour)
     # Never below 0: where 10 neighbours are found at once, the 300 that another search asks for may lie elsewhere.
     index.slack = max(0.0, _slack(curves, aim, candidates))
     # Never less than without a filter: those queries are few.
-    index.filtered_slack = max(index.slack, _slack(contrary, aim, candidates))
+    index.filtered_slack = max(index.slack, _slack(contrary, aim, filtered_candidates))
     return Measured(
         recall_target,
         curves.recall(index.slack, candidates),
-        contrary.recall(index.filtered_slack, candidates),
+        contrary.recall(index.filtered_slack, filtered_candidates),
         index.slack,
         index.filtered_slack,
         per_neighbour,
+        filtered_per_neighbour,
         len(queries.embeddings),
         curves.rows_compared(index.slack) / len(index),
     )
 
 
-def _cheapest(curves: Curves, contrary: Curves, aim: float) -> int:
+def _cheapest(curves: Curves, aim: float) -> int:
     """Return how many candidates for each neighbour cost least, with the lists they ask for, the most if none do."""
     costs = {}
     for per_neighbour in PER_NEIGHBOUR:
         candidates = candidates_for(NEIGHBOURS, per_neighbour)
-        slacks = [each.least_slack(aim, candidates) for each in (curves, contrary)]
-        if slacks[0] is not None and slacks[1] is not None:
-            costs[per_neighbour] = curves.rows_compared(slacks[0]) + CANDIDATE_COST * candidates
+        slack = curves.least_slack(aim, candidates)
+        if slack is not None:
+            costs[per_neighbour] = curves.rows_compared(slack) + CANDIDATE_COST * candidates
     return min(costs, key=lambda each: costs[each], default=PER_NEIGHBOUR[-1])
 
 
