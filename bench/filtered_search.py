@@ -4,7 +4,7 @@
 
 The store is that of bench/search_speed.py. Folders and labels belong to whole clusters, so most queries find nothing
 near them that fulfils the condition; dates and widths are drawn at random. Both sides include the SQL, on SQLite. They
-take turns query by query; one thread.
+take turns query by query, the slower one for the first few only; one thread.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from bench.search_speed import OURS, K, prepared, unit
 from bench.synthetic_embeddings import Pictures
 
 QUERIES = 60
+EXACT_QUERIES = 8  # of those; comparing half of a large collection takes seconds
 Conditions = Sequence[tuple[str, str, NDArray[np.bool_]]]
 Result = dict[str, Any]
 
@@ -72,9 +73,10 @@ def measured(folder: Path) -> Iterator[Result]:
             began = time.perf_counter()
             found = search_where(snapshot, store.catalogue, query, K, condition)
             between = time.perf_counter()
-            snapshot.rank(query, K, store.catalogue.matching(snapshot.collection, condition))
-            exact.append(1000 * (time.perf_counter() - between))
             ours.append(1000 * (between - began))
+            if number < EXACT_QUERIES:
+                snapshot.rank(query, K, store.catalogue.matching(snapshot.collection, condition))
+                exact.append(1000 * (time.perf_counter() - between))
             hits += len(set(found.ids.tolist()) & set(true.tolist()))
         yield {
             "kind": kind,
@@ -82,7 +84,7 @@ def measured(folder: Path) -> Iterator[Result]:
             "recall": hits / (QUERIES * min(K, len(allowed))),
             "ours_ms": median(ours),
             "exact_ms": median(exact),
-            "ratio": median(one / other for one, other in zip(ours, exact, strict=True)),
+            "ratio": median(one / other for one, other in zip(ours, exact, strict=False)),
         }
 
 
