@@ -126,10 +126,13 @@ class Catalogue:
                 for record in _records(connection, collection_id, _images(collection_id).where(image.c.id.in_(part)))
             }
 
-    def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
-        """Return the ids of the images of a collection that a condition lets through, ascending."""
+    def matching(self, target: Collection, condition: Condition, limit: int | None = None) -> NDArray[np.int64]:
+        """Return the ids of the images of a collection that a condition lets through, ascending.
+
+        limit: no more than these, whichever the database finds first.
+        """
         with self._database.reading() as connection:
-            return matching_ids(connection, target, condition)
+            return matching_ids(connection, target, condition, limit)
 
     def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of some image ids that a condition lets through, ascending.

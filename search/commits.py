@@ -49,6 +49,7 @@ IMAGE_COLUMNS = (*_FILE_COLUMNS, "collection_id", "sequence", "metadata", "sourc
 EMBEDDING_COLUMNS = ("content_id", "space_id", "region", "segment_id", "row")
 # With the condition of the index, word for word.
 KNOWN_KEYS = "SELECT key, id FROM image WHERE collection_id = ? AND NOT deleted AND key IN ?*"
+KNOWN_URIS = "SELECT uri, id, key FROM image WHERE collection_id = ? AND NOT deleted AND uri IN ?*"
 _CHANGED = (*(f"new_{name}" for name in _FILE_COLUMNS), "image_id", "new_sequence")
 # Only another content makes an image newer than the generations that know it.
 _CHANGE = (
@@ -323,12 +324,8 @@ def _say(connection: Connection, image_id: int, new: NewImage) -> None:
 def _keyed_at(connection: Connection, collection_id: int, uris: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
     """Return the (id, key) of the images at these uris, by uri; uris without any are left out."""
     found: dict[str, list[tuple[int, str]]] = {}
-    for part in chunks(uris):
-        query = select(image.c.uri, image.c.id, image.c.key).where(
-            image.c.collection_id == collection_id, image.c.uri.in_(part), ~image.c.deleted
-        )
-        for row in connection.execute(query):
-            found.setdefault(row.uri, []).append((row.id, row.key))
+    for uri, image_id, key in among(connection, KNOWN_URIS, (collection_id,), uris):
+        found.setdefault(uri, []).append((image_id, key))
     return found
 
 

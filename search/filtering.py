@@ -19,9 +19,14 @@ from search.where import Condition
 CANDIDATES = 300
 
 
-def matching_ids(connection: Connection, target: Collection, condition: Condition) -> NDArray[np.int64]:
-    """Return the ids of the images of a collection that a condition lets through, ascending."""
-    return np.sort(_ids(connection, matching_query(target, condition)))
+def matching_ids(
+    connection: Connection, target: Collection, condition: Condition, limit: int | None = None
+) -> NDArray[np.int64]:
+    """Return the ids of the images of a collection that a condition lets through, ascending.
+
+    limit: no more than these, whichever the database finds first.
+    """
+    return np.sort(_ids(connection, matching_query(target, condition).limit(limit)))
 
 
 def matching_query(target: Collection, condition: Condition) -> Select[tuple[int]]:
