@@ -56,7 +56,7 @@ def test_labels_are_read_as_they_were_written(store: Store, target: Collection, 
 
 def test_a_copy_has_the_labels_of_its_content(store: Store, target: Collection, committer: Committer) -> None:
     committer.commit(Batch([labelled("a", TABBY, "same")], rows(1)))
-    committer.commit(Batch([labelled("b", None, "same")], no_embeddings(FAKE_DIMS)))
+    committer.commit(Batch([labelled("b", None, "same")], rows(1)))
     assert labels_of(store, target) == {"a": TABBY, "b": TABBY}
 
 
