@@ -133,7 +133,7 @@ class _Backup:
 def copy_catalogue(database: Database, path: Path) -> None:
     """Write the catalogue, as it is at one moment, as an SQLite file that is not there yet.
 
-    Writers wait while an SQLite catalogue is copied (about a second per GB); those of PostgreSQL do not.
+    Writers wait while an SQLite catalogue is copied; those of PostgreSQL do not.
 
     Raises:
         StoreUnavailable: the disk is full, or the database stays locked.

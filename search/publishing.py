@@ -19,7 +19,8 @@ def publish_if_due(
 ) -> bool:
     """Publish a generation when the newer rows are many enough, or when the current one is damaged.
 
-    growth: and only if they are at least this share of what the current one holds. Return whether it was published.
+    growth: only if they are at least this share of what the current one holds, and without a look for damage. Return
+    whether it was published.
 
     Raises:
         CorruptFile: a segment it needs is damaged.
@@ -28,7 +29,8 @@ def publish_if_due(
     generations = Generations(store.database, store.blobs, target)
     current = generations.current()
     collection = store.catalogue.collection(target.name)
-    damaged = current is not None and not generations.is_sound(current)
+    # Looking for damage reads the whole index: once at the end of a job, not each time it grows.
+    damaged = not growth and current is not None and not generations.is_sound(current)
     changed = store.catalogue.count_changed_since(target.id, current.sequence if current is not None else 0)
     rows = 0 if current is None else current.rows
     due = generations.due(current, changed) and changed >= growth * rows

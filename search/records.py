@@ -234,7 +234,7 @@ def shown_path(uri: str) -> str | None:
         return None
     text = unquote_to_bytes(uri.removeprefix("file://")).decode("utf-8", "replace")
     if "//" in text or "/." in text or text.endswith("/"):
-        text = str(Path(text))  # as pathlib writes it; asking it about every path takes a third of a commit
+        text = str(Path(text))  # as pathlib writes it; which is slow, so it is not asked about every path
     # No file has a NUL in its name, but a uri can spell one, and PostgreSQL takes none.
     return text.replace("\0", "\ufffd")
 

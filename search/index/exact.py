@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import CorruptFile
+from search.index.mapped import open_index
 from search.records import Embeddings
 
 EXACT = "exact"
@@ -60,15 +60,8 @@ class ExactIndex:
         Raises:
             CorruptFile: the bytes are no exact index of this shape.
         """
-        try:
-            reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)  # type: ignore[attr-defined]
-            whole = faiss.read_index(reader, 0)
-        except RuntimeError as error:
-            raise CorruptFile(f"FAISS cannot read the index: {error}") from error
-        index = faiss.downcast_index(whole)
-        if not isinstance(index, faiss.IndexFlat) or (index.ntotal, index.d) != (rows, dims):
-            raise CorruptFile(f"the index holds {index.ntotal} rows of {index.d} dims, expected {rows} of {dims}")
-        return cls(index, owner=(data, reader, whole))
+        index, owner = open_index(data, faiss.IndexFlat, rows, dims)
+        return cls(index, owner)
 
     @staticmethod
     def streamed(parts: Iterable[Embeddings], rows: int, dims: int) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import CorruptFile
+from search.index.mapped import open_index
 from search.index.projection import Codes
 
 INVERTED: Final = "ivf"
@@ -85,15 +85,8 @@ class InvertedIndex:
         Raises:
             CorruptFile: the bytes are no inverted index of this shape.
         """
-        try:
-            reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)  # type: ignore[attr-defined]
-            whole = faiss.read_index(reader, 0)
-        except RuntimeError as error:
-            raise CorruptFile(f"FAISS cannot read the index: {error}") from error
-        index = faiss.downcast_index(whole)
-        if not isinstance(index, faiss.IndexIVFScalarQuantizer) or (index.ntotal, index.d) != (rows, dims):
-            raise CorruptFile(f"the index holds {index.ntotal} rows of {index.d} dims, expected {rows} of {dims}")
-        return cls(index, slack, filtered_slack, owner=(data, reader, whole))
+        index, owner = open_index(data, faiss.IndexIVFScalarQuantizer, rows, dims)
+        return cls(index, slack, filtered_slack, owner)
 
     def dump(self) -> NDArray[np.uint8]:
         """Return the index as bytes; writing them durably is the caller's work (faiss.write_index does not)."""
