@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from api.workspace import Workspace
-    from indexer.index_images import IndexSummary
-    from search.find_duplicates import DuplicateReport
+    from indexer.jobs.index_images import IndexSummary
+    from search.duplicates.find_duplicates import DuplicateReport
     from search.records import Match
 
 __all__ = ["Lookalike", "open"]
@@ -32,7 +32,7 @@ def open(store: PathLike | None = None, *, collection: str = "default", device: 
 
     store: the folder of the store; None takes LOOKALIKE_STORE, else the platform's user data folder.
     """
-    from search.store import default_root
+    from search.storing.store import default_root
 
     root = default_root() if store is None else Path(store).expanduser().absolute()
     return Lookalike(root, collection, device)
@@ -118,7 +118,7 @@ class Lookalike:
         Raises:
             LookalikeError: by name, whatever stopped it.
         """
-        from search.thresholds import default_threshold
+        from search.duplicates.thresholds import default_threshold
 
         workspace = self._open()
         target = workspace.collection(self.collection)

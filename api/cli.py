@@ -79,7 +79,7 @@ def lookalike(
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    from search.store import default_root
+    from search.storing.store import default_root
 
     root = store.expanduser() if store is not None else default_root()
     context.obj = Session(root.absolute(), collection, json, modes[progress])

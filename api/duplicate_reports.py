@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from api.workspace import Workspace
-from search.find_duplicates import DuplicateReport
+from search.duplicates.find_duplicates import DuplicateReport
 from search.records import Collection, DuplicateGroup, ImageRecord
 
 KEPT = 4

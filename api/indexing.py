@@ -11,24 +11,24 @@ import torch
 from api.console import Session, say
 from api.progress import Silent, index_progress
 from api.watch_progress import keep_watching
-from indexer.backbones import BUILTIN, load_backbone, load_for_space
-from indexer.decoder_pool import DecoderPool
-from indexer.decoding import Decoder
-from indexer.device_frames import DeviceFrames, torchvision_decoder
-from indexer.gpu_decoding import CALLERS, GpuDecoder, decoding_device
-from indexer.index_images import IndexJob, IndexOptions, IndexSummary
-from indexer.licences import asks_for_consent, licence_of, require_accepted, require_known
-from indexer.preparation import Preparation
-from indexer.prepared_backbone import PreparedBackbone
-from indexer.registry import find
-from indexer.resizing import resizer
-from indexer.sources import Source, resolve
-from indexer.watching import Burst, Watcher
+from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space
+from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
+from indexer.backbones.prepared_backbone import PreparedBackbone
+from indexer.backbones.registry import find
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.decoding import Decoder
+from indexer.decoding.device_frames import DeviceFrames, torchvision_decoder
+from indexer.decoding.gpu_decoding import CALLERS, GpuDecoder, decoding_device
+from indexer.decoding.preparation import Preparation
+from indexer.decoding.resizing import resizer
+from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.sources.sources import Source, resolve
+from indexer.sources.watching import Burst, Watcher
 from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch
-from search.origins import Origins
 from search.records import Collection
 from search.settings import FILE, accepted_by_environment
-from search.store import Store
+from search.storing.origins import Origins
+from search.storing.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
-from search.recall_watch import RecallWatch
+from search.finding.recall_watch import RecallWatch
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from search.errors import DeviceFailed
 from search.index.cpu_pairs import CpuPairs
-from search.pair_finder import Nearest, NearPairs, PairFinder, Progress
+from search.index.pair_finder import Nearest, NearPairs, PairFinder, Progress
 from search.records import Embeddings
 
 WORTH_A_GPU: Final = 20_000  # images: below, a CPU is done before a GPU has begun
@@ -51,11 +51,11 @@ class OrCpu:
     def pairs(
         self, embeddings: Embeddings, threshold: float, progress: Progress = lambda done, total: None
     ) -> NearPairs:
-        """Return all pairs that score at least a threshold (search/pair_finder.py)."""
+        """Return all pairs that score at least a threshold (search/index/pair_finder.py)."""
         return self._try(lambda finder: finder.pairs(embeddings, threshold, progress))
 
     def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
-        """Return the k best rows of each query (search/pair_finder.py)."""
+        """Return the k best rows of each query (search/index/pair_finder.py)."""
         return self._try(lambda finder: finder.nearest(queries, embeddings, k))
 
     def _try(self, ask: Callable[[PairFinder], Answer]) -> Answer:

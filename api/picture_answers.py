@@ -12,13 +12,13 @@ import numpy as np
 
 from api.console import ProgressMode
 from api.picture_progress import picture_progress
-from indexer.backbone import Pixels
-from indexer.decoder_pool import DecoderPool
-from indexer.decoding import Decoder
+from indexer.backbones.backbone import Pixels
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.decoding import Decoder
+from indexer.decoding.preparation import Preparation
+from indexer.decoding.resizing import resizer
 from indexer.devices import usable_cores
-from indexer.preparation import Preparation
-from indexer.resizing import resizer
-from indexer.sources import reason_of
+from indexer.sources.sources import reason_of
 from search.errors import BadImage, LookalikeError, UsageError
 from search.records import displayable
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from api.console import ProgressMode, say
-from indexer.outcomes import Counts
-from indexer.progress import Progress as IndexProgress
-from indexer.sources import Source, count
-from search.commits import NewImage
+from indexer.jobs.outcomes import Counts
+from indexer.jobs.progress import Progress as IndexProgress
+from indexer.sources.sources import Source, count
+from search.storing.commits import NewImage
 
 LINE_EVERY_S = 5.0
 DRAW_EVERY_S = 0.1

@@ -16,12 +16,12 @@ from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.thumbnails import Thumbnails
 from api.workspace import Found, QueryRequest, Workspace
+from search.duplicates.thresholds import default_threshold
 from search.errors import BadImage, ImageNotFound, UsageError
-from search.metadata_changes import change_metadata, version
 from search.records import Collection, ImageRecord
-from search.removals import remove_image
-from search.status import collection_status
-from search.thresholds import default_threshold
+from search.storing.metadata_changes import change_metadata, version
+from search.storing.removals import remove_image
+from search.upkeep.status import collection_status
 
 Body = TypeVar("Body", bound=schemas.Shape)
 Limit = Annotated[int, Query(ge=1, le=1000)]

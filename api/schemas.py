@@ -4,7 +4,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from search.find_similar import MAX_K
+from search.finding.find_similar import MAX_K
 
 T = TypeVar("T")
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]

@@ -4,8 +4,8 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from indexer.decoder_pool import DecoderPool
-from indexer.stored_files import is_remote, read_stored
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.sources.stored_files import is_remote, read_stored
 from search.errors import ImageNotFound
 from search.records import ImageRecord
 

@@ -10,18 +10,18 @@ import torch
 
 from api.console import Session
 from api.work_progress import work_progress
-from indexer.backbones import load_backbone
-from indexer.decoder_pool import DecoderPool
-from indexer.labelling import Labeller
-from indexer.licences import asks_for_consent, licence_of, require_accepted, require_known
-from indexer.prepared_backbone import PreparedBackbone
-from indexer.reembed_images import ReembedJob, ReembedOptions
-from indexer.resizing import resizer
+from indexer.backbones.backbones import load_backbone
+from indexer.backbones.labelling import Labeller
+from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
+from indexer.backbones.prepared_backbone import PreparedBackbone
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.resizing import resizer
+from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from search.errors import UsageError
 from search.records import Collection, SpaceSpec
-from search.space_comparison import compare_spaces
-from search.space_upgrade import SpaceUpgrade
-from search.store import Store
+from search.spaces.space_comparison import compare_spaces
+from search.spaces.space_upgrade import SpaceUpgrade
+from search.storing.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.duplicates.find_duplicates import DuplicateReport, find_duplicates
+from search.duplicates.thresholds import default_threshold
 from search.errors import UsageError
-from search.find_duplicates import DuplicateReport, find_duplicates
-from search.find_similar import MAX_K, QueryContent, Wanted, find_similar
-from search.pair_finder import Progress as DedupProgress
-from search.recall_watch import RecallWatch
+from search.finding.find_similar import MAX_K, QueryContent, Wanted, find_similar
+from search.finding.recall_watch import RecallWatch
+from search.finding.snapshot import Snapshot, SnapshotReader
+from search.index.pair_finder import Progress as DedupProgress
 from search.records import Collection, Embeddings, ImageRecord, Match
-from search.snapshot import Snapshot, SnapshotReader
-from search.status import CollectionStatus, collection_status
-from search.store import Store
-from search.thresholds import default_threshold
+from search.storing.store import Store
+from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
     from indexer.query_embedder import QueryEmbedder
-    from search.where import Condition
+    from search.conditions.where import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class QueryRequest:
-    """How many matches, and how good. min_score: least cosine. where: what they must fulfil (search/where.py).
+    """How many matches, and how good. min_score: least cosine. where: what they must fulfil.
 
     Raises:
         UsageError: k is not 1 to MAX_K, or where is no condition.
@@ -74,7 +74,7 @@ class QueryRequest:
         """
         if self.where is None:
             return None
-        from search.where import parse
+        from search.conditions.where import parse
 
         return parse(self.where)
 
@@ -191,8 +191,8 @@ class Workspace:
             return self._embedders[target.space_id]
 
     def _load_embedder(self, target: Collection) -> "QueryEmbedder":
-        from indexer.backbones import BUILTIN, load_for_space
-        from indexer.decoder_pool import DecoderPool
+        from indexer.backbones.backbones import BUILTIN, load_for_space
+        from indexer.decoding.decoder_pool import DecoderPool
         from indexer.query_embedder import QueryEmbedder
 
         # One --weights file cannot belong to every collection of a store: the built-in backbone needs none.
@@ -201,7 +201,7 @@ class Workspace:
         children = min(self._children, os.cpu_count() or 1)
         resize = None
         if self._lasting:
-            from indexer.resizing import resizer
+            from indexer.decoding.resizing import resizer
 
             resize = resizer(backbone.preparation)
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))

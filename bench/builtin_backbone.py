@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from bench.reporting import machine
-from indexer.backbones import BUILTIN_PREPARATION, load_backbone
-from indexer.preparation import prepare
-from indexer.prepared_backbone import PreparedBackbone
+from indexer.backbones.backbones import BUILTIN_PREPARATION, load_backbone
+from indexer.backbones.prepared_backbone import PreparedBackbone
+from indexer.decoding.preparation import prepare
 from search.records import Embeddings
 from training.edits import cropped, recompressed, resized
 

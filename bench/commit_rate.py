@@ -22,11 +22,11 @@ from sqlalchemy import create_engine, event, insert
 
 from bench.postgresql_server import postgresql_server
 from bench.reporting import heading, interleaved, ratios, shown, write
-from search.commits import Batch, Committer, NewImage
+from search.database.tables import content, embedding, image, metadata
 from search.embeddings import unit_rows
 from search.records import ContentFacts, Embeddings, SpaceSpec, shown_path
-from search.store import Store
-from search.tables import content, embedding, image, metadata
+from search.storing.commits import Batch, Committer, NewImage
+from search.storing.store import Store
 
 ROWS = 1024
 BARS = {"sqlite": 20_000, "postgresql": 15_000}

@@ -22,10 +22,10 @@ from PIL import Image
 
 from bench.indexing_speed import sample
 from bench.reporting import heading, interleaved, ratios, shown, write
-from indexer.decode import DecodeLimits, decode
-from indexer.preparation import prepare
-from indexer.resizing import prepare_with_torch
-from indexer.timm_models import model_card, timm
+from indexer.backbones.timm_models import model_card, timm
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.preparation import prepare
+from indexer.decoding.resizing import prepare_with_torch
 
 BACKBONE = "eca_nfnet_l0"
 SIZE = (640, 480)

@@ -24,12 +24,12 @@ import onnxruntime
 import torch
 
 from bench.reporting import heading, interleaved, ratios, shown, write
+from indexer.backbones.engines import prepare_engine
+from indexer.backbones.model_costs import costs_of
+from indexer.backbones.onnx_engine import OnnxEngine
+from indexer.backbones.timm_models import model_card, unloaded_network
+from indexer.decoding.preparation import Preparation
 from indexer.devices import usable_cores
-from indexer.engines import prepare_engine
-from indexer.model_costs import costs_of
-from indexer.onnx_engine import OnnxEngine
-from indexer.preparation import Preparation
-from indexer.timm_models import model_card, unloaded_network
 from tests.perturbed import perturbed_network
 
 BACKBONES = ("eca_nfnet_l0", "resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k")

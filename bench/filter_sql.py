@@ -20,11 +20,11 @@ import numpy as np
 from sqlalchemy import insert, text
 
 from bench.reporting import heading, interleaved, shown, write
-from search.database import Database, chunks
+from search.conditions.where import parse
+from search.database.database import Database, chunks
+from search.database.tables import content, content_label, image, label, synonym
 from search.records import Collection, SpaceSpec, uri_of_path
-from search.store import Store
-from search.tables import content, content_label, image, label, synonym
-from search.where import parse
+from search.storing.store import Store
 
 SHARES = {"50": 0.5, "10": 0.1, "1": 0.01, "0.1": 0.001}  # per cent of all images
 SPACE = SpaceSpec("bench", "0" * 64, "{}", 4)

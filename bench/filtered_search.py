@@ -52,10 +52,10 @@ def main() -> None:
 
 
 def measured(folder: Path) -> Iterator[Result]:
-    from search.filter_planner import search_where
-    from search.snapshot import SnapshotReader
-    from search.store import Store
-    from search.where import parse
+    from search.conditions.where import parse
+    from search.finding.filter_planner import search_where
+    from search.finding.snapshot import SnapshotReader
+    from search.storing.store import Store
 
     queries = np.load(folder / "queries.npy")
     queries = queries[np.linspace(0, len(queries) - 1, QUERIES).astype(int)]

@@ -30,14 +30,14 @@ from PIL import Image
 from bench.gpu_search import measure_search
 from bench.indexing_speed import decoding_rate, eca_weights, with_comment
 from bench.reporting import heading, ratios, shown, write
-from indexer.backbones import REFERENCE_MODELS
-from indexer.cuda_engine import BATCHES_A_CALL, CudaEngine, one_minus_cosine
-from indexer.engine import probe
-from indexer.engines import prepare_engine
-from indexer.folding import fold
-from indexer.preparation import Preparation
-from indexer.timm_models import model_card
-from indexer.torch_engine import FromPixels, TorchEngine
+from indexer.backbones.backbones import REFERENCE_MODELS
+from indexer.backbones.cuda_engine import BATCHES_A_CALL, CudaEngine, one_minus_cosine
+from indexer.backbones.engine import probe
+from indexer.backbones.engines import prepare_engine
+from indexer.backbones.folding import fold
+from indexer.backbones.timm_models import model_card
+from indexer.backbones.torch_engine import FromPixels, TorchEngine
+from indexer.decoding.preparation import Preparation
 from search.errors import LookalikeError
 from tests.perturbed import perturbed_network
 

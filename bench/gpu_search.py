@@ -25,8 +25,8 @@ from indexer.torch_pairs import TorchPairs
 from search.index.cpu_pairs import CpuPairs
 from search.index.devices import VARIABLE, faiss_gpu
 from search.index.gpu_pairs import GpuPairs
+from search.index.pair_finder import PairFinder
 from search.index.training import build
-from search.pair_finder import PairFinder
 from search.records import Embeddings
 
 ROWS: Final = 60_000

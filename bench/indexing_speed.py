@@ -57,14 +57,14 @@ print(len(paths) / (time.perf_counter() - began))
 
 SETUPS = {
     "eca_nfnet_l0": """
-from indexer.timm_models import timm
+from indexer.backbones.timm_models import timm
 overlay = {"file": weights}
 model = timm.create_model("eca_nfnet_l0", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
 """,
     # The built-in network has no card; its plain loop is the same loop around the same network.
     "builtin": """
-from indexer.builtin import MEAN, STD, load_builtin
+from indexer.backbones.builtin import MEAN, STD, load_builtin
 model = load_builtin()
 def transform(image):
     small = np.asarray(image.resize((96, 96), Image.Resampling.BILINEAR), np.float32)
@@ -123,9 +123,9 @@ def peer_speed(name: str, folder: Path, weights: Path) -> float:
 
 def decoding_rate(folder: Path) -> float:
     """Return the images/s of reading, hashing and decoding for `builtin`, with all cores and nothing else to do."""
-    from indexer.backbones import BUILTIN_PREPARATION
-    from indexer.decoder_pool import DecoderPool
-    from indexer.resizing import resizer
+    from indexer.backbones.backbones import BUILTIN_PREPARATION
+    from indexer.decoding.decoder_pool import DecoderPool
+    from indexer.decoding.resizing import resizer
 
     files = sorted(folder.iterdir())[:DECODED_FILES]
     children = os.cpu_count() or 1
@@ -141,7 +141,7 @@ def decoding_rate(folder: Path) -> float:
 
 def embedding_rate() -> float:
     """Return the images/s of `builtin` on prepared pixels, with all cores and nothing else to do."""
-    from indexer.backbones import load_backbone
+    from indexer.backbones.backbones import load_backbone
 
     backbone = load_backbone("builtin", device="cpu")
     shape = (backbone.batch_size, backbone.preparation.height, backbone.preparation.width, 3)

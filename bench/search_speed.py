@@ -126,10 +126,10 @@ def unit(rows: NDArray[np.float16]) -> NDArray[np.float32]:
 
 
 def fill_store(folder: Path, rows: NDArray[np.float16]) -> None:
-    from search.commits import Batch, Committer
-    from search.generations import Generations
+    from search.finding.generations import Generations
     from search.records import SpaceSpec
-    from search.store import Store
+    from search.storing.commits import Batch, Committer
+    from search.storing.store import Store
 
     images = Pictures(np.load(folder / "clusters.npy"))
     with Store.create(folder / OURS) as store:
@@ -160,7 +160,7 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     queries, truth = np.load(folder / "queries.npy"), np.load(folder / "truth.npy")
     dims = queries.shape[1]
     # Imported before, as the peers are: what is measured is the index, not Python.
-    for module in ("search.snapshot", "search.store"):
+    for module in ("search.finding.snapshot", "search.storing.store"):
         importlib.import_module(module)
 
     make = ours if name == OURS else lambda folder: peer(name, folder, dims)
@@ -190,8 +190,8 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
 
 
 def ours(folder: Path) -> list[Callable[[NDArray[np.float32]], NDArray[np.int64]]]:
-    from search.snapshot import SnapshotReader
-    from search.store import Store
+    from search.finding.snapshot import SnapshotReader
+    from search.storing.store import Store
 
     store = Store(folder / OURS)
     reader = SnapshotReader(store.database, store.blobs, store.catalogue.collection("default"))

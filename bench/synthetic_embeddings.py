@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from search.commits import NewImage
 from search.records import ContentFacts, Embeddings, Label
+from search.storing.commits import NewImage
 
 LATENT_DIMS = 48
 HIDDEN_DIMS = 512

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.backbone import Backbone
-from indexer.decoding import Decoder
+from indexer.backbones.backbone import Backbone
+from indexer.decoding.decoding import Decoder
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
-from search.find_similar import QueryContent
+from search.finding.find_similar import QueryContent
 from search.records import Embeddings
 
 

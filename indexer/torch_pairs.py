@@ -1,4 +1,4 @@
-"""Comparing many rows with many by torch: for GPUs that torch sees and FAISS does not (search/pair_finder.py).
+"""Comparing many rows with many by torch: for GPUs that torch sees and FAISS does not (search/index/pair_finder.py).
 
 Tiles of products, in float16 on a GPU, give candidates; their exact scores are computed on the CPU.
 """
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from search.errors import DeviceFailed
-from search.pair_finder import (
+from search.index.pair_finder import (
     Candidates,
     Nearest,
     NearPairs,

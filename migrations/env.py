@@ -5,7 +5,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from search.tables import metadata
+from search.database.tables import metadata
 
 
 def run(connection: Connection) -> None:

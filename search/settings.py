@@ -14,7 +14,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from search.blobs import sync_folder
+from search.blobs.blobs import sync_folder
 from search.errors import StoreNotFound, StoreTooNew, UsageError
 from search.faults import fault
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import update
 
-from search.commits import Batch, Committer, NewImage
+from search.conditions.where import parse
+from search.database.tables import image
 from search.embeddings import unit_rows
-from search.generations import Generations
+from search.finding.generations import Generations
 from search.records import Collection, ContentFacts, Label, shown_path, uri_of_path
-from search.store import Store
-from search.tables import image
-from search.where import parse
+from search.storing.commits import Batch, Committer, NewImage
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone
 
 TABBY, TIGER, CRANE = "tabby, tabby cat", "tiger, Panthera tigris", "crane"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from search.records import Collection
-from search.store import Store
+from search.storing.store import Store
 from tests.album_rows import filled
 from tests.fakes import FakeBackbone
 

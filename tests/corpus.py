@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.decode import DecodedImage, DecodeLimits, decode
+from indexer.decoding.decode import DecodedImage, DecodeLimits, decode
 from search.errors import BadImage
 
 WIDTH, HEIGHT = 64, 48

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexer.backbone import Pixels
-from indexer.decode import DecodeLimits, decode
-from indexer.decoder_pool import PreparedImage
-from indexer.outcomes import Counts
-from indexer.preparation import Preparation, prepare
-from search.commits import NewImage
+from indexer.backbones.backbone import Pixels
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.decoder_pool import PreparedImage
+from indexer.decoding.preparation import Preparation, prepare
+from indexer.jobs.outcomes import Counts
 from search.records import ContentFacts, Embeddings, Label, SpaceSpec
+from search.storing.commits import NewImage
 
 FAKE_PREPARATION = Preparation(mode="full", height=8, width=8, interpolation="area")
 FAKE_DIMS = 8 * 8 * 3

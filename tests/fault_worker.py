@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import func, select
 
-from search.commits import Batch, Committer
-from search.compaction import compact
+from search.database.tables import embedding, image
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
-from search.generations import Generations
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, SpaceSpec
-from search.removals import remove_images
-from search.repairing import repairs
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import embedding, image
-from search.verification import verify
+from search.storing.commits import Batch, Committer
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.repairing import repairs
+from search.upkeep.verification import verify
 from tests.fakes import new_image
 
 DIMS = 16

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from indexer.decoding.preparation import Preparation
 from indexer.finetuning.base_backbone import BaseBackbone
 from indexer.finetuning.checkpoints import EpochResult, RunFolder
 from indexer.finetuning.labelled_folders import LabelledPictures, find_labelled, read_labelled
 from indexer.finetuning.recipe import Recipe, recipe_for
 from indexer.finetuning.training import Training, TrainingData
 from indexer.finetuning.training_pictures import Batches, Pictures, as_augmented, as_embedded
-from indexer.preparation import Preparation
 from tests.drawn_classes import draw_classes
 from tests.fakes import InProcessDecoder
 from tests.perturbed import perturbed_weights

@@ -9,10 +9,10 @@ import simplejpeg
 import torch
 from PIL import Image
 
-from indexer.decode import DecodedImage, DecodeLimits, decode
-from indexer.decoder_pool import PreparedImage
-from indexer.device_frames import DeviceFrames
-from indexer.preparation import Preparation, prepare
+from indexer.decoding.decode import DecodedImage, DecodeLimits, decode
+from indexer.decoding.decoder_pool import PreparedImage
+from indexer.decoding.device_frames import DeviceFrames
+from indexer.decoding.preparation import Preparation, prepare
 from tests.conftest import painted
 
 LIMITS = DecodeLimits()

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer.index_images import IndexJob, IndexOptions, IndexSummary
-from indexer.sources import resolve
-from search.origins import Origins
-from search.store import Store
+from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.sources.sources import resolve
+from search.storing.origins import Origins
+from search.storing.store import Store
 from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
 
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer.backbone import Pixels
-from indexer.index_images import IndexOptions
-from indexer.outcomes import Counts
-from search.commits import NewImage
+from indexer.backbones.backbone import Pixels
+from indexer.jobs.index_images import IndexOptions
+from indexer.jobs.outcomes import Counts
 from search.records import Embeddings
-from search.store import Store
+from search.storing.commits import NewImage
+from search.storing.store import Store
 from tests.fakes import FakeBackbone
 from tests.jobs import index
 

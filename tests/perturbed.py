@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from indexer.timm_models import timm
+from indexer.backbones.timm_models import timm
 
 
 def perturbed_network(name: str, *, head: bool = False, **arguments: Any) -> Any:

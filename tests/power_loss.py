@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from search.compaction import compact
-from search.database import Database
+from search.database.database import Database
+from search.upkeep.compaction import compact
 from tests import fault_worker
 
 PAGE = 4096

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from search.commits import Batch, Committer
 from search.embeddings import unit_rows
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, ImageRecord
-from search.snapshot import SnapshotReader
-from search.store import Store
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, new_image
 
 QUERIES = unit_rows(np.random.default_rng(99).normal(size=(5, FAKE_DIMS)))

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from indexer.backbones import BUILTIN_PREPARATION, REFERENCE_MODELS, load_backbone, load_for_space
-from indexer.model_facts import facts_of
-from indexer.preparation import Preparation, prepare
-from indexer.timm_models import canonical_name, model_names, timm
-from indexer.weights import weights_sha256
+from indexer.backbones.backbones import BUILTIN_PREPARATION, REFERENCE_MODELS, load_backbone, load_for_space
+from indexer.backbones.model_facts import facts_of
+from indexer.backbones.timm_models import canonical_name, model_names, timm
+from indexer.backbones.weights import weights_sha256
+from indexer.decoding.preparation import Preparation, prepare
 from search.errors import BackboneNotFound, SpaceMismatch, UsageError, WeightsMismatch, WeightsUnavailable
 from tests.conftest import painted
 from tests.perturbed import perturbed_weights

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from search import backup as backup_module
-from search.backup import back_up
-from search.backup_files import MANIFEST
+from search.blobs.segments import write_segment
+from search.database.tables import embedding, image, segment
 from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreTooNew, StoreUnavailable, UsageError
 from search.faults import BACKUP_POINTS, RESTORE_POINTS
-from search.generations import Generations
-from search.restore import restore
-from search.segments import write_segment
-from search.store import Store
-from search.tables import embedding, image, segment
-from search.verification import verify
+from search.finding.generations import Generations
+from search.moving import backup as backup_module
+from search.moving.backup import back_up
+from search.moving.backup_files import MANIFEST
+from search.moving.restore import restore
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import new_database
 from tests.stored_rows import add, embeddings_of, golden
 
@@ -316,7 +316,7 @@ def test_links_in_a_backup_folder_are_not_followed(sound: Path, tmp_path: Path) 
 
 
 def test_a_manifest_that_names_a_place_outside_is_refused(sound: Path, tmp_path: Path) -> None:
-    from search.backup_files import BackupFile, Manifest, load_manifest
+    from search.moving.backup_files import BackupFile, Manifest, load_manifest
 
     evil = Manifest("2026-11-22T00:00:00+00:00", None, (), (BackupFile("../../evil", 1, "0" * 64),))
     with pytest.raises(CorruptFile, match="which no backup holds"):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from search.blobs.segments import Segment
+from search.database.tables import segment
 from search.errors import CorruptFile
-from search.generations import Generations
-from search.segments import Segment
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import segment
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
+from search.storing.store import Store
 from tests import fault_worker
 from tests.fault_worker import DIMS, row_of
 

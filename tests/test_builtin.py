@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.builtin import DIMS, BuiltinNetwork, load_builtin
-from indexer.handcrafted import LabConversion, area_matrix, luma
+from indexer.backbones.builtin import DIMS, BuiltinNetwork, load_builtin
+from indexer.backbones.handcrafted import LabConversion, area_matrix, luma
+from search.duplicates.thresholds import BUILTIN_THRESHOLD
 from search.errors import CorruptFile
-from search.thresholds import BUILTIN_THRESHOLD
 from training.edits import all_edits, recompressed
 from training.evaluate_builtin import embed, evaluate
 from training.evaluation_set import SKIMAGE_DATA, build_evaluation_set, model_input
@@ -101,7 +101,8 @@ def test_a_tampered_weights_file_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_importing_it_loads_neither_timm_nor_an_image_library() -> None:
-    code = "import sys, indexer.builtin; print({'timm', 'PIL', 'cv2', 'scipy', 'torchvision'} & set(sys.modules))"
+    loaded = "{'timm', 'PIL', 'cv2', 'scipy', 'torchvision'} & set(sys.modules)"
+    code = f"import sys, indexer.backbones.builtin; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from search.bulk import among, insert_missing_rows, insert_rows
-from search.commits import KNOWN_KEYS
-from search.database import CHUNK
-from search.store import Store
-from search.tables import image, label, ledger
+from search.database.bulk import among, insert_missing_rows, insert_rows
+from search.database.database import CHUNK
+from search.database.tables import image, label, ledger
+from search.storing.commits import KNOWN_KEYS
+from search.storing.store import Store
 from tests.fakes import FakeBackbone
 
 COLUMNS = ("name",)

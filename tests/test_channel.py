@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from indexer.channel import Aborted, Channel, Stage
+from indexer.jobs.channel import Aborted, Channel, Stage
 
 
 def test_items_come_out_in_the_order_they_went_in() -> None:

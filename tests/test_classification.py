@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.backbones import load_backbone
-from indexer.class_names import class_names, imagenet_names, read_class_names
-from indexer.classification import LinearLabeller, classifier_engine, linear_labeller, top_labels
-from indexer.preparation import prepare
-from indexer.timm_library import timm
-from indexer.timm_models import LoadedNetwork, load_network, model_card
+from indexer.backbones.backbones import load_backbone
+from indexer.backbones.class_names import class_names, imagenet_names, read_class_names
+from indexer.backbones.classification import LinearLabeller, classifier_engine, linear_labeller, top_labels
+from indexer.backbones.timm_library import timm
+from indexer.backbones.timm_models import LoadedNetwork, load_network, model_card
+from indexer.decoding.preparation import prepare
 from search.errors import UsageError
 from tests.conftest import painted
 from tests.perturbed import perturbed_weights

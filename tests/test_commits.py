@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from sqlalchemy import event, select
 
-from search.commits import Batch, Committer, FailedFile, NewImage, no_embeddings
+from search.blobs.segments import SegmentRecord, write_segment
+from search.database.tables import embedding, image, job, segment
 from search.embeddings import unit_rows
 from search.errors import StoreUnavailable, UsageError
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings
-from search.segments import SegmentRecord, write_segment
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import embedding, image, job, segment
+from search.storing.commits import Batch, Committer, FailedFile, NewImage, no_embeddings
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image, unit
 
 
@@ -178,7 +178,7 @@ def order(store: Store, committer: Committer, monkeypatch: pytest.MonkeyPatch) -
         happened.append("durable")
         return record
 
-    monkeypatch.setattr("search.commits.write_segment", slow)
+    monkeypatch.setattr("search.storing.commits.write_segment", slow)
     for moment in ("begin", "commit", "rollback"):
         event.listen(store.database.engine, moment, lambda _, moment=moment: happened.append(moment))
     yield happened
@@ -207,7 +207,7 @@ def test_a_segment_that_fails_late_takes_its_rows_with_it(
 
     monkeypatch.setattr(store.blobs, "quick", quick)
     with monkeypatch.context() as broken, pytest.raises(StoreUnavailable, match="the disk is full"):
-        broken.setattr("search.commits.write_segment", failing)
+        broken.setattr("search.storing.commits.write_segment", failing)
         committer.commit(Batch([new_image("a")], rows(1)))
     assert uris(store, target) == []
     assert store.catalogue.collection("default").sequence == 0

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from search.commits import Batch, Committer, NewImage, no_embeddings
-from search.compaction import CompactSummary, compact
+from search.blobs.segments import Segment, SegmentRecord
+from search.database.tables import content, content_label, embedding, generation, image, segment
 from search.embeddings import unit_rows
 from search.faults import POINTS
-from search.generations import Generations
-from search.merging import Part, SegmentMerger, groups
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, Label
-from search.removals import remove_images
-from search.segments import Segment, SegmentRecord
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import content, content_label, embedding, generation, image, segment
-from search.verification import verify
+from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.compaction import CompactSummary, compact
+from search.upkeep.merging import Part, SegmentMerger, groups
+from search.upkeep.verification import verify
 from tests.fakes import FAKE_DIMS, facts, new_image
 
 COMMITS = 8
@@ -265,7 +265,7 @@ def test_what_is_merged_is_small_or_hollow(sizes: list[tuple[int, int]], merged:
 def test_more_rows_than_fit_become_several_segments(
     store: Store, filled: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.merging.MERGED_ROWS", 16)
+    monkeypatch.setattr("search.upkeep.merging.MERGED_ROWS", 16)
     merger = SegmentMerger(store.database, store.blobs, (1, FAKE_DIMS), lambda rows: None)
     merger.merge(merger.parts())
     assert [one.record.rows for one in merger.parts()] == [16, 16, 8]

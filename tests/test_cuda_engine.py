@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from indexer import cuda_engine
-from indexer.cuda_engine import CudaEngine, one_minus_cosine
-from indexer.engine import probe
-from indexer.engines import prepare_engine
-from indexer.folding import fold
-from indexer.preparation import Preparation
-from indexer.torch_engine import FromPixels, TorchEngine
+from indexer.backbones import cuda_engine
+from indexer.backbones.cuda_engine import CudaEngine, one_minus_cosine
+from indexer.backbones.engine import probe
+from indexer.backbones.engines import prepare_engine
+from indexer.backbones.folding import fold
+from indexer.backbones.torch_engine import FromPixels, TorchEngine
+from indexer.decoding.preparation import Preparation
 from search.errors import OutOfMemory
 from tests.perturbed import perturbed_network
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
-from indexer.decode import DecodedImage, DecodeLimits, decode, load_plugins
+from indexer.decoding.decode import DecodedImage, DecodeLimits, decode, load_plugins
 from search.errors import BadImage, LookalikeError, UsageError
 from tests.corpus import HEIGHT, KINDS, WIDTH, encode, exif, frames, idat, ink_profile, noise, plain, png, smooth, tiff
 

@@ -19,9 +19,9 @@ import PIL
 import pytest
 from PIL import Image
 
-from indexer.decode import DecodeLimits, decode
-from indexer.decoder_pool import DecoderPool, PreparedImage
-from indexer.preparation import Preparation, prepare
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.decoder_pool import DecoderPool, PreparedImage
+from indexer.decoding.preparation import Preparation, prepare
 from search.errors import BadImage, LookalikeError, UsageError
 from tests.corpus import CASES, encode, exif, noise, plain
 
@@ -128,7 +128,7 @@ def test_a_crash_is_tried_once_more_in_a_fresh_child(pool: DecoderPool, tmp_path
 def test_the_log_names_a_file_before_it_is_decoded_and_when_it_kills(
     pool: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "indexer.decoder_pool")
+    caplog.set_level(logging.DEBUG, "indexer.decoding.decoder_pool")
     answer(pool, "segfault")
     levels = [(record.levelname, "segfault" in record.getMessage()) for record in caplog.records]
     assert levels == [("DEBUG", True), ("WARNING", True), ("WARNING", True)]
@@ -156,7 +156,7 @@ def test_children_load_nothing_heavy_though_this_process_has(pool: DecoderPool) 
 
     assert torch.__name__ in sys.modules
     modules = set(answer(pool, "modules").split(","))
-    assert {"numpy", "PIL", "indexer.decode"} < modules
+    assert {"numpy", "PIL", "indexer.decoding.decode"} < modules
     assert not {"torch", "timm", "faiss", "sqlalchemy", "pytest"} & modules
 
 
@@ -224,8 +224,8 @@ def test_closing_ends_the_work_of_other_threads_at_once() -> None:
 
 USE = """
 import json, sys
-from indexer.decoder_pool import DecoderPool
-from indexer.preparation import Preparation
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.preparation import Preparation
 from search.errors import BadImage
 with open({log!r}, "a") as log:
     log.write("main ")
@@ -263,8 +263,8 @@ def orphan(tmp_path: Path, then: str) -> int:
     """Start a program with a pool of one child, kill it once its child does `then`; return the child's process id."""
     code = f"""
 import sys
-from indexer.decoder_pool import DecoderPool
-from indexer.preparation import Preparation
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.preparation import Preparation
 from search.errors import BadImage
 pool = DecoderPool(Preparation("full", 8, 8), children=1, timeout_s=1, decode_with={TRAPS!r})
 try:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.device_frames import DeviceFrames, as_tensor, box_weights, probes, torchvision_decoder
-from indexer.gpu_decoding import GpuDecoder
-from indexer.preparation import Preparation
+from indexer.decoding.device_frames import DeviceFrames, as_tensor, box_weights, probes, torchvision_decoder
+from indexer.decoding.gpu_decoding import GpuDecoder
+from indexer.decoding.preparation import Preparation
 from search.errors import UsageError
 from tests.gpu_stand_ins import PREPARATION, Decode, Files, Others, jpeg, on_cpu, stand_in
 

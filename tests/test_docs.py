@@ -77,7 +77,9 @@ def test_the_python_of_the_readme_is_the_python_api() -> None:
     compile(block, "README.md", "exec")
 
 
-@pytest.mark.parametrize("module", ["search.store", "search.find_duplicates", "search.verification", "lookalike"])
+@pytest.mark.parametrize(
+    "module", ["search.storing.store", "search.duplicates.find_duplicates", "search.upkeep.verification", "lookalike"]
+)
 def test_searching_loads_no_torch(module: str) -> None:
     heavy = "{'torch', 'PIL', 'timm', 'fastapi'}"
     script = f"import sys, {module}; sys.exit(','.join({heavy} & set(sys.modules)) or None)"

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from indexer import engines
-from indexer.backbones import load_backbone, load_for_space
-from indexer.engine import TOLERANCE, EngineUnsound, probe, require_sound
-from indexer.engine_cache import FOLDER, cached_engine, fingerprint, place
-from indexer.engines import prepare_engine
-from indexer.onnx_engine import EXPECTED, OnnxEngine
-from indexer.preparation import Preparation
-from indexer.torch_engine import TorchEngine
+from indexer.backbones import engines
+from indexer.backbones.backbones import load_backbone, load_for_space
+from indexer.backbones.engine import TOLERANCE, EngineUnsound, probe, require_sound
+from indexer.backbones.engine_cache import FOLDER, cached_engine, fingerprint, place
+from indexer.backbones.engines import prepare_engine
+from indexer.backbones.onnx_engine import EXPECTED, OnnxEngine
+from indexer.backbones.torch_engine import TorchEngine
+from indexer.decoding.preparation import Preparation
 from search.embeddings import unit_rows
 from search.errors import SpaceMismatch, UsageError, WeightsMismatch
 from tests.perturbed import perturbed_network, perturbed_weights
@@ -116,7 +116,7 @@ def test_other_backbones_weights_and_preparations_have_model_files_of_their_own(
 def test_where_the_weights_lie_in_a_folder_nobody_may_write_the_cache_folder_serves(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.engine_cache._writable", lambda folder: cache in folder.parents)
+    monkeypatch.setattr("indexer.backbones.engine_cache._writable", lambda folder: cache in folder.parents)
     weights = tmp_path / "weights.safetensors"
     assert place("abc", weights) == cache / "engines" / "abc.onnx"
     prepared(perturbed_network("test_resnet"), weights)
@@ -127,7 +127,7 @@ def test_where_the_weights_lie_in_a_folder_nobody_may_write_the_cache_folder_ser
 def test_without_any_writable_folder_torch_embeds_and_the_log_says_why(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("indexer.engine_cache._writable", lambda folder: False)
+    monkeypatch.setattr("indexer.backbones.engine_cache._writable", lambda folder: False)
     assert isinstance(prepared(perturbed_network("test_resnet")), TorchEngine)
     assert "set LOOKALIKE_CACHE to one that can" in caplog.text
 
@@ -247,7 +247,7 @@ def test_a_collection_with_a_model_file_needs_no_weights_no_torch_and_no_timm(tm
     program = f"""
 import sys
 import numpy as np
-from indexer.backbones import load_for_space
+from indexer.backbones.backbones import load_for_space
 from search.records import SpaceSpec
 backbone = load_for_space(SpaceSpec(**{_fields(made.space)!r}), device="auto")
 shape = (1, backbone.preparation.height, backbone.preparation.width, 3)
@@ -278,7 +278,7 @@ def test_the_expected_answer_travels_in_the_model_file(cache: Path) -> None:
 
 
 def test_making_a_model_file_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "indexer.engines")
+    caplog.set_level(logging.INFO, "indexer.backbones.engines")
     prepared(perturbed_network("test_resnet"))
     prepared(perturbed_network("test_resnet"))
     assert caplog.text.count("preparing the backbone for ONNX Runtime, once") == 1

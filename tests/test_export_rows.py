@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from search import export_rows as module
+from search.conditions.where import parse
 from search.embeddings import unit_rows
 from search.errors import CorruptFile, StoreUnavailable, UsageError
-from search.export_rows import Dtype, export_rows
 from search.faults import EXPORT_POINTS
+from search.finding.snapshot import SnapshotReader
+from search.moving import export_rows as module
+from search.moving.export_rows import Dtype, export_rows
 from search.records import Collection
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.where import parse
+from search.storing.store import Store
 from tests.album_rows import ROWS
 from tests.stored_rows import add
 

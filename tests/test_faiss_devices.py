@@ -15,8 +15,8 @@ from search.index.devices import FaissGpu, check_wheels, faiss_gpu, sees_gpu
 from search.index.inverted import InvertedIndex
 from search.index.training import build
 from search.records import Embeddings
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.faiss_gpu_stand_ins import StandInGpu
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from indexer.feature_maps import FeatureMap, MapShape, as_npz, feature_maps, map_shapes
-from indexer.feature_pictures import CHANNELS, as_png, coloured, liveliest
-from indexer.preparation import Preparation, prepare
-from indexer.timm_library import timm
-from indexer.timm_models import load_network, model_card
+from indexer.backbones.feature_maps import FeatureMap, MapShape, as_npz, feature_maps, map_shapes
+from indexer.backbones.feature_pictures import CHANNELS, as_png, coloured, liveliest
+from indexer.backbones.timm_library import timm
+from indexer.backbones.timm_models import load_network, model_card
+from indexer.decoding.preparation import Preparation, prepare
 from search.errors import LookalikeError, UsageError
 from tests.conftest import painted
 from tests.perturbed import perturbed_weights
@@ -80,7 +80,7 @@ def test_a_model_without_feature_maps_is_refused(monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("features_only not implemented\nfor it")
 
-    monkeypatch.setattr("indexer.feature_maps.unloaded_network", refuse)
+    monkeypatch.setattr("indexer.backbones.feature_maps.unloaded_network", refuse)
     with pytest.raises(UsageError, match=r"no feature maps from some_net \(features_only not implemented for it\)"):
         map_shapes("some_net", Preparation("full", 224, 224))
 

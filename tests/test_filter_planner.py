@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.catalogue import Catalogue
-from search.commits import Batch, Committer, NewImage
+from search.conditions.where import parse
 from search.embeddings import unit_rows
-from search.filter_planner import search_where
-from search.generations import Generations
+from search.finding.filter_planner import search_where
+from search.finding.generations import Generations
+from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
-from search.snapshot import Ranked, Snapshot, SnapshotReader
-from search.store import Store
-from search.where import parse
+from search.storing.catalogue import Catalogue
+from search.storing.commits import Batch, Committer, NewImage
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
 
 ROWS, NEW = 5_000, 200
@@ -63,7 +63,7 @@ class Album:
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Album]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.generations.EXACT_ROWS", 1_000)
+        patch.setattr("search.finding.generations.EXACT_ROWS", 1_000)
         made = Album(tmp_path_factory.mktemp("album"))
     yield made
     made.store.close()

@@ -12,18 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from search.commits import Batch, Committer, NewImage
+from search.conditions.field_tests import quoted
+from search.conditions.filtering import matching_query
+from search.conditions.where import parse
+from search.database.tables import image
 from search.embeddings import unit_rows
-from search.field_tests import quoted
-from search.filtering import matching_query
-from search.find_similar import Wanted, find_similar
-from search.generations import Generations
+from search.finding.find_similar import Wanted, find_similar
+from search.finding.generations import Generations
+from search.finding.snapshot import Snapshot, SnapshotReader
 from search.letters import after_beginning
 from search.records import Collection
-from search.snapshot import Snapshot, SnapshotReader
-from search.store import Store
-from search.tables import image
-from search.where import parse
+from search.storing.commits import Batch, Committer, NewImage
+from search.storing.store import Store
 from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
 from tests.fakes import FAKE_DIMS, FakeBackbone
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from api.workspace import Workspace
-from search.commits import Batch, Committer
+from search.duplicates.find_duplicates import find_duplicates
 from search.embeddings import unit_rows
-from search.find_duplicates import find_duplicates
-from search.find_similar import QueryContent, Wanted, find_similar
+from search.finding.find_similar import QueryContent, Wanted, find_similar
+from search.finding.snapshot import SnapshotReader
 from search.index.cpu_pairs import CpuPairs
-from search.pair_finder import NearPairs, Progress
+from search.index.pair_finder import NearPairs, Progress
 from search.records import Collection, ContentFacts, DuplicateGroup, Embeddings
-from search.snapshot import SnapshotReader
-from search.store import Store
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, facts, new_image, unit
 
 

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from indexer.backbones import REFERENCE_MODELS
-from indexer.decode import DecodeLimits, decode
+from indexer.backbones.backbones import REFERENCE_MODELS
+from indexer.backbones.timm_models import new_network, unloaded_network
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.preparation import prepare
 from indexer.finetuning.base_backbone import BaseBackbone
 from indexer.finetuning.checkpoints import RunFolder
 from indexer.finetuning.labelled_folders import LabelledPictures, find_labelled, read_labelled
 from indexer.finetuning.training import clip_gradients, make_optimizer
 from indexer.finetuning.training_pictures import Batches, Pictures, as_augmented, as_embedded
 from indexer.finetuning.tuned_network import TunedNetwork
-from indexer.preparation import prepare
-from indexer.timm_models import new_network, unloaded_network
 from search.errors import UsageError
 from tests.drawn_classes import draw_classes
 from tests.fakes import InProcessDecoder

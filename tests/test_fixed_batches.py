@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.backbone import Pixels
-from indexer.fixed_batches import alternate, fitting_batch, halved_until_it_fits
-from indexer.torch_engine import in_batches
+from indexer.backbones.backbone import Pixels
+from indexer.backbones.fixed_batches import alternate, fitting_batch, halved_until_it_fits
+from indexer.backbones.torch_engine import in_batches
 from search.errors import OutOfMemory
 from search.records import Embeddings
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from indexer.folding import fold
-from indexer.timm_library import timm
+from indexer.backbones.folding import fold
+from indexer.backbones.timm_library import timm
 from tests.perturbed import perturbed_network
 
 NARROW = {"channels": (256, 256, 256, 256), "depths": (1, 2, 1, 1)}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.decode import DecodeLimits, decode
-from indexer.formats import (
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.formats import (
     FORMATS,
     IMAGE_SUFFIXES,
     RAW_SUFFIXES,
@@ -108,7 +108,7 @@ def test_no_bytes_whatsoever_upset_the_walks(name: str, start: int, noise: bytes
 
 
 def test_the_folder_walker_loads_neither_pillow_nor_numpy() -> None:
-    code = "import sys, indexer.formats; sys.exit(bool({'PIL', 'numpy'} & set(sys.modules)))"
+    code = "import sys, indexer.decoding.formats; sys.exit(bool({'PIL', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

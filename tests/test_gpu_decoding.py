@@ -12,11 +12,11 @@ import torch
 import api.indexing
 from api.console import Session
 from api.indexing import IndexRequest, run_index
-from indexer import device_frames, gpu_decoding
-from indexer.decode import DecodeLimits
-from indexer.device_frames import Encoded, Header, as_tensor
-from indexer.gpu_decoding import GpuDecoder, _Queue, _Waiting, decoding_device, plain_header
-from indexer.preparation import Preparation
+from indexer.decoding import device_frames, gpu_decoding
+from indexer.decoding.decode import DecodeLimits
+from indexer.decoding.device_frames import Encoded, Header, as_tensor
+from indexer.decoding.gpu_decoding import GpuDecoder, _Queue, _Waiting, decoding_device, plain_header
+from indexer.decoding.preparation import Preparation
 from search.errors import BadImage, LookalikeError, UsageError
 from tests.conftest import painted
 from tests.gpu_stand_ins import (

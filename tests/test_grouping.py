@@ -1,6 +1,6 @@
 """Groups are stars around the best image."""
 
-from search.grouping import keeper_rank, star_groups
+from search.duplicates.grouping import keeper_rank, star_groups
 from search.records import ImageRecord
 
 

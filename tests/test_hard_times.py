@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import event
 
 from api.exits import TRY_AGAIN, exit_code
-from search.compaction import compact
 from search.errors import LookalikeError, StoreTooNew, StoreUnavailable
-from search.removals import remove_images
-from search.snapshot import SnapshotReader
-from search.status import collection_status
-from search.store import Store
-from search.verification import verify
+from search.finding.snapshot import SnapshotReader
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.status import collection_status
+from search.upkeep.verification import verify
 from tests import fault_worker
 from tests.fault_worker import add, open_store, publish, row_of
 

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search.embedding_shards import Shards, find_shards
 from search.embeddings import unit_rows
 from search.errors import SpaceMismatch, UsageError
-from search.export_rows import export_rows
-from search.import_rows import Imported, import_rows, imported_space, unit_or_kept
+from search.finding.snapshot import SnapshotReader
+from search.moving.embedding_shards import Shards, find_shards
+from search.moving.export_rows import export_rows
+from search.moving.import_rows import Imported, import_rows, imported_space, unit_or_kept
 from search.records import Collection
-from search.snapshot import SnapshotReader
-from search.status import collection_status
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.status import collection_status
+from search.upkeep.verification import verify
 from tests.stored_rows import add
 
 DIMS = 6
@@ -142,7 +142,7 @@ def test_unusable_rows_are_in_the_ledger_and_nowhere_else(store: Store, tmp_path
 def test_a_second_run_leaves_everything_alone_and_an_interrupted_one_goes_on(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.import_rows.MAX_BATCH_ROWS", 4)
+    monkeypatch.setattr("search.moving.import_rows.MAX_BATCH_ROWS", 4)
     shards = find_shards(saved(tmp_path / "e.npy", random(10)), None)
 
     def stop(done: int, _total: int) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
+from search.finding.snapshot import bitmap
 from search.index.held_out import QUERIES, HeldOut
 from search.index.inverted import InvertedIndex
 from search.index.projection import Projection
 from search.index.training import build, candidates_for, lists_for
 from search.records import Embeddings
-from search.snapshot import bitmap
 
 
 def clustered(rows: int, dims: int = 64, seed: int = 0) -> Embeddings:

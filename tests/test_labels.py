@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, text
 
-from search import schema
-from search.commits import Batch, Committer, NewImage, no_embeddings
+from search.database import schema
+from search.database.tables import content_label, embedding, image, label
 from search.embeddings import unit_rows
-from search.labels import synonyms
 from search.records import Collection, Embeddings, Label, LabelCount, shown_path
-from search.store import Store
-from search.tables import content_label, embedding, image, label
+from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.labels import synonyms
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
 
 TABBY = (Label("tabby, tabby cat", 0.75), Label("tiger cat", 0.25))

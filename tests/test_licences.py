@@ -8,10 +8,10 @@ import pytest
 
 import lookalike
 from api.cli import main
-from indexer.licences import asks_for_consent, licence_of, require_accepted, require_known
+from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
 from search.errors import BackboneNotFound, LicenceNotAccepted, UsageError
 from search.settings import read_settings
-from search.store import Store
+from search.storing.store import Store
 from tests.conftest import painted
 from tests.fakes import FakeBackbone
 from tests.perturbed import perturbed_weights

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from indexer.index_images import IndexOptions
-from indexer.manifests import _SeenKeys
-from indexer.sources import count, resolve
+from indexer.jobs.index_images import IndexOptions
+from indexer.sources.manifests import _SeenKeys
+from indexer.sources.sources import count, resolve
 from search.errors import UsageError
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import Draw, painted
 from tests.fakes import FakeBackbone
 from tests.jobs import index, ledger, stored
@@ -85,7 +85,7 @@ def test_parquet_is_read_a_row_group_at_a_time(photos: Path, draw: Draw, monkeyp
             yield batch
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
-    from indexer.sources import Walk
+    from indexer.sources.sources import Walk
 
     first = next(iter(Walk(resolve([str(photos / "m.parquet")]))))
     assert first.uri.endswith("a.png")  # type: ignore[union-attr]
@@ -157,7 +157,7 @@ def test_a_changed_row_changes_metadata_without_reading_or_embedding_the_picture
     draw("a.png", 1)
     manifest = written(photos / "m.csv", "path,key,price,colour\na.png,k,1,red\n")
     index(local_store, manifest)
-    monkeypatch.setattr("indexer.pipeline.read_file", lambda *_: pytest.fail("the picture was read"))
+    monkeypatch.setattr("indexer.jobs.pipeline.read_file", lambda *_: pytest.fail("the picture was read"))
     written(manifest, "path,key,price,size\na.png,k,2,xl\n")
     counts = index(local_store, manifest).counts
     assert (counts.unchanged, counts.indexed) == (1, 0)
@@ -170,7 +170,7 @@ def test_metadata_of_others_survives_where_the_manifest_says_nothing(
 ) -> None:
     from sqlalchemy import update
 
-    from search.tables import image
+    from search.database.tables import image
 
     draw("a.png", 1)
     manifest = written(photos / "m.csv", "path,price\na.png,1\n")

@@ -5,13 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from search.commits import Batch, Committer
+from search.conditions.where import parse
 from search.embeddings import unit_rows
 from search.errors import ImageChanged, ImageNotFound, UsageError
-from search.metadata_changes import change_metadata, version
 from search.records import Collection
-from search.store import Store
-from search.where import parse
+from search.storing.commits import Batch, Committer
+from search.storing.metadata_changes import change_metadata, version
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, new_image
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from indexer.backbones import REFERENCE_MODELS, load_backbone
-from indexer.feature_maps import map_shapes
-from indexer.model_facts import accuracy_source, facts_of, names_containing, shown_names
-from indexer.preparation import Preparation
-from indexer.timm_models import canonical_name, model_card, unloaded_network
+from indexer.backbones.backbones import REFERENCE_MODELS, load_backbone
+from indexer.backbones.feature_maps import map_shapes
+from indexer.backbones.model_facts import accuracy_source, facts_of, names_containing, shown_names
+from indexer.backbones.timm_models import canonical_name, model_card, unloaded_network
+from indexer.decoding.preparation import Preparation
 from search.errors import BackboneNotFound
 from tests.perturbed import perturbed_weights
 

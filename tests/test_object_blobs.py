@@ -12,11 +12,11 @@ from typing import Any
 import fsspec
 import pytest
 
-from search import object_blobs
-from search.blob_cache import BlobCache, digest_in
-from search.blobs import Blobs, LocalBlobs
+from search.blobs import object_blobs
+from search.blobs.blob_cache import BlobCache, digest_in
+from search.blobs.blobs import Blobs, LocalBlobs
+from search.blobs.object_blobs import ObjectBlobs
 from search.errors import CorruptFile, StoreUnavailable, UsageError
-from search.object_blobs import ObjectBlobs
 from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system
 
 DATA = b"embeddings" * 1000

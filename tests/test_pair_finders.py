@@ -16,7 +16,7 @@ from search.errors import DeviceFailed
 from search.index import gpu_pairs
 from search.index.cpu_pairs import CpuPairs
 from search.index.gpu_pairs import GpuPairs
-from search.pair_finder import (
+from search.index.pair_finder import (
     PairFinder,
     Progress,
     exact_scores,

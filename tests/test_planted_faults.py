@@ -14,16 +14,18 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection, delete, select
 
-from search import compaction, generations, merging, removals
-from search.blobs import LocalBlobs
-from search.catalogue import Catalogue, Located
-from search.checksums import CheckedBlob, CheckedFile
-from search.commits import Batch, Committer, no_embeddings
+from search.blobs.blobs import LocalBlobs
+from search.blobs.checksums import CheckedBlob, CheckedFile
+from search.blobs.segments import write_segment
+from search.database.tables import collection, embedding, image
 from search.errors import LookalikeError
-from search.segments import write_segment
-from search.snapshot import Snapshot, SnapshotReader
-from search.store import Store
-from search.tables import collection, embedding, image
+from search.finding import generations
+from search.finding.snapshot import Snapshot, SnapshotReader
+from search.storing import removals
+from search.storing.catalogue import Catalogue, Located
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.store import Store
+from search.upkeep import compaction, merging
 from tests import fault_worker
 from tests.fakes import new_image
 from tests.fault_worker import DIMS, add, open_store, publish, remove
@@ -78,7 +80,7 @@ def sweep_beside_a_commit(folder: Path) -> None:
     with store, pytest.MonkeyPatch.context() as patch:
         # As with object storage, where a segment is durable before the commit takes its lock.
         patch.setattr(LocalBlobs, "quick", False)
-        patch.setattr("search.commits.write_segment", write_and_sweep)
+        patch.setattr("search.storing.commits.write_segment", write_and_sweep)
         add(folder, store, target, ["a"])
         assert fault_worker.violations(folder) == []
 
@@ -198,11 +200,11 @@ def dropping_embeddings_in_use(patch: Patch) -> None:
 
 
 def naming_whatever_was_built(patch: Patch) -> None:
-    patch.setattr("search.generations.may_be_named", lambda *_: True)
+    patch.setattr("search.finding.generations.may_be_named", lambda *_: True)
 
 
 def trusting_what_was_looked_up(patch: Patch) -> None:
-    patch.setattr("search.commits._require_embedded", lambda *_: None)
+    patch.setattr("search.storing.commits._require_embedded", lambda *_: None)
 
 
 def nothing(_patch: Patch) -> None:

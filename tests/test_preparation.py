@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.preparation import Interpolation, Preparation, perceptual_hash, prepare, resize_area, small_luma
+from indexer.decoding.preparation import Interpolation, Preparation, perceptual_hash, prepare, resize_area, small_luma
 from search.errors import UsageError
 
 CreateTransform = Callable[..., Any]

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from indexer.found import Source
-from indexer.index_images import IndexOptions
-from indexer.pruning import Vanished, refusal
-from indexer.sources import resolve
-from search.commits import Batch, Committer
+from indexer.jobs.index_images import IndexOptions
+from indexer.sources.found import Source
+from indexer.sources.pruning import Vanished, refusal
+from indexer.sources.sources import resolve
 from search.errors import UsageError
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection
-from search.snapshot import SnapshotReader
-from search.status import collection_status
-from search.store import Store
-from search.verification import verify
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
+from search.upkeep.status import collection_status
+from search.upkeep.verification import verify
 from tests.conftest import Draw
 from tests.fakes import FAKE_DIMS, new_image, unit
 from tests.jobs import index, stored
@@ -139,7 +139,7 @@ def test_an_unreadable_folder_hides_its_images_and_removes_none(
             raise OSError(5, "Input/output error")
         return scandir(path)
 
-    monkeypatch.setattr("indexer.local_files.os.scandir", broken)
+    monkeypatch.setattr("indexer.sources.local_files.os.scandir", broken)
     everything = IndexOptions(batch_size=8, prune=True, max_fraction=1.0)
     summary = index(local_store, forty, options=everything)
     assert summary.counts.removed == 0

@@ -6,23 +6,23 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from search.commits import Batch, Committer
 from search.embeddings import unit_rows
 from search.errors import StoreUnavailable, UsageError
-from search.generations import Generations
-from search.publishing import BackgroundPublisher, publish_if_due
+from search.finding.generations import Generations
+from search.finding.publishing import BackgroundPublisher, publish_if_due
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings
-from search.snapshot import SnapshotReader
-from search.status import collection_status
-from search.store import Store
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
+from search.upkeep.status import collection_status
 from tests.fakes import FAKE_DIMS, FakeBackbone, new_image
 
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.generations.LARGEST_DELTA", 50)
-    monkeypatch.setattr("search.publishing.LARGEST_DELTA", 50)
-    monkeypatch.setattr("search.generations.EXACT_ROWS", 120)
+    monkeypatch.setattr("search.finding.generations.LARGEST_DELTA", 50)
+    monkeypatch.setattr("search.finding.publishing.LARGEST_DELTA", 50)
+    monkeypatch.setattr("search.finding.generations.EXACT_ROWS", 120)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_an_index_that_cannot_be_built_beside_a_job_does_not_stop_it(
 
 
 def test_a_recall_target_is_remembered_reached_and_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.generations.EXACT_ROWS", 120)
+    monkeypatch.setattr("search.finding.generations.EXACT_ROWS", 120)
     target = store.open_collection("default", FakeBackbone().space)
     assert target.recall_target == 0.99
     assert sum(commits(store, target, 400, 400)) == 400

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from indexer import raw_previews
-from indexer.decode import DecodeLimits, decode, thumbnail
-from indexer.decoder_pool import DecoderPool
+from indexer.decoding import raw_previews
+from indexer.decoding.decode import DecodeLimits, decode, thumbnail
+from indexer.decoding.decoder_pool import DecoderPool
 from search.errors import BadImage
-from search.store import Store
+from search.storing.store import Store
 from tests.conftest import painted
 from tests.fakes import FAKE_PREPARATION
 from tests.jobs import index, ledger

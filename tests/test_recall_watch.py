@@ -12,13 +12,13 @@ from api.app import Parts, create_app
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from search.commits import Batch, Committer
 from search.embeddings import unit_rows
-from search.generations import Generations
-from search.recall_watch import RecallWatch
+from search.finding.generations import Generations
+from search.finding.recall_watch import RecallWatch
+from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
-from search.snapshot import Ranked, Snapshot, SnapshotReader
-from search.store import Store
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, InProcessDecoder, new_image
 
 ROWS = 600
@@ -27,7 +27,7 @@ ROWS = 600
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store whose collection has an approximate index, and a few images newer than it."""
-    monkeypatch.setattr("search.generations.EXACT_ROWS", 100)
+    monkeypatch.setattr("search.finding.generations.EXACT_ROWS", 100)
     with Store.create(tmp_path / "store") as store:
         target = store.open_collection("default", FakeBackbone().space)
         embeddings = unit_rows(np.random.default_rng(0).normal(size=(ROWS + 5, FAKE_DIMS)))

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from indexer.backbones import REFERENCE_MODELS
-from indexer.engine import probe
-from indexer.engines import prepare_engine
-from indexer.folding import fold
-from indexer.onnx_engine import OnnxEngine
-from indexer.preparation import Preparation
-from indexer.timm_models import model_card
-from indexer.torch_engine import TorchEngine
+from indexer.backbones.backbones import REFERENCE_MODELS
+from indexer.backbones.engine import probe
+from indexer.backbones.engines import prepare_engine
+from indexer.backbones.folding import fold
+from indexer.backbones.onnx_engine import OnnxEngine
+from indexer.backbones.timm_models import model_card
+from indexer.backbones.torch_engine import TorchEngine
+from indexer.decoding.preparation import Preparation
 from tests.perturbed import perturbed_network
 
 LIGHT = REFERENCE_MODELS[:3] + REFERENCE_MODELS[4:5]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer import registry
-from indexer.preparation import Preparation
-from indexer.registry import RegisteredModel, find, register, registered_names
+from indexer.backbones import registry
+from indexer.backbones.registry import RegisteredModel, find, register, registered_names
+from indexer.decoding.preparation import Preparation
 from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 
 MODEL = RegisteredModel(

@@ -11,11 +11,11 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from indexer.index_images import IndexOptions
-from indexer.remote_files import RemoteContent, canonical, stamp_of, uri_of_object
-from indexer.sources import resolve
+from indexer.jobs.index_images import IndexOptions
+from indexer.sources.remote_files import RemoteContent, canonical, stamp_of, uri_of_object
+from indexer.sources.sources import resolve
 from search.errors import BadImage, SourceUnavailable, UsageError
-from search.store import Store
+from search.storing.store import Store
 from tests.conftest import painted
 from tests.fakes import FakeBackbone
 from tests.jobs import index, ledger, stored
@@ -52,7 +52,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty bucket called bkt, which s3:// reaches."""
-    from indexer import remote_files
+    from indexer.sources import remote_files
 
     for name, value in {
         "AWS_ENDPOINT_URL": s3_server,
@@ -116,7 +116,7 @@ def test_an_archive_in_a_bucket_is_streamed_and_not_opened_again_unchanged(
         put(bucket, name, packed(tmp_path / name, samples(range(4)), mode).read_bytes())
     assert index(local_store, "s3://bkt/12.tar", "s3://bkt/13.tar.gz").counts.seen == 8
     assert "s3://bkt/12.tar!/0003.png" in stored(local_store)
-    monkeypatch.setattr("indexer.tars._opened", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr("indexer.sources.tars._opened", lambda *_: pytest.fail("it was opened"))
     assert index(local_store, "s3://bkt/12.tar", "s3://bkt/13.tar.gz").counts.unchanged == 8
 
 

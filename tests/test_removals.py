@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from search.commits import Batch, Committer, NewImage, no_embeddings
+from search.database.tables import embedding, image
 from search.embeddings import unit_rows
 from search.errors import ImageNotFound, StoreUnavailable
-from search.generations import Generations
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, uri_of_path
-from search.removals import ids_at, remove_image, remove_images
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import embedding, image
+from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.removals import ids_at, remove_image, remove_images
+from search.storing.store import Store
 from tests.conftest import Draw
 from tests.fakes import FAKE_DIMS, new_image
 from tests.jobs import index

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from search.compaction import compact
+from search.blobs.segments import HEADER
+from search.database.tables import image, segment
+from search.finding.snapshot import SnapshotReader
 from search.records import Fault
-from search.removals import remove_images
-from search.repairing import repairs
-from search.segments import HEADER
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import image, segment
-from search.verification import verify
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.repairing import repairs
+from search.upkeep.verification import verify
 from tests.conftest import Draw, painted
 from tests.fakes import FAKE_DIMS
 from tests.jobs import index

@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from indexer.decode import DecodeLimits, decode
-from indexer.decoder_pool import DecoderPool
-from indexer.jpeg import dct_factor
-from indexer.preparation import Preparation, prepare
-from indexer.resizing import prepare_with_torch, resizer
-from indexer.shared_pixels import SharedPixels
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.jpeg import dct_factor
+from indexer.decoding.preparation import Preparation, prepare
+from indexer.decoding.resizing import prepare_with_torch, resizer
+from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, UsageError
 from tests.conftest import painted
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.blobs import LocalBlobs
-from search.checksums import BLOCK_BYTES, StreamedChecksums, block_checksums
+from search.blobs.blobs import LocalBlobs
+from search.blobs.checksums import BLOCK_BYTES, StreamedChecksums, block_checksums
+from search.blobs.segments import HEADER, Segment, write_segment
 from search.embeddings import unit_rows, usable_rows
 from search.errors import CorruptFile, StoreUnavailable
 from search.index.exact import ExactIndex
-from search.segments import HEADER, Segment, write_segment
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from search.commits import Batch, Committer
+from search.database.tables import collection, image
 from search.embeddings import unit_rows
 from search.errors import CorruptFile, ImageNotFound
-from search.generations import Generations
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.index.exact import ExactIndex
 from search.records import Collection, Embeddings
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.tables import collection, image
+from search.storing.commits import Batch, Committer
+from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, facts, new_image
 
 
@@ -151,6 +151,6 @@ def test_a_commit_that_happens_while_a_snapshot_is_taken_belongs_to_the_next_one
     committer.commit(Batch([new_image("b")], rows(1, 2)))
     reader = SnapshotReader(store.database, store.blobs, target)
     with monkeypatch.context() as patch:
-        patch.setattr("search.catalogue.Catalogue.collection", lambda _self, _name: before)
+        patch.setattr("search.storing.catalogue.Catalogue.collection", lambda _self, _name: before)
         assert reader.current().delta.ids.tolist() == [1]
     assert reader.current().delta.ids.tolist() == [1, 2]

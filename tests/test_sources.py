@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from indexer.found import Exclusion, FoundFile, stamped
-from indexer.sidecars import MAX_SIDECAR_BYTES, sidecar_name
-from indexer.sources import Walk, count, resolve
-from search.store import Store
+from indexer.sources.found import Exclusion, FoundFile, stamped
+from indexer.sources.sidecars import MAX_SIDECAR_BYTES, sidecar_name
+from indexer.sources.sources import Walk, count, resolve
+from search.storing.store import Store
 from tests.conftest import Draw
 from tests.fakes import FakeBackbone
 from tests.jobs import index, ledger, stored
@@ -106,7 +106,7 @@ def test_an_unchanged_sidecar_is_not_even_opened(
     draw("a.png", 1)
     (photos / "a.json").write_text('{"n": 1}')
     index(local_store, photos)
-    monkeypatch.setattr("indexer.planning.read_metadata", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("indexer.jobs.planning.read_metadata", lambda *_: pytest.fail("it was read"))
     assert index(local_store, photos).counts.unchanged == 1
 
 

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from api.workspace import QueryRequest, Workspace
-from indexer.backbone import Pixels
+from indexer.backbones.backbone import Pixels
+from indexer.jobs.reembed_images import Filled, ReembedJob, ReembedOptions
 from indexer.query_embedder import QueryEmbedder
-from indexer.reembed_images import Filled, ReembedJob, ReembedOptions
-from search.commits import Batch, Committer, no_embeddings
 from search.errors import GuardRefused, SpaceMismatch, StoreUnavailable, UsageError
 from search.faults import UPGRADE_POINTS
+from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import Collection, Embeddings
-from search.snapshot import Snapshot, SnapshotReader
-from search.space_comparison import compare_spaces
-from search.space_upgrade import SpaceUpgrade, upgrade_as_json
-from search.status import collection_status
-from search.store import Store
-from search.verification import verify
+from search.spaces.space_comparison import compare_spaces
+from search.spaces.space_upgrade import SpaceUpgrade, upgrade_as_json
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.store import Store
+from search.upkeep.status import collection_status
+from search.upkeep.verification import verify
 from tests.conftest import Draw, painted
 from tests.fakes import FAKE_PREPARATION, ColourLabeller, FakeBackbone, InProcessDecoder, new_image
 from tests.jobs import index
@@ -281,7 +281,7 @@ def test_what_is_embedded_between_index_and_flip_is_found(
             assert newest is not None
             ReembedJob(upgrade, newest.to_space_id, MeanColour()).run(InProcessDecoder(), ReembedOptions())
 
-    monkeypatch.setattr("search.space_upgrade.fault", fill_before_the_flip)
+    monkeypatch.setattr("search.spaces.space_upgrade.fault", fill_before_the_flip)
     assert upgrade.promote(allow_missing=True)[1] == 0
     assert len(reader_of(album).current()) == IMAGES + 1
 
@@ -309,8 +309,8 @@ def test_equal_spaces_agree_and_the_report_counts_pairs_once(local_store: Store)
 
 
 def test_the_comparison_agrees_with_brute_force(album: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.space_comparison.BLOCK_ROWS", 5)
-    monkeypatch.setattr("search.space_comparison.default_threshold", lambda space: 0.5)
+    monkeypatch.setattr("search.spaces.space_comparison.BLOCK_ROWS", 5)
+    monkeypatch.setattr("search.spaces.space_comparison.default_threshold", lambda space: 0.5)
     reembed(album)
     upgrade = SpaceUpgrade(album, target_of(album))
     newest = upgrade.newest()

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, text, update
 
-from search.commits import Batch, Committer
+from search.database.tables import collection, embedding, generation, image, job
 from search.embeddings import unit_rows
+from search.finding.snapshot import SnapshotReader
 from search.records import Collection
-from search.removals import remove_images
-from search.snapshot import SnapshotReader
-from search.status import CollectionStatus, collection_status
-from search.store import Store
-from search.tables import collection, embedding, generation, image, job
+from search.storing.commits import Batch, Committer
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.status import CollectionStatus, collection_status
 from tests.conftest import Draw
 from tests.fakes import FAKE_DIMS, new_image
 from tests.jobs import index

@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from search import schema
-from search.database import Database
+from search.database import schema
+from search.database.database import Database
+from search.database.tables import metadata
 from search.errors import (
     CollectionNotFound,
     CorruptFile,
@@ -20,8 +21,7 @@ from search.errors import (
     UsageError,
 )
 from search.settings import read_settings
-from search.store import Store, default_root
-from search.tables import metadata
+from search.storing.store import Store, default_root
 from tests.fakes import FakeBackbone
 
 
@@ -121,7 +121,7 @@ def test_a_database_that_does_not_answer_is_try_again(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_try_again(local_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("search.database.database.BUSY_TIMEOUT_S", 0.05)
     other = Database(local_store.settings.catalogue)
     with (
         local_store.database.writing(),

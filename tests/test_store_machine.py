@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from search import faults
-from search.commits import Batch, Committer, NewImage, no_embeddings
-from search.compaction import compact
 from search.embeddings import unit_rows
 from search.errors import LookalikeError
 from search.faults import POINTS
-from search.generations import Generations
+from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.records import Embeddings
-from search.removals import remove_images
-from search.snapshot import SnapshotReader
-from search.status import collection_status
-from search.store import Store
-from search.verification import verify
+from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.removals import remove_images
+from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.status import collection_status
+from search.upkeep.verification import verify
 from tests.fakes import facts
 from tests.fault_worker import DIMS, SPACE, row_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from indexer.stored_files import is_remote, read_stored
+from indexer.sources.stored_files import is_remote, read_stored
 from search.errors import BadImage
 from search.records import uri_of_path
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from indexer.decode import DecodeLimits, decode
-from indexer.decoder_pool import DecoderPool
-from indexer.gpu_decoding import GpuDecoder, plain_header
-from indexer.preparation import Preparation
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.gpu_decoding import GpuDecoder, plain_header
+from indexer.decoding.preparation import Preparation
 from tests.corpus import encode, jpeg_with, plain, smooth
 from tests.gpu_stand_ins import LIMITS, Device, Others, jpeg
 

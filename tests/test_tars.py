@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from indexer import tars
-from indexer.decoder_pool import PreparedImage
-from indexer.found import Visit
-from indexer.index_images import IndexOptions
-from indexer.sources import FoundFile, UnreadableFile, Walk, count, resolve
+from indexer.decoding.decoder_pool import PreparedImage
+from indexer.jobs.index_images import IndexOptions
+from indexer.sources import tars
+from indexer.sources.found import Visit
+from indexer.sources.sources import FoundFile, UnreadableFile, Walk, count, resolve
 from search.errors import BadImage
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import painted
 from tests.fakes import FakeBackbone, InProcessDecoder
 from tests.jobs import index, ledger, stored
@@ -108,7 +108,7 @@ def test_a_changed_archive_is_read_again_and_only_new_members_are_embedded(local
 
 
 def test_an_archive_whose_images_are_not_all_there_any_more_is_read_again(local_store: Store, photos: Path) -> None:
-    from search.commits import Committer
+    from search.storing.commits import Committer
 
     archive = packed(photos / "a.tar", samples(range(3)))
     target = index(local_store, archive).collection

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.conditions.user_metadata import MAX_BYTES, MAX_DEPTH, MAX_KEY_LETTERS, MAX_KEYS, checked, merged
 from search.errors import UsageError
-from search.user_metadata import MAX_BYTES, MAX_DEPTH, MAX_KEY_LETTERS, MAX_KEYS, checked, merged
 
 
 def nested(levels: int) -> dict[str, object]:

@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import case, delete, insert, text, update
 
-from search.checksums import block_checksums
-from search.compaction import compact
-from search.labels import put_labels
-from search.records import Label
-from search.store import Store
-from search.tables import (
+from search.blobs.checksums import block_checksums
+from search.database.tables import (
     collection,
     content,
     content_label,
@@ -26,7 +22,11 @@ from search.tables import (
     space,
     synonym,
 )
-from search.verification import unnamed_files, verify
+from search.records import Label
+from search.storing.labels import put_labels
+from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.verification import unnamed_files, verify
 from tests.conftest import new_database, painted
 from tests.jobs import index
 

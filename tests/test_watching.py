@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from indexer.index_images import IndexJob, IndexOptions, IndexSummary
-from indexer.sources import Source, resolve
-from indexer.watching import Burst, Watcher
+from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.sources.sources import Source, resolve
+from indexer.sources.watching import Burst, Watcher
 from search.errors import LookalikeError, UsageError
-from search.store import Store
+from search.storing.store import Store
 from tests.conftest import Draw, painted
 from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
 from tests.jobs import index, ledger, stored
@@ -20,7 +20,7 @@ from tests.jobs import index, ledger, stored
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.watching.QUIET_S", 0.4)
+    monkeypatch.setattr("indexer.sources.watching.QUIET_S", 0.4)
 
 
 class Session:

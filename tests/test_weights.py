@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from indexer.backbones import load_backbone
+from indexer.backbones.backbones import load_backbone
+from indexer.backbones.timm_models import load_network, model_card, pooled_dims
+from indexer.backbones.weights import conversion, first_difference, read_tensors, weights_sha256
+from indexer.decoding.preparation import Preparation
 from indexer.devices import choose_device
-from indexer.preparation import Preparation
-from indexer.timm_models import load_network, model_card, pooled_dims
-from indexer.weights import conversion, first_difference, read_tensors, weights_sha256
 from search.errors import UsageError, WeightsMismatch, WeightsUnavailable
 from tests.perturbed import perturbed_network, perturbed_weights
 
@@ -132,7 +132,7 @@ def test_a_model_without_pooled_output_is_refused_before_its_weights_are_fetched
 ) -> None:
     maps = torch.nn.Conv2d(3, 8, 4, stride=4)
     maps.pretrained_cfg = perturbed_network("test_resnet").pretrained_cfg
-    monkeypatch.setattr("indexer.timm_models._on_meta", lambda *_, **__: maps.to("meta"))
+    monkeypatch.setattr("indexer.backbones.timm_models._on_meta", lambda *_, **__: maps.to("meta"))
     with pytest.raises(UsageError, match=r"has no pooled output \(\(1, 8, 40, 40\)\), so it makes no embeddings"):
         model_card(TINY)
 

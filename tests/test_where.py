@@ -5,11 +5,11 @@ import re
 import pytest
 from sqlalchemy import create_engine
 
+from search.conditions.field_tests import quoted
+from search.conditions.where import MAX_DEPTH, MAX_VALUES, parse
 from search.errors import BadCondition, UsageError
-from search.field_tests import quoted
 from search.records import Collection
-from search.store import Store
-from search.where import MAX_DEPTH, MAX_VALUES, parse
+from search.storing.store import Store
 from tests.album_rows import keys
 
 

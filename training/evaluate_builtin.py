@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.builtin import MEAN, STD, BuiltinNetwork, load_builtin
+from indexer.backbones.builtin import MEAN, STD, BuiltinNetwork, load_builtin
 from training.evaluation_set import NO_MATCH, EvaluationSet, build_evaluation_set
 from training.metrics import OperatingPoint, PrecisionRecall, hits_at_1, precision_recall
 

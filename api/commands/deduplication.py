@@ -11,9 +11,9 @@ from rich.progress import Progress
 
 from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
 from api.workspace import Workspace
-from search.find_duplicates import DuplicateReport
-from search.pair_finder import Progress as DedupProgress
-from search.thresholds import default_threshold
+from search.duplicates.find_duplicates import DuplicateReport
+from search.duplicates.thresholds import default_threshold
+from search.index.pair_finder import Progress as DedupProgress
 
 SHOWN_GROUPS = 1000
 

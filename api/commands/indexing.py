@@ -29,8 +29,8 @@ def init(
     ] = None,
 ) -> None:
     """Make a store; `index` does it too, with the defaults."""
-    from indexer.licences import require_known
-    from search.store import Store
+    from indexer.backbones.licences import require_known
+    from search.storing.store import Store
 
     session: Session = context.obj
     require_known(accept_license)

@@ -17,10 +17,10 @@ from search.records import Embeddings, Label, displayable
 
 if TYPE_CHECKING:
     from api.picture_answers import Answered, BadPicture
-    from indexer.feature_maps import FeatureMap
-    from indexer.preparation import Preparation
-    from indexer.prepared_backbone import PreparedBackbone
-    from indexer.timm_models import ImageSize, LoadedNetwork
+    from indexer.backbones.feature_maps import FeatureMap
+    from indexer.backbones.prepared_backbone import PreparedBackbone
+    from indexer.backbones.timm_models import ImageSize, LoadedNetwork
+    from indexer.decoding.preparation import Preparation
 
 DEFAULT_CLASSIFIER = "eca_nfnet_l0"
 MAX_LABELS = 100
@@ -121,8 +121,8 @@ def classify(
 ) -> None:
     """Name what pictures show, with probabilities; needs no store."""
     from api.picture_answers import Pace, answer_pictures, require_pictures
-    from indexer.class_names import class_names, read_class_names
-    from indexer.classification import classifier_engine, top_labels
+    from indexer.backbones.class_names import class_names, read_class_names
+    from indexer.backbones.classification import classifier_engine, top_labels
     from indexer.devices import choose_device
 
     session: Session = context.obj
@@ -160,10 +160,10 @@ def feature_maps(
 ) -> None:
     """Write what a backbone sees in a picture, stage by stage; needs no store."""
     from api.picture_answers import decode_one, require_pictures
+    from indexer.backbones.feature_maps import as_npz
+    from indexer.backbones.feature_maps import feature_maps as maps_of
+    from indexer.backbones.feature_pictures import as_png
     from indexer.devices import choose_device
-    from indexer.feature_maps import as_npz
-    from indexer.feature_maps import feature_maps as maps_of
-    from indexer.feature_pictures import as_png
 
     session: Session = context.obj
     require_pictures([image])
@@ -200,8 +200,8 @@ def _request(
 
 
 def _load_backbone(request: ModelRequest) -> "PreparedBackbone":
-    from indexer.backbones import load_backbone
-    from indexer.licences import licence_of, require_accepted
+    from indexer.backbones.backbones import load_backbone
+    from indexer.backbones.licences import licence_of, require_accepted
 
     require_accepted(licence_of(request.backbone), request.accept_license, request.backbone)
     return load_backbone(
@@ -211,10 +211,10 @@ def _load_backbone(request: ModelRequest) -> "PreparedBackbone":
 
 def _load(request: ModelRequest, use: Literal["classify", "features"]) -> "tuple[LoadedNetwork, Preparation]":
     """Return a network with its weights, once its licence is settled, and how it sees pictures."""
-    from indexer.builtin_facts import BUILTIN
-    from indexer.feature_maps import map_shapes
-    from indexer.licences import require_accepted
-    from indexer.timm_models import load_network, model_card
+    from indexer.backbones.builtin_facts import BUILTIN
+    from indexer.backbones.feature_maps import map_shapes
+    from indexer.backbones.licences import require_accepted
+    from indexer.backbones.timm_models import load_network, model_card
 
     if request.backbone == BUILTIN:
         lack = "names no classes" if use == "classify" else "has no feature maps"

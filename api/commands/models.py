@@ -10,8 +10,8 @@ from api.console import Session, out, print_json, print_table, table
 from search.errors import BackboneNotFound, UsageError
 
 if TYPE_CHECKING:
-    from indexer.feature_maps import MapShape
-    from indexer.model_facts import Accuracy, ModelFacts, SizeFacts
+    from indexer.backbones.feature_maps import MapShape
+    from indexer.backbones.model_facts import Accuracy, ModelFacts, SizeFacts
 
 MILLION, BILLION = 1e6, 1e9
 SHOWN_NAMES = 60  # found by --search; all of them with --json
@@ -33,7 +33,7 @@ def backbones(
     ] = None,
 ) -> None:
     """Show backbones and what their cards say; any timm model works by its name."""
-    from indexer.model_facts import facts_of, names_containing, shown_names
+    from indexer.backbones.model_facts import facts_of, names_containing, shown_names
 
     session: Session = context.obj
     if search is not None:

@@ -25,8 +25,8 @@ def backup(
     place: Annotated[Path, typer.Argument(help="A folder that is not there yet, or a file NAME.tar.", metavar="DEST")],
 ) -> None:
     """Copy the store, whole and checked, also while others index and search."""
-    from search.backup import back_up
-    from search.store import Store
+    from search.moving.backup import back_up
+    from search.storing.store import Store
 
     session: Session = context.obj
     with Store(session.store) as store, work_progress(session.progress, "copied", "bytes") as advance:
@@ -52,7 +52,7 @@ def restore(
     blobs: Annotated[str | None, typer.Option(help="Folder of segments and indexes; default: inside.")] = None,
 ) -> None:
     """Make a store of a backup, in an empty place; every byte is checked."""
-    from search.restore import restore as restore_store
+    from search.moving.restore import restore as restore_store
 
     session: Session = context.obj
     root = (into.expanduser() if into is not None else session.store).absolute()
@@ -76,9 +76,9 @@ def export(
     dtype: Annotated[str, typer.Option(help="float16: the embeddings as stored; float32: of unit length.")] = "float16",
 ) -> None:
     """Write the images of a collection as Parquet, and their embeddings as .npy."""
-    from search.export_rows import Dtype, export_rows
-    from search.store import Store
-    from search.where import parse
+    from search.conditions.where import parse
+    from search.moving.export_rows import Dtype, export_rows
+    from search.storing.store import Store
 
     session: Session = context.obj
     kinds: dict[str, Dtype] = {"float16": "float16", "float32": "float32"}
@@ -105,9 +105,9 @@ def import_embeddings(
     max_failed: Annotated[int, typer.Option(min=0, help="Rows in the ledger before the exit code says so.")] = 0,
 ) -> None:
     """Make embeddings that another program computed a collection."""
-    from search.embedding_shards import find_shards
-    from search.import_rows import import_rows, imported_space
-    from search.store import Store
+    from search.moving.embedding_shards import find_shards
+    from search.moving.import_rows import import_rows, imported_space
+    from search.storing.store import Store
 
     session: Session = context.obj
     # All that can be refused comes first: it must leave no store behind.

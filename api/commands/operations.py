@@ -8,14 +8,14 @@ import typer
 from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import ELSE
 from api.workspace import Workspace
-from search import schema
-from search.database import Database
-from search.generations import Generations
+from search.database import schema
+from search.database.database import Database
+from search.finding.generations import Generations
 from search.settings import read_settings
-from search.status import CollectionStatus
-from search.store import Store
-from search.verification import unnamed_files
-from search.verification import verify as find_faults
+from search.storing.store import Store
+from search.upkeep.status import CollectionStatus
+from search.upkeep.verification import unnamed_files
+from search.upkeep.verification import verify as find_faults
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,7 @@ def mode_for(backbone: str, value: str | None, default: Literal["full", "card"])
     Raises:
         UsageError: the value is neither full nor card.
     """
-    from indexer.registry import find
+    from indexer.backbones.registry import find
 
     asked = preparation_mode(value)
     own = find(backbone) if asked is None else None

@@ -10,8 +10,8 @@ import typer
 from api.console import Session, counted, out, print_json, shown_place
 from search.errors import GuardRefused, ImageNotFound, UsageError
 from search.records import Collection, uri_of_path
-from search.removals import ids_at, remove_images
-from search.store import Store
+from search.storing.removals import ids_at, remove_images
+from search.storing.store import Store
 
 # From here on it asks first, or wants --yes.
 MANY = 10
@@ -78,7 +78,7 @@ def _chosen(
         if not ids:
             raise ImageNotFound(f"collection {target.name!r} has no image at or below {path}")
         return ids
-    from search.where import parse
+    from search.conditions.where import parse
 
     return [int(found) for found in catalogue.matching(target, parse(where or ""))]
 

@@ -9,7 +9,7 @@ import typer
 from api.console import Session, out, print_json, print_table, shown_pixels, shown_place, table
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import BadImage, UsageError
-from search.find_similar import MAX_K
+from search.finding.find_similar import MAX_K
 from search.records import ImageRecord, displayable
 
 

@@ -12,8 +12,8 @@ from api.console import Session, counted, out, print_json, print_table, say, sho
 from api.exits import LEDGER
 from search.errors import GuardRefused
 from search.records import Collection
-from search.space_upgrade import SpaceUpgrade
-from search.store import Store
+from search.spaces.space_upgrade import SpaceUpgrade
+from search.storing.store import Store
 
 SHOWN_FAILURES = 10
 

@@ -7,13 +7,13 @@ import typer
 
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import ELSE, LEDGER
-from search.compaction import CompactSummary
-from search.compaction import compact as compact_store
 from search.errors import BadImage, LookalikeError, UsageError
 from search.records import path_of_uri
-from search.repairing import Repair, repairs
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.compaction import CompactSummary
+from search.upkeep.compaction import compact as compact_store
+from search.upkeep.repairing import Repair, repairs
+from search.upkeep.verification import verify
 
 SHOWN = 10
 
@@ -110,7 +110,7 @@ def retry(
 
 def _sources(uris: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return what to index so that these files are tried, and the uris that cannot be reached any more."""
-    from indexer.sources import resolve
+    from indexer.sources.sources import resolve
 
     sources: dict[str, None] = {}
     gone = []

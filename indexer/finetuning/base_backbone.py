@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from indexer.backbones.registry import find
+from indexer.backbones.timm_models import load_network, new_network, unloaded_network
+from indexer.backbones.weights import weights_sha256
+from indexer.decoding.preparation import Preparation
 from indexer.finetuning.recipe import Recipe
 from indexer.finetuning.tuned_network import TunedNetwork
-from indexer.preparation import Preparation
-from indexer.registry import find
-from indexer.timm_models import load_network, new_network, unloaded_network
-from indexer.weights import weights_sha256
 from search.errors import UsageError
 
 

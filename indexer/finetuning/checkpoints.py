@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from indexer.backbones.registry import sync
 from indexer.finetuning.tuned_network import TunedNetwork
-from indexer.registry import sync
 from search.errors import GuardRefused, LookalikeError
 
 RUN_NAME: Final = "run.json"

@@ -10,9 +10,15 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from indexer import registry
-from indexer.builtin_facts import BUILTIN
-from indexer.decoder_pool import DecoderPool
+from indexer.backbones import registry
+from indexer.backbones.builtin_facts import BUILTIN
+from indexer.backbones.licences import require_accepted
+from indexer.backbones.registry import RegisteredModel
+from indexer.backbones.timm_models import ImageSize, model_card
+from indexer.backbones.torch_engine import FromPixels
+from indexer.backbones.weights import weights_sha256
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.preparation import Mode, Preparation
 from indexer.devices import choose_device
 from indexer.finetuning.base_backbone import BaseBackbone
 from indexer.finetuning.checkpoints import RunFolder, RunState, write_report
@@ -29,12 +35,6 @@ from indexer.finetuning.recipe import Recipe
 from indexer.finetuning.training import Progress, Training, TrainingData
 from indexer.finetuning.training_pictures import Batches, Pictures, as_augmented, as_embedded
 from indexer.finetuning.tuned_network import TunedNetwork
-from indexer.licences import require_accepted
-from indexer.preparation import Mode, Preparation
-from indexer.registry import RegisteredModel
-from indexer.timm_models import ImageSize, model_card
-from indexer.torch_engine import FromPixels
-from indexer.weights import weights_sha256
 from search.errors import LookalikeError, UsageError
 from search.records import displayable
 

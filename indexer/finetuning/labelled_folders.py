@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from indexer.decoding import Decoder
-from indexer.sources import MAX_FILE_BYTES, FoundFile, Source, UnreadableFile, read_file, walk
+from indexer.decoding.decoding import Decoder
+from indexer.sources.sources import MAX_FILE_BYTES, FoundFile, Source, UnreadableFile, read_file, walk
 from search.errors import BadImage, UsageError
 from search.records import displayable, shown_path
 

@@ -13,12 +13,12 @@ from typing import Any, Final, Protocol
 import torch
 from torch import nn
 
+from indexer.backbones.timm_library import timm, training_parts
 from indexer.finetuning.checkpoints import EpochResult, RunFolder, RunState
 from indexer.finetuning.labelled_folders import Labelled
 from indexer.finetuning.recipe import HEAD_LR_SCALE, LAST_LR_SHARE, MOMENTUM, Recipe
 from indexer.finetuning.training_pictures import Batch, Batches, Order
 from indexer.finetuning.tuned_network import TunedNetwork
-from indexer.timm_library import timm, training_parts
 from search.errors import LookalikeError, UsageError
 
 CENTRED_ON: Final = 1_024  # pictures that the classifier's input is centred on

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from indexer.backbone import Pixels
-from indexer.decode import DecodeLimits, decode
+from indexer.backbones.backbone import Pixels
+from indexer.backbones.timm_library import timm
+from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.preparation import Preparation, prepare
 from indexer.finetuning.labelled_folders import Labelled
 from indexer.finetuning.recipe import NO_RANDAUGMENT, Recipe
-from indexer.preparation import Preparation, prepare
-from indexer.sources import MAX_FILE_BYTES, FoundFile, read_file
-from indexer.timm_library import timm
+from indexer.sources.sources import MAX_FILE_BYTES, FoundFile, read_file
 from search.errors import BadImage, UsageError
 
 Show = Callable[[Pixels], Pixels]  # (H, W, 3) uint8 of any size to (height, width, 3) uint8

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from indexer.preparation import Preparation
+from indexer.decoding.preparation import Preparation
 from search.errors import UsageError
 
 _LEAST_SIZE: Final = 1e-6

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.index.exact import ExactIndex
-from search.pair_finder import (
+from search.index.pair_finder import (
     Candidates,
     Nearest,
     NearPairs,
@@ -20,7 +20,7 @@ QUERY_ROWS: Final = 1_024
 
 
 class CpuPairs:
-    """A PairFinder (search/pair_finder.py) that every machine has."""
+    """A PairFinder (search/index/pair_finder.py) that every machine has."""
 
     def pairs(
         self, embeddings: Embeddings, threshold: float, progress: Progress = lambda done, total: None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.index.devices import MOST_NEIGHBOURS, DeviceFlat, FaissGpu
 from search.index.exact import ExactIndex
-from search.pair_finder import (
+from search.index.pair_finder import (
     Candidates,
     Nearest,
     NearPairs,
@@ -34,7 +34,7 @@ SQUARE: Final = 4_096  # of rows compared at once on the CPU
 
 
 class GpuPairs:
-    """A PairFinder (search/pair_finder.py) for a GPU that FAISS sees."""
+    """A PairFinder (search/index/pair_finder.py) for a GPU that FAISS sees."""
 
     def __init__(self, gpu: FaissGpu, *, query_rows: int = QUERY_ROWS, device_rows: int | None = None) -> None:
         """query_rows: asked at once. device_rows: on the device at once, by default what fits DEVICE_BYTES."""

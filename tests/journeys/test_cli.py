@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from api.cli import GLOBAL_OPTIONS, hoisted, main
-from search.store import Store
+from search.storing.store import Store
 from tests.conftest import painted
 from tests.perturbed import perturbed_weights
 

@@ -14,8 +14,8 @@ from api.cli import main
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from indexer.backbones import BUILTIN_PREPARATION
-from indexer.decoder_pool import DecoderPool
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
 from tests.conftest import painted
 
 BASE = "/v1/collections/default"

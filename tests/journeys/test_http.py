@@ -17,8 +17,8 @@ from api.cli import main
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from indexer.backbones import BUILTIN_PREPARATION
-from indexer.decoder_pool import DecoderPool
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
 from tests.conftest import painted
 from tests.fakes import FakeBackbone
 
@@ -265,7 +265,7 @@ def test_an_error_nobody_expected_tells_nothing_of_our_insides(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("search.catalogue.Catalogue.images", broken)
+    monkeypatch.setattr("search.storing.catalogue.Catalogue.images", broken)
     answer = client.get(f"{BASE}/images")
     assert answer.status_code == 500
     assert "secret" not in problem(answer)["detail"]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from indexer.backbone import Pixels
-from indexer.decoder_pool import PreparedImage
-from indexer.index_images import IndexOptions
-from indexer.sources import FoundFile, UnreadableFile, read_file, resolve, walk
+from indexer.backbones.backbone import Pixels
+from indexer.decoding.decoder_pool import PreparedImage
+from indexer.jobs.index_images import IndexOptions
+from indexer.sources.sources import FoundFile, UnreadableFile, read_file, resolve, walk
 from search.errors import BadImage, LookalikeError, SpaceMismatch, UsageError
+from search.finding.snapshot import SnapshotReader
 from search.records import Embeddings
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import Draw, make_reachable, painted
 from tests.corpus import idat, png
 from tests.fakes import FakeBackbone, InProcessDecoder, Remembering
@@ -98,7 +98,7 @@ def test_a_copy_of_a_file_whose_disk_is_not_plugged_in_is_no_move(
     for folder in (disk, laptop):
         folder.mkdir(parents=True)
     painted(1).save(disk / "a.png")
-    monkeypatch.setattr("indexer.movements.REMOVABLE", (tmp_path / "media",))
+    monkeypatch.setattr("indexer.jobs.movements.REMOVABLE", (tmp_path / "media",))
     index(local_store, disk)
     (laptop / "a.png").write_bytes((disk / "a.png").read_bytes())
     disk.rename(tmp_path / "unplugged")
@@ -225,7 +225,7 @@ def test_a_file_removed_while_it_waits_is_in_the_ledger_as_vanished(
         path.unlink(missing_ok=True)
         return read_file(found, max_bytes)
 
-    monkeypatch.setattr("indexer.pipeline.read_file", slow)
+    monkeypatch.setattr("indexer.jobs.pipeline.read_file", slow)
     summary = index(local_store, photos)
     assert summary.counts.failures == {"vanished": 1}
     assert summary.counts.indexed == 1

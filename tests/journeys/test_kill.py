@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from search.faults import OBJECT_POINTS, POINTS
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.verification import verify
+from search.finding.snapshot import SnapshotReader
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import painted
 from tests.kill_worker import COMMIT_ROWS, ENVIRONMENT, run
 from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system

@@ -15,14 +15,14 @@ from api.cli import main
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from indexer.backbones import BUILTIN_PREPARATION
-from indexer.decoder_pool import DecoderPool
-from indexer.index_images import IndexOptions, IndexSummary
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.jobs.index_images import IndexOptions, IndexSummary
+from search.conditions.where import parse
 from search.errors import UsageError
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.verification import verify
-from search.where import parse
+from search.finding.snapshot import SnapshotReader
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import Draw
 from tests.fakes import ColourLabeller, FakeBackbone
 from tests.jobs import index
@@ -144,7 +144,7 @@ Run = Callable[..., tuple[int, Any]]
 
 @pytest.fixture
 def classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("indexer.prepared_backbone.PreparedBackbone.labeller", lambda _self: ColourLabeller())
+    monkeypatch.setattr("indexer.backbones.prepared_backbone.PreparedBackbone.labeller", lambda _self: ColourLabeller())
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from api.cli import main
-from indexer.backbones import REFERENCE_MODELS
-from indexer.registry import RegisteredModel, register
-from indexer.timm_library import timm
-from indexer.timm_models import model_card
+from indexer.backbones.backbones import REFERENCE_MODELS
+from indexer.backbones.registry import RegisteredModel, register
+from indexer.backbones.timm_library import timm
+from indexer.backbones.timm_models import model_card
 from tests.conftest import Draw, painted
 from tests.perturbed import perturbed_weights
 
@@ -70,7 +70,7 @@ def test_the_table_fits_100_columns_and_names_every_licence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widest = [max(REFERENCE_MODELS, key=len), "ssl_resnext50_32x4d", "eca_nfnet_l0"]
-    monkeypatch.setattr("indexer.model_facts.shown_names", lambda: ("builtin", *widest))
+    monkeypatch.setattr("indexer.backbones.model_facts.shown_names", lambda: ("builtin", *widest))
     assert exit_code("backbones") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0].split(".")[0] for line in lines[1:5]] == [

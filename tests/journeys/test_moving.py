@@ -15,9 +15,9 @@ from api.cli import main
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from indexer.backbones import BUILTIN_PREPARATION
-from indexer.decoder_pool import DecoderPool
-from search.store import Store
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
+from search.storing.store import Store
 from tests.conftest import painted
 from tests.stored_rows import add
 

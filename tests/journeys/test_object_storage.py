@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from api.cli import main
-from search import object_blobs
+from search.blobs import object_blobs
 from search.errors import StoreUnavailable, UsageError
+from search.finding.snapshot import SnapshotReader
 from search.settings import GIB, read_settings
-from search.snapshot import SnapshotReader
-from search.store import Store
-from search.verification import verify
+from search.storing.store import Store
+from search.upkeep.verification import verify
 from tests.conftest import Draw, new_database
 from tests.jobs import index
 from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system

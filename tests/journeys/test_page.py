@@ -30,8 +30,8 @@ from api.cli import main
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
-from indexer.backbones import BUILTIN_PREPARATION
-from indexer.decoder_pool import DecoderPool
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
 from search.records import Embeddings, Label
 from tests.conftest import painted, skip
 from tests.fakes import ColourLabeller
@@ -118,7 +118,7 @@ def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory)
         with pytest.raises(SystemExit, match="0"):
             main([*options, *command])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
-        patch.setattr("indexer.prepared_backbone.PreparedBackbone.labeller", lambda _self: FirstLabels())
+        patch.setattr("indexer.backbones.prepared_backbone.PreparedBackbone.labeller", lambda _self: FirstLabels())
         main([*options, "--collection", "named", "index", "--labels", str(named)])
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,

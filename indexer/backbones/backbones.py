@@ -1,0 +1,189 @@
+"""One way to a backbone by name: the built-in one, any model of timm, or one that was fine-tuned here.
+
+torch and timm are imported only where they are needed: a collection whose model file is at hand is searched without.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from indexer.backbones.builtin_facts import BUILTIN, DIMS, LICENCE, MEAN, STD, WEIGHTS_SHA256
+from indexer.backbones.engine_cache import cached_engine, engine_choice, fingerprint
+from indexer.backbones.prepared_backbone import PreparedBackbone
+from indexer.backbones.registry import find
+from indexer.decoding.preparation import Preparation
+from indexer.devices import CPU, choose_device
+from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
+from search.records import SpaceSpec
+
+if TYPE_CHECKING:
+    from indexer.backbones.labelling import Labeller
+    from indexer.backbones.timm_models import ImageSize
+
+__all__ = ["BUILTIN", "BUILTIN_PREPARATION", "REFERENCE_MODELS", "load_backbone", "load_for_space"]
+
+REFERENCE_MODELS = (
+    "nf_resnet50.ra2_in1k",
+    "nfnet_l0.ra2_in1k",
+    "eca_nfnet_l0.ra2_in1k",
+    "resnetv2_152x2_bit.goog_teacher_in21k_ft_in1k_384",
+    "resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k",
+    "resnext101_32x4d.fb_ssl_yfcc100m_ft_in1k",
+    "resnext101_32x8d.fb_ssl_yfcc100m_ft_in1k",
+    "resnext101_32x16d.fb_ssl_yfcc100m_ft_in1k",
+)
+BUILTIN_BATCH = 64
+# The whole frame. It was trained on area averages; bilinear with antialiasing does as well (docs/builtin.md) and is the
+# filter that torch has.
+BUILTIN_PREPARATION = Preparation(
+    mode="full",
+    height=96,
+    width=96,
+    interpolation="bilinear",
+    crop_pct=1.0,
+    mean=(MEAN, MEAN, MEAN),
+    std=(STD, STD, STD),
+)
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: Path | None = None,
+    mode: Literal["full", "card"] = "full",
+    size: "ImageSize" = None,
+    dct_scaling: bool = False,
+    device: str = "auto",
+) -> PreparedBackbone:
+    """Return a backbone ready to embed.
+
+    name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights. size: pixels a side,
+    "test" for timm's test size, None for the size the weights were trained at. dct_scaling: see Preparation.
+
+    Raises:
+        BackboneNotFound: there is no such backbone.
+        WeightsUnavailable: no weights are at hand; the message names both ways to get them.
+        WeightsMismatch: the weights file belongs to another backbone, or holds NaN.
+        OutOfMemory: the device does not hold the backbone.
+        UsageError: the device, the weights file, the mode or the size cannot be used.
+    """
+    chosen = choose_device(device)
+    if name == BUILTIN:
+        _refuse_for_builtin("--weights" if weights is not None else None if size is None else "--image-size")
+        return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
+    from indexer.backbones.timm_models import model_card
+
+    card = model_card(name, mode, size)
+    return _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen)
+
+
+def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> PreparedBackbone:
+    """Return the backbone whose embeddings belong to this space.
+
+    weights: where the weights are now; None looks where they were when the collection was made.
+
+    Raises:
+        SpaceMismatch: the weights found are not those of the collection.
+        UsageError: the embeddings of the space were imported.
+        WeightsUnavailable: the weights are not where they were.
+    """
+    if space.is_imported:
+        raise UsageError(
+            f"the embeddings of the space {space.backbone!r} were imported, so no backbone here makes more of them; "
+            "search by --id or --key, or move the collection to a backbone with `lookalike reembed`"
+        )
+    chosen = choose_device(device)
+    preparation = Preparation.from_json(space.preparation)
+    if space.backbone == BUILTIN:
+        _refuse_for_builtin(None if weights is None else "--weights")
+        return _fitting(_builtin(preparation, chosen), space)
+    remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
+    if remembered is not None and not remembered.exists():
+        remembered = _own_weights(space.backbone) or remembered
+    if weights is None and chosen == CPU and engine_choice() == "auto":
+        # Its name is a fingerprint of the space's weights, so it cannot belong to others.
+        engine = cached_engine(fingerprint(space.backbone, space.weights_sha256, space.preparation), remembered)
+        if engine is not None:
+            labeller = partial(_labeller, space, remembered)
+            return PreparedBackbone(space, preparation, engine, labeller)
+    if weights is None and remembered is not None and not remembered.exists():
+        raise WeightsUnavailable(
+            f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
+        )
+    return _fitting(_timm(space.backbone, preparation, weights or remembered, chosen), space)
+
+
+def _refuse_for_builtin(option: str | None) -> None:
+    if option is not None:
+        raise UsageError(
+            f"{option} has no use with the backbone `builtin`: its weights ship with the package, for one size"
+        )
+
+
+def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:
+    if loaded.space.fingerprint != space.fingerprint:
+        raise SpaceMismatch(
+            f"the weights of {space.backbone} found ({loaded.space.weights_sha256[:8]}) are not those the collection "
+            f"was made with ({space.weights_sha256[:8]}); pass the right ones with --weights FILE"
+        )
+    return loaded
+
+
+def _builtin(preparation: Preparation, device: str) -> PreparedBackbone:
+    from indexer.backbones.builtin import load_builtin
+    from indexer.backbones.torch_engine import TorchEngine
+
+    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
+    space = SpaceSpec(BUILTIN, WEIGHTS_SHA256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
+    engine = TorchEngine(load_builtin(), preparation, device=device, batch_size=BUILTIN_BATCH)
+    return PreparedBackbone(space, preparation, engine)
+
+
+def _timm(name: str, preparation: Preparation, weights: Path | None, device: str) -> PreparedBackbone:
+    from indexer.backbones.engines import prepare_engine
+    from indexer.backbones.timm_models import load_network, pooled_dims
+    from indexer.backbones.weights import weights_sha256
+
+    weights = weights or _own_weights(name)
+    dims = pooled_dims(name, preparation)
+    loaded = load_network(name, weights, use="embed", preparation=preparation)
+    space = SpaceSpec(
+        backbone=loaded.name,
+        weights_sha256=weights_sha256(loaded.network),
+        preparation=preparation.as_json(),
+        dims=dims,
+        licence=loaded.licence,
+        weights=loaded.weights,
+    )
+    sha256 = space.weights_sha256
+    engine = prepare_engine(
+        loaded.network, preparation, device, backbone=space.backbone, weights_sha256=sha256, weights=weights
+    )
+    return PreparedBackbone(space, preparation, engine, partial(_labeller, space, weights))
+
+
+def _own_weights(name: str) -> Path | None:
+    """Return the weights of a backbone that was fine-tuned here, wherever the registry lies now."""
+    registered = find(name)
+    return None if registered is None else registered.file
+
+
+def _labeller(space: SpaceSpec, weights: Path | None) -> "Labeller":
+    """Return the labeller of a space.
+
+    Raises:
+        SpaceMismatch: the weights that lie there now are others: their classifier knows nothing of these embeddings.
+        UsageError: they hold no classifier, or one that is not linear.
+    """
+    from indexer.backbones.classification import linear_labeller
+    from indexer.backbones.timm_models import load_network
+    from indexer.backbones.weights import weights_sha256
+
+    loaded = load_network(space.backbone, weights, use="embed", preparation=Preparation.from_json(space.preparation))
+    if weights_sha256(loaded.network) != space.weights_sha256:
+        raise SpaceMismatch(
+            f"the weights of {space.backbone} at {loaded.file} are not those the collection was made with any more, so "
+            "they cannot label it; put the right ones back, or index with --no-labels"
+        )
+    return linear_labeller(loaded)

@@ -1,0 +1,109 @@
+"""The child's side of `indexer/decoding/decoder_pool.py`: decode, hash, prepare or make a thumbnail, answer, repeat.
+
+A request is {"size": side of a thumbnail, or 0 for a picture}, then the file. A reply is the facts, or reason and
+detail; then the prepared pixels, or the thumbnail, or nothing when the facts say that decoded pixels lie in shared
+memory. Must never import torch.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from indexer.decoding.decode import DecodedImage, DecodeLimits, load_plugins, thumbnail
+from indexer.decoding.preparation import Preparation, prepare
+from indexer.decoding.shared_pixels import SharedPixels
+from search.errors import BadImage
+
+READY: Final = b"ready"
+NO_MEMORY_EXIT: Final = 77  # exit code of a child that could not even hold the file
+_PARENT_CHECK_S: Final = 10.0
+_ALARM_AFTER_S: Final = 5  # beyond the timeout: a hanging child ends itself when its parent no longer does
+
+Reply = tuple[dict[str, Any], bytes]
+
+
+class _Work(NamedTuple):
+    """What a child does with a file. shared: where decoded pixels may stay for the parent to prepare."""
+
+    decode: Callable[..., DecodedImage]
+    preparation: Preparation
+    limits: DecodeLimits
+    shared: SharedPixels | None
+
+    def do(self, size: int, data: bytes) -> Reply:
+        try:
+            return self._do(size, data)
+        except BadImage as bad:
+            return {"reason": bad.reason, "detail": bad.detail}, b""
+        except MemoryError:
+            return {"reason": "out_of_memory", "detail": "memory ran out while it was prepared"}, b""
+        except Exception as error:  # noqa: BLE001 - our own mistake, and it too costs only this file
+            return {"reason": "decoder_crashed", "detail": repr(error)}, b""
+
+    def _do(self, size: int, data: bytes) -> Reply:
+        if size:
+            return {}, thumbnail(data, size, self.limits)
+        image = self.decode(data, self.limits, self.preparation, self.shared.flat if self.shared else None)
+        facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast", "taken_at")}
+        facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
+        if self.shared is not None and self.shared.holds(image.pixels):
+            return facts | {"shared": image.pixels.shape[:2]}, b""
+        return facts, prepare(image.pixels, self.preparation).tobytes()
+
+
+def be_child(start: dict[str, Any]) -> None:
+    """Answer requests until the parent hangs up. start: as decoder_pool writes it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a signal to the whole group is for the parent to judge
+    warnings.simplefilter("ignore")
+    load_plugins()
+    module, function = start["decode_with"].split(":")
+    decode = getattr(importlib.import_module(module), function)
+    shared = SharedPixels.opened(start["shared"], start["shared_bytes"]) if start["shared"] is not None else None
+    work = _Work(decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]), shared)
+    with Connection(start["socket"]) as connection:
+        connection.send_bytes(READY)
+        _confine(start["memory_bytes"])
+        try:
+            _answer_requests(connection, work, math.ceil(start["timeout_s"]) + _ALARM_AFTER_S, start["parent"])
+        except MemoryError:  # over the file itself: half of it is still to be read
+            os._exit(NO_MEMORY_EXIT)
+
+
+def _confine(memory_bytes: int) -> None:
+    """Give up what a decoder has no use for: output, files to write, core dumps, endless memory."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _answer_requests(connection: Connection, work: _Work, alarm_s: int, parent: int) -> None:
+    with contextlib.suppress(EOFError):
+        while True:
+            # A process that the parent forked may hold its end open: hanging up is not the only sign of its end.
+            while not connection.poll(_PARENT_CHECK_S):
+                if os.getppid() != parent:
+                    return
+            request = json.loads(connection.recv_bytes())
+            data = connection.recv_bytes()
+            signal.alarm(alarm_s)
+            facts, payload = work.do(request["size"], data)
+            signal.alarm(0)
+            connection.send_bytes(json.dumps(facts).encode())
+            connection.send_bytes(payload)

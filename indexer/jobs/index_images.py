@@ -1,0 +1,339 @@
+"""Job: index images. Sources -> pipeline -> backbone -> commits -> a published generation."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.backbones.backbone import Backbone
+from indexer.backbones.labelling import Label, Labeller
+from indexer.decoding.decoding import Decoder
+from indexer.jobs.movements import Movements
+from indexer.jobs.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
+from indexer.jobs.pending import Pending
+from indexer.jobs.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, PipelineLimits
+from indexer.jobs.planning import key_of
+from indexer.jobs.progress import Progress
+from indexer.jobs.remembering import RememberedSources
+from indexer.sources.found import FoundFile, archive_of
+from indexer.sources.pruning import Part, Vanished, refusal
+from indexer.sources.sources import MAX_FILE_BYTES, Source, Walk
+from search.embeddings import unit_rows, usable_rows
+from search.errors import LookalikeError
+from search.finding.publishing import BackgroundPublisher, publish_if_due
+from search.records import Collection, ContentFacts, Embeddings
+from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
+from search.storing.origins import Origins
+from search.storing.store import Store
+
+log = logging.getLogger(__name__)
+
+HOPELESS_DEATHS = 50
+REMOTE_READERS = 16  # each waits for the network most of the time
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """How to index. batch_size: pictures per call of the backbone, at most 1,024. decoders: children kept busy.
+
+    commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
+    picture that has no labels in this space yet. prune: remove what vanished. max_fraction: the share of the sources'
+    images that may vanish at once, 0 to 1; None for the ordinary guard. retry: also files that have killed their
+    decoder too often.
+    """
+
+    batch_size: int = 32
+    decoders: int = 2
+    commit_rows: int = MAX_BATCH_ROWS
+    commit_s: float = MAX_BATCH_S
+    max_file_bytes: int = MAX_FILE_BYTES
+    labeller: Labeller | None = None
+    prune: bool = False
+    max_fraction: float | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSummary:
+    """What an indexing job did. bound_by: the stage that was busiest.
+
+    refused: why nothing was removed although that was asked for. offline: uris of sources that could not be reached.
+    """
+
+    collection: Collection
+    counts: Counts
+    seconds: float
+    bound_by: str
+    refused: str | None = None
+    offline: tuple[str, ...] = ()
+
+    @property
+    def images_per_second(self) -> float:
+        """Images made searchable per second."""
+        return (self.counts.indexed + self.counts.moved) / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object the `index` command prints."""
+        head = {
+            "collection": self.collection.name,
+            "space": self.collection.space.name,
+            "backbone": self.collection.space.backbone,
+        }
+        tail = {
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 2),
+            "bound_by": self.bound_by,
+        }
+        if self.offline:
+            tail["offline"] = list(self.offline)
+        return head | self.counts.as_json() | tail | ({"refused": self.refused} if self.refused else {})
+
+
+class IndexJob:
+    """One run of `index`, from the first file to the published generation."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it works with
+        self,
+        store: Store,
+        target: Collection,
+        backbone: Backbone,
+        sources: Sequence[Source],
+        progress: Progress,
+        part: Part | None = None,
+    ) -> None:
+        """part: the sources are only what changed of others, as a watcher saw it."""
+        self._store = store
+        self._target = target
+        self._backbone = backbone
+        self._progress = progress
+        self._sources = sources
+        self._part = part
+        self._origins = Origins(store.database, target.id)
+        self._remembered = RememberedSources(self._origins, sources)
+        self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
+        self._pending = Pending(target.space.dims)
+        self._publisher = BackgroundPublisher(store, target)
+        self._refused: str | None = None
+        self._counts = Counts()
+        self._labeller: Labeller | None = None
+        self._failed: set[str] = set()
+        # Whether decoding has ever worked here.
+        self._decoded = False
+        self._deaths = 0
+        self._busy = {"embed": 0.0, "commit": 0.0}
+
+    def run(self, pool: Decoder, options: IndexOptions) -> IndexSummary:
+        """Index everything, and return what was done. Interrupting keeps what was acknowledged.
+
+        Raises:
+            StoreUnavailable: the disk is full or the catalogue does not answer; run again to go on.
+            KeyboardInterrupt: after the rows embedded so far were committed.
+        """
+        began = time.perf_counter()
+        self._store.sweep()
+        newest = self._store.catalogue.newest_image_id(self._target.id)
+        self._decoded = newest > 0
+        self._labeller = options.labeller
+        self._counts.labelled = None if options.labeller is None else 0
+        committer = Committer(self._store.database, self._store.blobs, self._target)
+        known = self._remembered.unchanged(labels=options.labeller is not None)
+        found = Walk(self._sources, self._store.root, options.max_file_bytes, known)
+        pipeline = Pipeline(found, self._store.catalogue, self._origins, self._target, pool, self._limits(options))
+        state = "failed"
+        try:
+            pipeline.start()
+            self._consume(pipeline, committer, options)
+            self._finish_files(pipeline, committer, found, newest, options)
+            state = "done"
+        except KeyboardInterrupt:
+            state = "interrupted"
+            self._commit(committer)
+            raise
+        finally:
+            pipeline.close()
+            self._publisher.close()
+            committer.finish(state, self._counts.as_json())
+        self._publish()
+        return self._summary(pipeline, time.perf_counter() - began)
+
+    def _summary(self, pipeline: Pipeline, seconds: float) -> IndexSummary:
+        busy = pipeline.busy_seconds() | self._busy
+        bound_by = max(busy, key=lambda stage: busy[stage])
+        offline = tuple(source.uri for source in self._sources if source.kind == "offline")
+        return IndexSummary(self._target, self._counts, seconds, bound_by, self._refused, offline)
+
+    def _publish(self) -> None:
+        try:
+            publish_if_due(self._store, self._target, self._progress.publishing)
+        except LookalikeError as error:
+            # The type keeps its exit code; the message keeps the user calm.
+            raise type(error)(
+                f"what was indexed is safe, but the search index could not be renewed: {error}"
+            ) from error
+
+    def _limits(self, options: IndexOptions) -> PipelineLimits:
+        # A manifest may name what lies behind the network, too.
+        remote = any(source.remote or source.kind == "manifest" for source in self._sources)
+        return PipelineLimits(
+            options.decoders,
+            2 * options.batch_size,
+            options.max_file_bytes,
+            options.labeller is not None,
+            REMOTE_READERS if remote else READ_THREADS,
+            options.retry,
+        )
+
+    def _consume(self, pipeline: Pipeline, committer: Committer, options: IndexOptions) -> None:
+        waiting: list[Prepared] = []
+        while not pipeline.ended:
+            outcome = pipeline.take(timeout_s=0.2)
+            if isinstance(outcome, Prepared):
+                self._decoded = True
+                waiting.append(outcome)
+            elif outcome is not None:
+                self._note(outcome)
+            # A short batch is better than images that wait for the walk to find more.
+            starved = outcome is None and bool(waiting)
+            if len(waiting) >= options.batch_size or starved:
+                self._embed(waiting)
+                waiting = []
+            if self._pending.rows + options.batch_size > options.commit_rows or self._pending.age_s > options.commit_s:
+                self._commit(committer)
+            self._progress.update(self._counts)
+        self._embed(waiting)
+        self._commit(committer)
+
+    def _embed(self, waiting: Sequence[Prepared]) -> None:
+        if not waiting:
+            return
+        began = time.perf_counter()
+        raw = self._backbone.embed(np.stack([item.pixels for item in waiting]))
+        usable = usable_rows(raw)
+        named = iter(self._labels_of(raw[usable]))
+        for item, row, good in zip(waiting, unit_rows(raw), usable, strict=True):
+            file = item.file
+            if not good:
+                detail = f"{self._target.space.backbone} answered with NaN, infinity or zero"
+                self._note(Failed(file.uri, "invalid_embedding", detail, file.size_bytes, file.mtime_ns))
+                continue
+            labels = next(named)
+            if item.content_id is not None:
+                self._note_known(Known(file, item.content_id), labels)
+                continue
+            self._pending.add_new(self._new(item, labels), row)
+            self._counts.indexed += 1
+        self._busy["embed"] += time.perf_counter() - began
+
+    def _new(self, item: Prepared, labels: tuple[Label, ...] | None) -> NewImage:
+        """Return the image of a fresh content. A key that the user gave stays with its place."""
+        file, stored, key = item.file, item.stored, key_of(item.file)
+        if key is None:
+            chosen = stored.key if stored is not None and stored.key != stored.uri else file.uri
+            return self._image(file, chosen, item.facts, None, labels)
+        # An image that gets its first key keeps its id; every other is found by the key itself.
+        adopted = stored is not None and stored.key != key and self._movements.claim(stored.image_id)
+        return self._image(file, key, item.facts, stored.image_id if adopted and stored is not None else None, labels)
+
+    def _image(
+        self,
+        file: FoundFile,
+        key: str,
+        content: ContentFacts | int,
+        image_id: int | None,
+        labels: tuple[Label, ...] | None,
+    ) -> NewImage:
+        origin = file.origin
+        metadata = origin.metadata if origin is not None else None
+        source_id = self._remembered.id_of(origin.source) if origin is not None and origin.source is not None else None
+        place = (file.uri, file.size_bytes, file.mtime_ns)
+        return NewImage(key, *place, content, image_id, labels, metadata, source_id)
+
+    def _labels_of(self, raw: Embeddings) -> Sequence[tuple[Label, ...] | None]:
+        """Return the labels of each raw embedding, None for each when nobody asked."""
+        if self._labeller is None or self._counts.labelled is None:
+            return [None] * len(raw)
+        found = self._labeller.labels(raw) if len(raw) else []
+        self._counts.labelled += len(found)
+        return found
+
+    def _note(self, outcome: Outcome) -> None:
+        counts = self._counts
+        if isinstance(outcome, Unchanged):
+            counts.unchanged += outcome.files
+        elif isinstance(outcome, Ignored):
+            counts.ignored += outcome.files
+        elif isinstance(outcome, Failed):
+            counts.failures[outcome.reason] += 1
+            self._failed.add(outcome.uri)
+            self._remembered.note_failure(archive_of(outcome.uri), outcome.reason)
+            self._stop_if_hopeless(outcome)
+            if outcome.fresh:
+                self._pending.add_failed(outcome)
+        elif isinstance(outcome, Known):
+            self._note_known(outcome)
+
+    def _stop_if_hopeless(self, failed: Failed) -> None:
+        """A file that kills its decoder costs only itself; when all do, the machine is to blame and not the files.
+
+        Raises:
+            LookalikeError: the first pictures all killed their decoder.
+        """
+        if not failed.fresh or failed.reason not in QUARANTINE_REASONS:
+            return
+        self._deaths += 1
+        if not self._decoded and self._deaths >= HOPELESS_DEATHS:
+            raise LookalikeError(
+                f"the first {self._deaths} pictures all killed their decoder (the last: {failed.detail}): something is "
+                "wrong with this machine or installation; free memory, lower --workers, or look closer with --verbose"
+            )
+
+    def _note_known(self, known: Known, labels: tuple[Label, ...] | None = None) -> None:
+        """A content that has its embedding: a touched file, a moved image, one more copy, or one that got labels."""
+        file = known.file
+        here = self._movements.stored_at(known)
+        origin = here or self._movements.moved_from(known)
+        if here is not None and here.content_id == known.content_id and here.uri == file.uri:
+            self._counts.unchanged += 1
+        elif origin is not None and (here is None or here.content_id == known.content_id):
+            self._counts.moved += 1
+        else:
+            self._counts.indexed += 1
+        # A key the user chose stays; a key that was only the uri follows the file.
+        kept = origin.key if origin is not None and origin.key != origin.uri else file.uri
+        image_id = origin.image_id if origin is not None else None
+        self._pending.add_known(self._image(file, key_of(file) or kept, known.content_id, image_id, labels))
+
+    def _commit(self, committer: Committer) -> None:
+        if self._pending.empty:
+            return
+        began = time.perf_counter()
+        batch = self._pending.take(self._counts)
+        committer.commit(batch)
+        self._busy["commit"] += time.perf_counter() - began
+        self._progress.acknowledged(batch.images)
+        self._publisher.committed(len(batch.images))
+
+    def _finish_files(
+        self, pipeline: Pipeline, committer: Committer, found: Walk, newest: int, options: IndexOptions
+    ) -> None:
+        self._remembered.remember(found.visits, labels=options.labeller is not None)
+        if self._part is None:
+            vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits, manifests=options.prune)
+            ledger = [entry.uri for entry in self._store.catalogue.failures(self._target.id)]
+            healed = self._movements.healed(ledger, frozenset(self._failed), found.visits)
+        else:
+            vanished = self._movements.gone(self._part.gone)
+            healed = list(self._part.gone)
+        self._counts.vanished = len(vanished.ids)
+        if options.prune:
+            self._prune(vanished, committer, options)
+        committer.forget_failures(healed)
+        self._progress.update(self._counts)
+
+    def _prune(self, vanished: Vanished, committer: Committer, options: IndexOptions) -> None:
+        roots = self._sources if self._part is None else self._part.roots
+        self._refused = refusal(vanished, roots, options.max_fraction)
+        if self._refused is None:
+            self._counts.removed = committer.remove(vanished.ids)

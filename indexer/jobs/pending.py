@@ -1,0 +1,62 @@
+"""What was embedded or noted since the last commit."""
+
+import time
+
+import numpy as np
+
+from indexer.jobs.outcomes import Counts, Failed
+from search.records import Embeddings
+from search.storing.commits import Batch, FailedFile, NewImage, no_embeddings
+
+
+class Pending:
+    """A batch in the making: images with and without embeddings of their own, and failures."""
+
+    def __init__(self, dims: int) -> None:
+        self._dims = dims
+        self._images: list[NewImage] = []
+        self._embeddings: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+        self._failed: list[FailedFile] = []
+        self._since: float | None = None
+
+    def add_new(self, image: NewImage, embedding: Embeddings) -> None:
+        """Add an image of a fresh content. embedding: (D,) float32 of unit length."""
+        self._touch()
+        self._images.append(image)
+        self._embeddings.append(embedding)
+
+    def add_known(self, image: NewImage) -> None:
+        """Add an image of a content that has its embedding."""
+        self._touch()
+        self._images.append(image)
+
+    def add_failed(self, failed: Failed) -> None:
+        """Add a file for the ledger."""
+        self._touch()
+        self._failed.append(FailedFile(failed.uri, failed.reason, failed.detail, failed.size_bytes, failed.mtime_ns))
+
+    @property
+    def rows(self) -> int:
+        """How large the batch is."""
+        return max(len(self._images), len(self._failed))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return self._since is None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the first of it was added."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    def take(self, counts: Counts) -> Batch:
+        """Return the batch, and start another. counts: the progress to commit with it."""
+        embeddings = np.stack(self._embeddings) if self._embeddings else no_embeddings(self._dims)
+        batch = Batch(self._images, embeddings, self._failed, counts.as_json())
+        self._images, self._embeddings, self._failed, self._since = [], [], [], None
+        return batch
+
+    def _touch(self) -> None:
+        if self._since is None:
+            self._since = time.monotonic()

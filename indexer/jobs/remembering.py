@@ -1,0 +1,65 @@
+"""Which archives need not be opened again, and from which source each image came."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from indexer.sources.found import Source, Visit
+from search.storing.origins import KnownSource, Origins
+
+# Failures that another try may not meet: an archive with one of them is read again.
+_PASSING: Final = frozenset(
+    {
+        *("decoder_crashed", "decoder_timeout", "out_of_memory", "permission_denied", "vanished", "read_error"),
+        "invalid_embedding",
+    }
+)
+_LABELLED: Final = "+labels"
+
+
+class RememberedSources:
+    """The archives and manifests of one job. An archive is unchanged when its size, date and ETag are, and all its
+    images are still there or in the ledger.
+    """
+
+    def __init__(self, origins: Origins, sources: Sequence[Source]) -> None:
+        self._origins = origins
+        self._archives = [source.uri for source in sources if source.kind == "archive"]
+        self._ids: dict[str, int] = {}
+        self._troubled: set[str] = set()
+
+    def unchanged(self, *, labels: bool) -> dict[str, tuple[str, int]]:
+        """Return (stamp, images) of the archives that are to be opened only when changed, by uri.
+
+        labels: only those whose pictures were all labelled when they were read.
+        """
+        known = self._origins.sources(self._archives) if self._archives else {}
+        return {
+            uri: (source.stamp.removesuffix(_LABELLED), source.images)
+            for uri, source in known.items()
+            if self._complete(source) and (source.stamp.endswith(_LABELLED) or not labels)
+        }
+
+    def _complete(self, known: KnownSource) -> bool:
+        if not known.stamp:
+            return False
+        return known.stored >= known.images or known.stored + len(self._origins.failures_in(known.uri)) >= known.images
+
+    def id_of(self, uri: str) -> int:
+        """Return the id of a source that images came from."""
+        if uri not in self._ids:
+            self._ids[uri] = self._origins.put(uri)
+        return self._ids[uri]
+
+    def note_failure(self, archive: str | None, reason: str) -> None:
+        """Note that a member of an archive failed, so that the archive may have to be read again."""
+        if archive is not None and reason in _PASSING:
+            self._troubled.add(archive)
+
+    def remember(self, visits: Mapping[str, Visit], *, labels: bool) -> None:
+        """Note what archives and manifests looked like, once all they hold is committed."""
+        for visit in visits.values():
+            if visit.unchanged or not (visit.stamp or visit.uri in self._ids):
+                continue
+            whole = visit.whole and bool(visit.stamp) and visit.uri not in self._troubled
+            stamp = visit.stamp + (_LABELLED if labels else "") if whole else ""
+            self._origins.remember(self.id_of(visit.uri), stamp, visit.images)

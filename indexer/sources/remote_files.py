@@ -1,0 +1,291 @@
+"""Files behind URLs, by fsspec: listed folder by folder, read whole, and told unchanged by size, date and ETag.
+
+URLs are percent-decoded into the names of objects, and back; http and https ones are used as they are, and never
+listed. What goes wrong with one object costs only that object.
+"""
+
+import datetime
+import email.utils
+import functools
+import io
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote_from_bytes, unquote, urlsplit
+
+from indexer.sources.found import Found, FoundFile, IgnoredFile, Origin, Sidecar, Source, UnreadableFile, Visit, stamped
+from indexer.sources.local_files import named_like_an_image, require_size
+from indexer.sources.sidecars import sidecar_name
+from search.errors import BadImage, SourceUnavailable, UsageError
+
+CONNECT_S: Final = 15.0
+IDLE_S: Final = 30.0  # without a byte
+TOTAL_S: Final = 600.0
+_PIECE: Final = 1 << 20
+_BLOCK: Final = 8 << 20  # read ahead of an archive's stream
+_DATES: Final = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "modified", "created")
+_TAGS: Final = ("ETag", "etag", "md5", "Content-MD5", "checksum")
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3"}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteContent:
+    """An object that is read when it is needed."""
+
+    url: str
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            BadImage: it is gone, too large, or the network says no.
+        """
+        try:
+            with open_remote(self.url, stream=True) as file:
+                data = _read_at_most(file, max_bytes + 1)
+        except BadImage:
+            raise
+        except Exception as error:  # a backend raises whatever its own libraries do
+            raise BadImage(*explained(error)) from error
+        require_size(len(data), max_bytes)
+        return data
+
+
+def is_http(url: str) -> bool:
+    """Tell whether a URL is of the web, which has no folders."""
+    return url.lower().startswith(("http://", "https://"))
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL, and the path in it.
+
+    Raises:
+        UsageError: nothing here speaks this protocol, or it needs an extra that is missing.
+    """
+    protocol = urlsplit(url).scheme.lower()
+    system = _system(protocol)
+    return system, url if is_http(url) else system._strip_protocol(f"{protocol}://{_below(url)}")
+
+
+@functools.cache
+def _system(protocol: str) -> Any:
+    import fsspec
+
+    options: dict[str, object] = {"use_listings_cache": False}
+    if protocol in ("http", "https"):
+        options["client_kwargs"] = {"timeout": _timeout()}
+    try:
+        return fsspec.filesystem(protocol, **options)
+    except (ImportError, ValueError) as error:
+        extra = _EXTRAS.get(protocol)
+        remedy = f"install 'lookalike[{extra}]'" if extra else "install the package that fsspec names"
+        raise UsageError(f"{protocol}:// cannot be read here: {error}; {remedy}") from error
+
+
+def _timeout() -> object:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=TOTAL_S, connect=CONNECT_S, sock_read=IDLE_S)
+
+
+def _below(url: str) -> str:
+    return unquote(url.partition("://")[2], errors="surrogateescape")
+
+
+def uri_of_object(protocol: str, path: str) -> str:
+    """Return the percent-encoded uri of an object by its path in the file system."""
+    if is_http(path):
+        return path
+    return f"{protocol}://" + quote_from_bytes(path.lstrip("/").encode("utf-8", "surrogateescape"), safe="/~")
+
+
+def canonical(url: str) -> str:
+    """Return a URL as images of it are known: percent-encoded, without a slash at its end."""
+    if is_http(url):
+        return url
+    return uri_of_object(urlsplit(url).scheme.lower(), _below(url)).rstrip("/")
+
+
+def open_remote(url: str, *, stream: bool = False) -> Any:
+    """Open an object for reading. stream: from front to end only, at the cost of one request where possible."""
+    system, path = file_system(url)
+    if is_http(url):
+        return system.open(path, "rb", block_size=0) if stream else io.BytesIO(_whole(system, path))
+    return system.open(path, "rb", block_size=_BLOCK, cache_type="readahead")
+
+
+def _whole(system: Any, path: str) -> bytes:
+    """Return a web page that must be read back and forth."""
+    with system.open(path, "rb", block_size=0) as file:
+        data = _read_at_most(file, (1 << 31) + 1)
+    require_size(len(data), 1 << 31)
+    return data
+
+
+def _read_at_most(file: Any, size: int) -> bytes:
+    """Read until the end or a size; a network file gives what it has, not what was asked for."""
+    pieces: list[bytes] = []
+    missing = size
+    while missing > 0 and (piece := file.read(min(missing, _PIECE))):
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
+
+
+def explained(error: Exception) -> tuple[str, str]:
+    """Return the ledger reason and detail of whatever a backend raised."""
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, BadImage):
+        return error.reason, error.detail
+    if isinstance(error, FileNotFoundError):
+        return "vanished", f"there is nothing at this place any more ({said})"
+    if isinstance(error, PermissionError):
+        return "permission_denied", said
+    if isinstance(error, TimeoutError):
+        return "read_error", f"no answer in time ({said})"
+    return "read_error", said
+
+
+def kind_of(url: str) -> str:
+    """Return "folder" or "file".
+
+    Raises:
+        UsageError: there is nothing there, or it may not be read.
+        SourceUnavailable: the network does not answer.
+    """
+    if is_http(url):
+        return "file"
+    system, path = file_system(url)
+    try:
+        return "folder" if system.info(path)["type"] == "directory" else "file"
+    except FileNotFoundError as error:
+        raise UsageError(f"{url}: there is no such bucket, folder or object") from error
+    except PermissionError as error:
+        raise UsageError(f"{url}: may not be read ({explained(error)[1]}); check your credentials") from error
+    except Exception as error:
+        said = explained(error)[1]
+        if "credential" in said.lower():
+            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            raise UsageError(f"{url}: {said}; {remedy}") from error
+        raise SourceUnavailable(f"{url} does not answer: {said}; try again") from error
+
+
+def look_remote(url: str) -> FoundFile | UnreadableFile:
+    """Return what a single object is; where only reading it can tell, as a file of unknown size."""
+    system, path = file_system(url)
+    uri = canonical(url)
+    try:
+        info = system.info(path)
+    except FileNotFoundError as error:
+        return UnreadableFile(uri, *explained(error))
+    except Exception:  # noqa: BLE001 -- servers that answer no HEAD still give the picture, or say why not when it is read
+        info = {}
+    return _found(uri, info)
+
+
+def _found(uri: str, info: Mapping[str, Any]) -> FoundFile:
+    size = info.get("size") or info.get("Size") or 0
+    return FoundFile(shown(uri), uri, int(size), stamp_of(info), Origin(RemoteContent(uri)))
+
+
+def shown(uri: str) -> str:
+    """Return the decoded text of a uri, for suffixes and for people."""
+    return unquote(urlsplit(uri).path if is_http(uri) else uri, errors="surrogateescape")
+
+
+def stamp_of(info: Mapping[str, Any]) -> int:
+    """Return a date with the ETag in it. An object that tells neither counts as new each time."""
+    date = next((moment for name in _DATES if (moment := _moment(info.get(name))) is not None), None)
+    tags = [str(info[name]) for name in _TAGS if info.get(name)]
+    if date is None and not tags:
+        return time.time_ns()
+    return stamped(date or 0, *tags, info.get("size"))
+
+
+def _moment(value: object) -> int | None:
+    """Return a date of a listing in nanoseconds since 1970."""
+    if isinstance(value, str):
+        try:
+            value = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
+    return int(value * 1_000_000_000) if isinstance(value, int | float) else None
+
+
+def walk_remote(source: Source, visit: Visit) -> Iterator[Found]:
+    """Yield every object of a remote folder, one listing in memory at a time; one that fails costs only itself."""
+    system, root = file_system(source.path)
+    protocol = urlsplit(source.path).scheme.lower()
+    pending, visit.whole = [root], True
+    while pending:
+        folder = pending.pop()
+        try:
+            infos = sorted(system.ls(folder, detail=True), key=lambda info: str(info["name"]))
+        except Exception as error:  # noqa: BLE001 -- a backend raises whatever its own libraries do
+            visit.whole = False
+            yield UnreadableFile(uri_of_object(protocol, folder), *explained(error))
+            continue
+        below, objects = _sorted_out(folder, infos)
+        pending += reversed([path for path in below if not _passed_over(source, root, path)])
+        yield from _objects(source, root, objects, functools.partial(uri_of_object, protocol))
+
+
+def _sorted_out(folder: str, infos: list[Mapping[str, Any]]) -> tuple[list[str], dict[str, Mapping[str, Any]]]:
+    """Return the folders below, and the objects by name; the marker object of the folder itself is none."""
+    below: list[str] = []
+    objects: dict[str, Mapping[str, Any]] = {}
+    for info in infos:
+        path = str(info["name"]).rstrip("/")
+        if path == folder.rstrip("/"):
+            continue
+        if info["type"] == "directory":
+            below.append(path)
+        else:
+            objects[path] = info
+    return below, objects
+
+
+def _passed_over(source: Source, root: str, path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") or source.exclude.matches(path[len(root) :].lstrip("/"))
+
+
+def _objects(
+    source: Source, root: str, objects: Mapping[str, Mapping[str, Any]], uri_of: Callable[[str], str]
+) -> Iterator[Found]:
+    for path, info in objects.items():
+        wanted = source.pattern is None or source.pattern.fullmatch(path) is not None
+        # No first bytes decide here: that would be a request for each object.
+        if not wanted or _passed_over(source, root, path) or not named_like_an_image(path):
+            yield IgnoredFile(path)
+            continue
+        found = _found(uri_of(path), info)
+        beside = sidecar_name(path, objects)
+        if beside is None:
+            yield found
+            continue
+        stamp = stamped(found.mtime_ns, stamp_of(objects[beside]))
+        yield replace(found, mtime_ns=stamp, sidecar=Sidecar(beside, uri_of(beside), RemoteContent(uri_of(beside))))
+
+
+def glob_source(url: str) -> tuple[str, re.Pattern[str]]:
+    """Return the folder that a remote glob can match below, and what the paths of matches look like.
+
+    Raises:
+        UsageError: the glob has no bucket or is one of the web, which has no listings.
+    """
+    from fsspec.utils import glob_translate
+
+    if is_http(url):
+        raise UsageError(f"{url}: the web cannot be listed; name the files, or a manifest of them")
+    system, path = file_system(url)
+    magic = re.search(r"[*?\[]", path)
+    folder = path[: magic.start()].rpartition("/")[0] if magic else path
+    if not folder:
+        raise UsageError(f"{url}: name the bucket or folder before the first * or ?")
+    protocol = urlsplit(url).scheme.lower()
+    return uri_of_object(protocol, folder), re.compile(glob_translate(path))

@@ -1,0 +1,322 @@
+"""Pictures inside tar archives, WebDataset style: `key.jpg` with `key.json`, `key.txt` and `key.cls` beside it.
+
+An archive is read once, from front to end, and nothing of it is put on a disk. A plain local one gives up only its
+headers here, and its pictures when they are wanted; a compressed or remote one streams, so that its pictures travel on
+in memory. The members of a sample lie next to each other; its key is the name up to the first dot after the last slash.
+"""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+from urllib.parse import quote_from_bytes
+
+from indexer.sources.found import (
+    INSIDE,
+    Found,
+    FoundFile,
+    IgnoredFile,
+    Origin,
+    Source,
+    UnreadableFile,
+    Visit,
+    is_url,
+    stamped,
+)
+from indexer.sources.local_files import named_like_an_image, reason_of, require_size
+from indexer.sources.remote_files import explained, look_remote, open_remote
+from indexer.sources.sidecars import MAX_SIDECAR_BYTES, cleaned_text, parsed
+from search.errors import BadImage
+
+SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+# A sample that grows beyond this is none: names like IMG.1.jpg, IMG.2.jpg only look like one.
+_SAMPLE_MEMBERS: Final = 64
+_SAMPLE_BYTES: Final = 8 << 20
+_UNPACK: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "gz": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+_SIDE: Final = (".json", ".txt", ".cls")
+_CLASS_DIGITS: Final = 16
+_SPARSE: Final = ("read_error", "it is stored as a sparse file, which is not read out of archives")
+_DAMAGE: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedContent:
+    """A picture that travels in memory, since its archive cannot be read twice."""
+
+    data: bytes
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            BadImage: they are more than max_bytes.
+        """
+        require_size(len(self.data), max_bytes)
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
+class MemberContent:
+    """A picture inside a plain local archive."""
+
+    archive: str
+    offset: int
+    size_bytes: int
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            BadImage: the archive is gone or cut, or they are more than max_bytes.
+        """
+        require_size(self.size_bytes, max_bytes)
+        try:
+            with open(self.archive, "rb") as file:  # noqa: PTH123
+                data = os.pread(file.fileno(), self.size_bytes, self.offset)
+        except OSError as error:
+            raise BadImage(reason_of(error), error.strerror or str(error)) from error
+        if len(data) < self.size_bytes:
+            raise BadImage("truncated", "its archive ends within it")
+        return data
+
+
+class _Header(tarfile.TarInfo):
+    """Remembers how the reading of headers ended: tarfile itself takes a broken one for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: Any) -> "_Header":
+        try:
+            found: _Header = super().fromtarfile(tarfile)
+        except Exception as error:
+            tarfile.ended_by = error
+            raise
+        return found
+
+
+@dataclass(slots=True)
+class _Sample:
+    """Members of one key. side: what lies beside the pictures."""
+
+    key: str = ""
+    pictures: list[FoundFile] = field(default_factory=list)
+    side: dict[str, object] = field(default_factory=dict)
+    carried_bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.pictures) >= _SAMPLE_MEMBERS or self.carried_bytes > _SAMPLE_BYTES
+
+    def described(self) -> Iterator[FoundFile]:
+        """Yield the pictures with what lies beside them; a sample without anything beside it says nothing."""
+        metadata = {"__key__": cleaned_text(self.key)} | self.side if self.side else None
+        for picture in self.pictures:
+            assert picture.origin is not None  # noqa: S101 -- all of them lie in an archive
+            yield replace(picture, origin=replace(picture.origin, metadata=metadata))
+
+
+def is_archive(name: str) -> bool:
+    """Tell by its name whether a file is an archive."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def stamp_of_archive(path: str) -> tuple[int, int]:
+    """Return (size, date) of an archive; the date has the ETag in it.
+
+    Raises:
+        BadImage: it cannot be looked at.
+    """
+    if is_url(path):
+        found = look_remote(path)
+        if isinstance(found, UnreadableFile):
+            raise BadImage(found.reason, found.detail)
+        return found.size_bytes, found.mtime_ns
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise BadImage(reason_of(error), error.strerror or str(error)) from error
+    return status.st_size, status.st_mtime_ns
+
+
+def walk_tar(source: Source, visit: Visit, stamp: tuple[int, int], max_bytes: int) -> Iterator[Found]:
+    """Yield the pictures of an archive. What stops the reading is one entry for the ledger; what came before stays.
+
+    stamp: as `stamp_of_archive` gave it. max_bytes: of a picture.
+    """
+    reader = _Reader(source, stamp, max_bytes)
+    for found in reader.walk():
+        visit.images += isinstance(found, FoundFile)
+        yield found
+    visit.whole = reader.failure is None
+    if reader.failure is not None:
+        yield reader.failure
+
+
+def members_of(source: Source, stamp: tuple[int, int], max_bytes: int) -> Iterator[Found]:
+    """Yield the pictures of an archive up to its first damage. stamp, max_bytes: as of walk_tar."""
+    return _Reader(source, stamp, max_bytes).walk()
+
+
+def count_members(path: str) -> int | None:
+    """Return how many pictures a plain local archive holds by their names; None where that needs reading all of it."""
+    if is_url(path):
+        return None
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError, *_DAMAGE):
+        tar, carried = _opened(path, stack)
+        if carried:
+            return None
+        members = 0
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]
+            members += member.isreg() and named_like_an_image(member.name)
+        return members
+    return None
+
+
+class _Reader:
+    """One pass over one archive. failure: what ended it before its end."""
+
+    def __init__(self, source: Source, stamp: tuple[int, int], max_bytes: int) -> None:
+        self.failure: UnreadableFile | None = None
+        self._source = source
+        self._stamp = stamp
+        self._mtime_ns = stamped(stamp[1], stamp[0])  # the date of all members
+        self._max_bytes = max_bytes
+
+    def walk(self) -> Iterator[Found]:
+        """Yield what the archive holds, a sample at a time."""
+        sample = _Sample()
+        for member, content in self._members():
+            name = member.name.removeprefix("./")
+            key = _key_of(name)
+            if key != sample.key or sample.full:
+                yield from sample.described()
+                sample = _Sample(key)
+            if not named_like_an_image(name):
+                problem = self._beside(name, content, sample)
+            else:
+                problem = self._picture(name, member, content, sample)
+            if problem is not None:
+                yield problem
+        yield from sample.described()
+
+    def _members(self) -> Iterator[tuple[tarfile.TarInfo, CarriedContent | MemberContent | None]]:
+        """Yield the files of the archive with what they hold, None for what nobody wants."""
+        try:
+            with contextlib.ExitStack() as stack:
+                tar, carried = _opened(self._source.path, stack)
+                while (member := tar.next()) is not None:
+                    tar.members = []  # type: ignore[attr-defined]  # it would remember every header
+                    if member.isreg():
+                        yield member, self._content(tar, member, carried)
+                self._require_end(tar)
+        except _DAMAGE as error:
+            self._fail("damaged_archive", f"the archive cannot be read any further: {error or type(error).__name__}")
+        except OSError as error:
+            self._fail(reason_of(error), str(error))
+        except Exception as error:  # noqa: BLE001 -- a remote file raises whatever its own libraries do
+            self._fail(*explained(error))
+
+    def _content(
+        self, tar: tarfile.TarFile, member: tarfile.TarInfo, carried: bool
+    ) -> CarriedContent | MemberContent | None:
+        picture = named_like_an_image(member.name)
+        if not picture and PurePosixPath(member.name).suffix.lower() not in _SIDE:
+            return None
+        if member.size > (self._max_bytes if picture else MAX_SIDECAR_BYTES) or member.issparse():
+            return None
+        if picture and not carried:
+            return MemberContent(self._source.path, member.offset_data, member.size)
+        file = tar.extractfile(member)
+        return CarriedContent(file.read() if file is not None else b"")
+
+    def _require_end(self, tar: tarfile.TarFile) -> None:
+        ended = getattr(tar, "ended_by", None)
+        # This error has no public name; it stands for the empty blocks at the end of an archive.
+        if type(ended).__name__ != "EOFHeaderError":
+            said = "it ends without the mark of its end" if "Empty" in type(ended).__name__ else str(ended)
+            self._fail("damaged_archive", f"the archive cannot be read any further: {said}")
+
+    def _fail(self, reason: str, detail: str) -> None:
+        self.failure = UnreadableFile(self._source.uri, reason, f"{detail}; what came before is indexed", *self._stamp)
+
+    def _beside(self, name: str, content: CarriedContent | MemberContent | None, sample: _Sample) -> Found | None:
+        """Take what lies beside the pictures of a sample; a broken JSON file costs no picture."""
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix not in _SIDE or not _belongs(name):
+            return IgnoredFile(name)
+        try:
+            if content is None:
+                raise BadImage("bad_metadata", f"it has more than {MAX_SIDECAR_BYTES:,} bytes")
+            data = content.read(MAX_SIDECAR_BYTES)
+            if suffix == ".json":
+                sample.side |= parsed(data)
+            else:
+                sample.side[suffix.removeprefix(".")] = _value(data, suffix)
+        except BadImage as error:
+            return UnreadableFile(self._uri(name), error.reason, error.detail, len(data) if content else 0, 0)
+        return None
+
+    def _picture(
+        self, name: str, member: tarfile.TarInfo, content: CarriedContent | MemberContent | None, sample: _Sample
+    ) -> Found | None:
+        uri = self._uri(name)
+        if not _belongs(name) or self._source.exclude.matches(name):
+            return IgnoredFile(name)
+        if content is None:
+            too_large = member.size > self._max_bytes
+            reason = ("file_too_large", f"more than {self._max_bytes} bytes") if too_large else _SPARSE
+            return UnreadableFile(uri, *reason, member.size, self._mtime_ns)
+        sample.carried_bytes += member.size if isinstance(content, CarriedContent) else 0
+        origin = Origin(content, source=self._source.uri)
+        sample.pictures.append(FoundFile(name, uri, member.size, self._mtime_ns, origin))
+        return None
+
+    def _uri(self, name: str) -> str:
+        return self._source.uri + INSIDE + quote_from_bytes(name.encode("utf-8", "surrogateescape"), safe="/~")
+
+
+def _belongs(name: str) -> bool:
+    """Tell whether a member is no system file, such as the ._ twins macOS packs beside pictures."""
+    return not any(part.startswith(".") for part in name.split("/"))
+
+
+def _value(data: bytes, suffix: str) -> object:
+    """Return what a .txt or .cls member says: a text, or the number of a class."""
+    text = cleaned_text(data.decode("utf-8", "replace")).strip()
+    return int(text) if suffix == ".cls" and text.isdecimal() and len(text) < _CLASS_DIGITS else text
+
+
+def _key_of(name: str) -> str:
+    folder, slash, bare = name.rpartition("/")
+    return folder + slash + bare.split(".", 1)[0]
+
+
+def _opened(path: str, stack: contextlib.ExitStack) -> tuple[tarfile.TarFile, bool]:
+    """Return the archive, and whether its pictures must be carried."""
+    if is_url(path):
+        return _streamed(stack.enter_context(open_remote(path, stream=True)), path, stack), True
+    file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 -- the stack closes it
+    if os.pread(file.fileno(), 6, 0).startswith(_PACKED):
+        return _streamed(file, path, stack), True
+    return stack.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=_Header)), False
+
+
+def _streamed(file: Any, path: str, stack: contextlib.ExitStack) -> tarfile.TarFile:
+    """Return an archive that is only read forwards, unpacked by a library that checks its checksums."""
+    name = path.lower()
+    unpack = next((unpack for ending, unpack in _UNPACK.items() if name.endswith(ending)), None)
+    inner: Any = file if unpack is None else stack.enter_context(unpack(file))
+    # Whatever its name says, an archive may be packed otherwise: tarfile looks.
+    return stack.enter_context(tarfile.open(fileobj=inner, mode="r|*", tarinfo=_Header))

@@ -1,0 +1,37 @@
+"""The planner of searches with a condition: which of three ways to the k best that fulfil it.
+
+When few images fulfil the condition, SQL names them, and every one of them is compared. Else most conditions are met by
+many of the nearest images, so those are put to the test: one SQL query about a few hundred ids. When too few of them
+pass, because the condition goes against the query, SQL names all images that fulfil it; the index then compares their
+codes in the lists that the stopping rule of search/index/inverted.py visits. That rule waits for k images that fulfil
+the condition, so it goes as far as they are.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from search.conditions.where import Condition
+from search.finding.snapshot import Ranked, Snapshot
+from search.records import Embeddings
+from search.storing.catalogue import Catalogue
+
+TRIED: Final = 300  # of the nearest, at least
+TRIED_PER_MATCH: Final = 10
+# So many of the tried must pass for each match wanted: codes order them nearly as their embeddings do, not exactly.
+SPARE: Final = 3
+FEW_IMAGES: Final = 1_000  # up to here naming and comparing all of them takes no longer than the trial
+
+
+def search_where(snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
+    """Return the k images closest to one query, (1, D) float32 of unit length, of those that fulfil a condition."""
+    few = catalogue.matching(snapshot.collection, condition, FEW_IMAGES)
+    if len(few) < FEW_IMAGES:
+        return snapshot.search_among(query, k, few)
+    tried = max(TRIED, TRIED_PER_MATCH * k)
+    if len(snapshot) > 2 * tried:
+        nearest = np.unique(snapshot.candidates(query, tried))
+        passing = catalogue.passing(snapshot.collection, condition, nearest)
+        if len(passing) >= SPARE * k:
+            return snapshot.rank(query, k, passing)
+    return snapshot.search_among(query, k, catalogue.matching(snapshot.collection, condition))

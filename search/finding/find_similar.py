@@ -1,0 +1,76 @@
+"""Use case: from a query embedding to the images that resemble it."""
+
+from dataclasses import dataclass
+
+from search.conditions.where import Condition
+from search.finding.filter_planner import search_where
+from search.finding.recall_watch import RecallWatch
+from search.finding.snapshot import Snapshot
+from search.records import Embeddings, ImageRecord, Match, Relation
+from search.storing.catalogue import Catalogue
+
+MAX_K = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class QueryContent:
+    """The hashes of the query picture, which tell identical pictures from similar ones."""
+
+    sha256: bytes
+    pixel_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much of the ranking a caller wants.
+
+    threshold: the score from which a match is `probable`, if known. where: what a match must fulfil; the k best are
+    chosen among the images that do.
+    """
+
+    k: int = 10
+    min_score: float | None = None
+    threshold: float | None = None
+    where: Condition | None = None
+
+
+def find_similar(
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    query: Embeddings,
+    content: QueryContent | None,
+    wanted: Wanted,
+    watch: RecallWatch | None = None,
+) -> list[Match]:
+    """Return at most k matches of one query, best first; equal scores by lower id.
+
+    query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
+    taken is left out. watch: who checks the recall of some searches.
+    """
+    if wanted.where is None:
+        ranked = snapshot.search(query, wanted.k)
+        if watch is not None:
+            watch.observe(snapshot, query, ranked)
+    else:
+        ranked = search_where(snapshot, catalogue, query, wanted.k, wanted.where)
+    records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
+    matches = []
+    for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+        record = records.get(image_id)
+        if record is None or (wanted.min_score is not None and score < wanted.min_score):
+            continue
+        matches.append(Match(record, score, _relation(record, score, content, wanted.threshold)))
+    return matches
+
+
+def _relation(record: ImageRecord, score: float, content: QueryContent | None, threshold: float | None) -> Relation:
+    if content is not None and same_pixels(record, content):
+        return "identical"
+    if threshold is not None and score >= threshold:
+        return "probable"
+    return "similar"
+
+
+def same_pixels(record: ImageRecord, content: QueryContent) -> bool:
+    """Tell whether an image holds the same bytes or shows the same pixels."""
+    return record.sha256 == content.sha256 or record.pixel_hash == content.pixel_hash

@@ -1,0 +1,64 @@
+"""Open segments by id, so that embeddings can be read by place."""
+
+import threading
+from collections import OrderedDict, defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.blobs.blobs import Blobs
+from search.blobs.segments import Segment
+from search.embeddings import lengthened
+from search.records import Embeddings
+from search.storing.catalogue import Catalogue
+
+FEW_ROWS = 256  # up to here one look per row is cheaper than sorting them by segment
+OPEN_SEGMENTS = 128  # memory maps held at once; below the file limit of 256 that some systems start with
+
+
+class SegmentCache:
+    """The most recently used segments of one space, memory-mapped. Thread-safe."""
+
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, dims: int) -> None:
+        self._catalogue = catalogue
+        self._blobs = blobs
+        self._dims = dims
+        self._open: OrderedDict[int, Segment] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, segments: NDArray[np.int64], rows: NDArray[np.int64]) -> Embeddings:
+        """Return the embeddings at these places, (N, D) float32 of unit length, in the order asked.
+
+        Raises:
+            CorruptFile: a segment is missing or damaged.
+        """
+        if len(segments) <= FEW_ROWS:
+            return lengthened(self._read_few(segments.tolist(), rows.tolist()))
+        out = np.empty((len(segments), self._dims), np.float32)
+        for segment_id in np.unique(segments):
+            here = np.flatnonzero(segments == segment_id)
+            out[here] = self._segment(int(segment_id)).read(rows[here])
+        return out
+
+    def _read_few(self, segments: list[int], rows: list[int]) -> NDArray[np.float16]:
+        stored = np.empty((len(segments), self._dims), "<f2")
+        width = 2 * self._dims
+        whole = memoryview(stored.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
+        places: defaultdict[int, tuple[list[int], list[memoryview]]] = defaultdict(lambda: ([], []))
+        for place, (segment_id, row) in enumerate(zip(segments, rows, strict=True)):
+            numbers, buffers = places[segment_id]
+            numbers.append(row)
+            buffers.append(whole[place * width : (place + 1) * width])
+        for segment_id, (numbers, buffers) in places.items():
+            self._segment(segment_id).read_rows(numbers, buffers)
+        return stored
+
+    def _segment(self, segment_id: int) -> Segment:
+        with self._lock:
+            found = self._open.pop(segment_id, None)
+            if found is None:
+                found = Segment(self._blobs, self._catalogue.segment(segment_id), self._dims)
+                while len(self._open) >= OPEN_SEGMENTS:
+                    self._open.popitem(last=False)
+            self._open[segment_id] = found
+            return found

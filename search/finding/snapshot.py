@@ -1,0 +1,299 @@
+"""What a reader searches: one generation plus the exact delta of everything newer.
+
+A snapshot never changes once made. `SnapshotReader.current` makes a new one when the catalogue moved on, reading only
+the rows it has not seen, so a search always sees every acknowledged image.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.blobs.blobs import Blobs
+from search.database.database import Database
+from search.errors import CorruptFile, ImageNotFound
+from search.finding.generations import Generation, Generations
+from search.finding.segment_cache import SegmentCache
+from search.index.exact import ExactIndex
+from search.index.training import candidates_for
+from search.records import Collection, Embeddings
+from search.storing.catalogue import Catalogue, Located
+
+log = logging.getLogger(__name__)
+
+BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, D); changed: all ids that moved on."""
+
+    ids: NDArray[np.int64]
+    embeddings: Embeddings
+    changed: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The best images of one query, best first, ties by lower id. ids (K,) int64, scores (K,) float32."""
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class Snapshot:
+    """One consistent state of a collection, searchable by many threads."""
+
+    def __init__(self, target: Collection, generation: Generation | None, delta: Delta) -> None:
+        self.collection = target
+        self.generation = generation
+        self.delta = delta
+        known = generation.ids if generation is not None else np.empty(0, np.int64)
+        # Rows of the generation whose image has changed or gone since.
+        self._stale = rows_of(known, delta.changed)
+        self._living = (
+            None if generation is None or not len(self._stale) else bitmap(len(known), self._stale, without=True)
+        )
+
+    def __len__(self) -> int:
+        """Return how many images can be found."""
+        return self._generation_rows() - len(self._stale) + len(self.delta.ids)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search compares every image."""
+        return self.generation is None or self.generation.projection is None
+
+    def search(self, query: Embeddings, k: int) -> Ranked:
+        """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
+        return self._ranked(query, k, self._newest(query, k), self._nearest(query, k))
+
+    def exact_search(self, query: Embeddings, k: int) -> Ranked:
+        """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
+        places = _first(self.delta.embeddings @ query[0], k)
+        if self.is_exact or self.generation is None:
+            return self._ranked(query, k, places, self._nearest(query, k))
+        best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
+        for start in range(0, self._generation_rows(), BLOCK_ROWS):
+            block = np.arange(start, min(start + BLOCK_ROWS, self._generation_rows()))
+            block = np.setdiff1d(block, self._stale, assume_unique=True)
+            best = np.concatenate([best, self.generation.embeddings_at(block) @ query[0]])
+            rows = np.concatenate([rows, block])
+            first = _first(best, k)
+            best, rows = best[first], rows[first]
+        return self._ranked(query, k, places, rows)
+
+    def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
+        """Return the ids of about `count` images that are the closest, in no order that means anything."""
+        scores = self.delta.embeddings @ query[0]
+        places = _first(scores, count)
+        rows = self._nearest(query, count, ranked=False)
+        if self.generation is None:
+            return self.delta.ids[places]
+        if len(rows) >= count:
+            # Of what is new, only what is as close as the last of the others: filters are judged by how many pass.
+            places = places[scores[places] >= (self.generation.embeddings_at(rows[-1:]) @ query[0])[0]]
+        return np.concatenate([self.delta.ids[places], self.generation.ids[rows]])
+
+    def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
+        """Return the k images closest to one query of a few, all of which are compared. among: image ids, ascending."""
+        rows = np.empty(0, np.int64)
+        if self.generation is not None:
+            rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
+        return self._ranked(query, k, rows_of(self.delta.ids, among), rows)
+
+    def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
+        """Return the k images closest to one query of those with an id in `among`; no other image is scored.
+
+        query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
+        """
+        here = rows_of(self.delta.ids, among)
+        places = here[_first(self.delta.embeddings[here] @ query[0], k)]
+        rows = np.empty(0, np.int64)
+        if self.generation is not None:
+            wanted = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
+            rows = self._nearest_among(query, k, wanted)
+        return self._ranked(query, k, places, rows)
+
+    def _nearest(self, query: Embeddings, k: int, *, ranked: bool = True) -> NDArray[np.int64]:
+        """Return rows of the generation among which its k closest are. ranked: the caller will rank them."""
+        generation = self.generation
+        if generation is None:
+            return np.empty(0, np.int64)
+        if isinstance(generation.index, ExactIndex):
+            found: NDArray[np.int64] = generation.index.search(query, k, self._stale).rows[0]
+            return found[found >= 0]
+        assert generation.projection is not None  # noqa: S101 -- every approximate index has one
+        count = candidates_for(k, generation.per_neighbour) if ranked else k
+        return generation.index.candidates(generation.projection.codes(query), k, count, self._living)[0]
+
+    def _nearest_among(self, query: Embeddings, k: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows among which the k closest of the wanted ones are."""
+        generation = self.generation
+        if generation is None or len(wanted) <= k:
+            return wanted
+        if isinstance(generation.index, ExactIndex):
+            found: NDArray[np.int64] = generation.index.search_among(query, k, wanted).rows[0]
+            return found
+        assert generation.projection is not None  # noqa: S101 -- every approximate index has one
+        count = candidates_for(k, generation.filtered_per_neighbour)
+        if len(wanted) <= count:
+            return wanted
+        chosen = bitmap(len(generation.ids), wanted)
+        code = generation.projection.codes(query)
+        return generation.index.candidates(code, k, count, chosen, generation.index.lists_of(wanted))[0]
+
+    def _newest(self, query: Embeddings, k: int) -> NDArray[np.int64]:
+        """Return the places of the k closest rows of the delta."""
+        return _first(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
+
+    def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
+        """Return the k best of some rows of the delta and of the generation.
+
+        All are scored by the same sum over their stored embeddings, so that scores are true cosines, and equal
+        embeddings score equal wherever they lie.
+        """
+        if self.generation is None or not len(rows):
+            ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
+        else:
+            ids, embeddings = self.generation.ids[rows], self.generation.embeddings_at(rows)
+            if len(places):
+                ids = np.concatenate([self.delta.ids[places], ids])
+                embeddings = np.concatenate([self.delta.embeddings[places], embeddings])
+        scores = np.einsum("nd,d->n", embeddings, query[0])
+        order = np.lexsort((ids, -scores))[:k]
+        return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
+
+    def embedding_of(self, image_id: int) -> Embeddings:
+        """Return the embedding of one image, (1, D) float32 of unit length.
+
+        Raises:
+            ImageNotFound: the image is not in this snapshot.
+        """
+        wanted = np.array([image_id], np.int64)
+        place = rows_of(self.delta.ids, wanted)
+        if len(place):
+            return self.delta.embeddings[place]
+        if self.generation is not None:
+            row = np.setdiff1d(rows_of(self.generation.ids, wanted), self._stale)
+            if len(row):
+                return self.generation.embeddings_at(row)
+        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+
+    def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
+        """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, D) float32."""
+        ids, embeddings = self.delta.ids, self.delta.embeddings
+        if self.generation is not None:
+            keep = np.delete(np.arange(self._generation_rows()), self._stale)
+            ids = np.concatenate([self.generation.ids[keep], ids])
+            embeddings = np.concatenate([self.generation.embeddings_at(keep), embeddings])
+        order = np.argsort(ids, kind="stable")
+        return ids[order], embeddings[order]
+
+    def _generation_rows(self) -> int:
+        return len(self.generation.ids) if self.generation is not None else 0
+
+
+class SnapshotReader:
+    """Follows a collection: gives the newest snapshot, cheaply when nothing changed. Thread-safe."""
+
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
+        self._catalogue = Catalogue(database)
+        self._database = database
+        self._blobs = blobs
+        self._name = target.name
+        self._lock = threading.Lock()
+        self._enter(target)
+
+    def _enter(self, target: Collection) -> None:
+        """Read from one space alone: its generations, its segments, and no rows of another."""
+        self._space_id = target.space_id
+        self._generations = Generations(self._database, self._blobs, target)
+        self._segments = SegmentCache(self._catalogue, self._blobs, target.space.dims)
+        self._snapshot: Snapshot | None = None
+
+    def current(self) -> Snapshot:
+        """Return a snapshot that holds everything acknowledged before this call.
+
+        Raises:
+            CorruptFile: a segment it needs is damaged. A damaged generation is left out, not searched.
+        """
+        with self._lock:
+            target = self._catalogue.collection(self._name)
+            if target.space_id != self._space_id:
+                self._enter(target)  # the collection was promoted, or rolled back
+            old = self._snapshot
+            if old is None or old.collection != target:
+                self._snapshot = self._renewed(target, old)
+            assert self._snapshot is not None  # noqa: S101 -- set just above; for the type checker
+            return self._snapshot
+
+    def _renewed(self, target: Collection, old: Snapshot | None) -> Snapshot:
+        generation = self._newest(old.generation if old is not None else None)
+        same = old is not None and generation is old.generation
+        known = old.delta if old is not None and same else self._nothing(target)
+        if old is not None and same:
+            since = old.collection.sequence
+        else:
+            since = generation.record.sequence if generation is not None else 0
+        # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
+        newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
+        return Snapshot(target, generation, self._advanced(known, newer))
+
+    def _newest(self, open_generation: Generation | None) -> Generation | None:
+        record = self._generations.current()
+        if record is None:
+            return None
+        if open_generation is not None and open_generation.record.id == record.id:
+            return open_generation
+        try:
+            return self._generations.open(record)
+        except CorruptFile as error:
+            log.warning("generation left out, searching the segments instead: %s", error)
+            return None
+
+    def _nothing(self, target: Collection) -> Delta:
+        none = np.empty(0, np.int64)
+        return Delta(none, np.empty((0, target.space.dims), np.float32), none)
+
+    def _advanced(self, known: Delta, newer: Located) -> Delta:
+        keep = ~np.isin(known.ids, newer.ids)
+        alive = ~newer.deleted
+        added = self._segments.read(newer.segments[alive], newer.rows[alive])
+        ids = np.concatenate([known.ids[keep], newer.ids[alive]])
+        embeddings = np.concatenate([known.embeddings[keep], added])
+        order = np.argsort(ids, kind="stable")
+        return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
+
+
+def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where in ascending `ids` the `wanted` ones are, those that are there: ascending if wanted is."""
+    if not len(ids) or not len(wanted):
+        return np.empty(0, np.int64)
+    if ids[-1] - ids[0] + 1 == len(ids):  # without gaps, as where nothing was ever removed
+        inside: NDArray[np.int64] = wanted[(wanted >= ids[0]) & (wanted <= ids[-1])] - ids[0]
+        return inside
+    places = np.searchsorted(ids, wanted)
+    places[places == len(ids)] = 0
+    found: NDArray[np.int64] = places[ids[places] == wanted]
+    return found
+
+
+def bitmap(size: int, rows: NDArray[np.int64], *, without: bool = False) -> NDArray[np.uint8]:
+    """Return a bit for each of `size` rows, little-endian: set for the given ones, or for all but those."""
+    bits = np.full(size, without, np.bool_)
+    bits[rows] = not without
+    return np.packbits(bits, bitorder="little")
+
+
+def _first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest scores, ties by place."""
+    if len(scores) > 4 * k:
+        # Only what is not below the k-th can be among them.
+        few = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    else:
+        few = np.arange(len(scores))
+    best: NDArray[np.int64] = few[np.argsort(-scores[few], kind="stable")[:k]]
+    return best

@@ -1,0 +1,355 @@
+"""Every question asked of the catalogue about collections, images and files. Nothing here writes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
+
+from search.blobs.segments import SegmentRecord
+from search.conditions.filtering import matching_ids, passing_ids
+from search.conditions.where import Condition
+from search.database.database import Database, chunks
+from search.database.tables import collection, content, embedding, image, ledger, segment, space
+from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
+from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
+from search.storing.labels import Labels, labels_of_images
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the catalogue knows of one uri: the image there."""
+
+    image_id: int
+    key: str
+    uri: str
+    content_id: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where embeddings lie: parallel arrays, (N,) each, ordered by image id.
+
+    deleted marks tombstones, whose segment and row mean nothing.
+    """
+
+    ids: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    deleted: NDArray[np.bool_]
+
+
+class Catalogue:
+    """The read side of the SQL tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.labels = Labels(database)
+
+    def collections(self) -> list[Collection]:
+        """Return all collections by name."""
+        with self._database.reading() as connection:
+            return [_collection(row) for row in connection.execute(_collections().order_by(collection.c.name))]
+
+    def collection(self, name: str) -> Collection:
+        """Return the collection of this name.
+
+        Raises:
+            CollectionNotFound: there is none.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_COLLECTION, {"name": name}).first()
+        if row is None:
+            raise CollectionNotFound(
+                f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
+            )
+        return _collection(row)
+
+    def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
+        """Return what is known of these uris, by uri; unknown ones are left out."""
+        query = select(*_KNOWN_FILE).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(uris) for row in connection.execute(query.where(image.c.uri.in_(part)))]
+        return {row.uri: KnownFile(*row) for row in rows}
+
+    def files_of_content(self, collection_id: int, content_id: int, limit: int = 64) -> list[KnownFile]:
+        """Return at most `limit` images of a collection that hold this content, oldest first."""
+        query = (
+            select(*_KNOWN_FILE)
+            .where(image.c.collection_id == collection_id, image.c.content_id == content_id, ~image.c.deleted)
+            .order_by(image.c.id)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [KnownFile(*row) for row in connection.execute(query)]
+
+    def embedded_contents(self, space_id: int, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the ids of the contents with these sha256 that have an embedding in the space, by hash."""
+        query = (
+            select(content.c.sha256, content.c.id)
+            .join(embedding, embedding.c.content_id == content.c.id)
+            .where(embedding.c.space_id == space_id, embedding.c.region == 0)
+        )
+        with self._database.reading() as connection:
+            rows = [
+                row for part in chunks(hashes) for row in connection.execute(query.where(content.c.sha256.in_(part)))
+            ]
+        return {bytes(row.sha256): row.id for row in rows}
+
+    def uris(self, collection_id: int, page: int = 5000) -> Iterator[tuple[int, str]]:
+        """Yield (image id, uri) of every image of a collection, by id, a page at a time."""
+        last = 0
+        query = select(image.c.id, image.c.uri).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(query.where(image.c.id > last).order_by(image.c.id).limit(page)).all()
+            if not rows:
+                return
+            yield from ((row.id, row.uri) for row in rows)
+            last = rows[-1].id
+
+    def images(self, collection_id: int, *, after: int = 0, limit: int = 100) -> list[ImageRecord]:
+        """Return a page of images by ascending id, those with an id above `after`."""
+        query = _images(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
+        with self._database.reading() as connection:
+            return _records(connection, collection_id, query)
+
+    def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
+        """Return the images with these ids, by id; deleted and unknown ones are left out."""
+        with self._database.reading() as connection:
+            return {
+                record.id: record
+                for part in chunks(ids)
+                for record in _records(connection, collection_id, _images(collection_id).where(image.c.id.in_(part)))
+            }
+
+    def matching(self, target: Collection, condition: Condition, limit: int | None = None) -> NDArray[np.int64]:
+        """Return the ids of the images of a collection that a condition lets through, ascending.
+
+        limit: no more than these, whichever the database finds first.
+        """
+        with self._database.reading() as connection:
+            return matching_ids(connection, target, condition, limit)
+
+    def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some image ids that a condition lets through, ascending.
+
+        ids: (N,) int64, some hundreds of candidates in any order; those of other collections and of tombstones fail.
+        """
+        with self._database.reading() as connection:
+            return passing_ids(connection, target, condition, ids)
+
+    def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
+        """Return one image.
+
+        Raises:
+            ImageNotFound: the collection has no image with this id.
+        """
+        with self._database.reading() as connection:
+            return image_in(connection, collection_id, image_id)
+
+    def image_by_key(self, collection_id: int, key: str) -> ImageRecord:
+        """Return one image.
+
+        Raises:
+            ImageNotFound: the collection has no image with this key.
+        """
+        with self._database.reading() as connection:
+            found = _records(connection, collection_id, _images(collection_id).where(image.c.key == key))
+        if not found:
+            raise ImageNotFound(f"there is no image with key {key!r} in this collection")
+        return found[0]
+
+    def newest_image_id(self, collection_id: int) -> int:
+        """Return the highest image id of a collection, 0 when it is empty."""
+        query = select(func.coalesce(func.max(image.c.id), 0)).where(image.c.collection_id == collection_id)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count_images(self, collection_id: int) -> int:
+        """Return how many images a collection has, tombstones apart."""
+        query = select(func.count()).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def changed_since(self, collection_id: int, space_id: int, sequence: int, *, until: int) -> Located:
+        """Return where the embeddings of images lie that changed in commits (sequence, until], tombstones too."""
+        mine = (
+            (embedding.c.content_id == image.c.content_id)
+            & (embedding.c.space_id == space_id)
+            & (embedding.c.region == 0)
+        )
+        # A tombstone must be seen also when compaction has dropped its embedding: an index may still know the image.
+        query = (
+            select(
+                image.c.id,
+                func.coalesce(embedding.c.segment_id, 0),
+                func.coalesce(embedding.c.row, 0),
+                image.c.deleted,
+            )
+            .outerjoin(embedding, mine)
+            .where(
+                image.c.collection_id == collection_id,
+                image.c.sequence > sequence,
+                image.c.sequence <= until,
+                image.c.deleted | embedding.c.segment_id.is_not(None),
+            )
+            .order_by(image.c.id)
+        )
+        pages = [np.empty((0, 4), np.int64)]
+        with self._database.reading() as connection:
+            # A page at a time: as Python objects the rows of a large collection would fill ten times the memory.
+            for page in connection.execute(query.execution_options(yield_per=PAGE_ROWS)).partitions():
+                pages.append(np.array([tuple(row) for row in page], np.int64).reshape(-1, 4))
+        table = np.concatenate(pages)
+        return Located(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3].astype(np.bool_))
+
+    def count_changed_since(self, collection_id: int, sequence: int) -> int:
+        """Return how many images changed in commits after `sequence`, tombstones too."""
+        query = select(func.count()).where(image.c.collection_id == collection_id, image.c.sequence > sequence)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def segment(self, segment_id: int) -> SegmentRecord:
+        """Return the record of a segment.
+
+        Raises:
+            CorruptFile: the catalogue names none with this id.
+        """
+        columns = (
+            segment.c.name,
+            segment.c.rows,
+            segment.c.size_bytes,
+            segment.c.sha256,
+            segment.c.checksums,
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(select(*columns).where(segment.c.id == segment_id)).first()
+        if row is None:
+            raise CorruptFile(
+                f"segment {segment_id} is not in the catalogue; `lookalike verify` tells what else is wrong"
+            )
+        return SegmentRecord(*row)
+
+    def failures(self, collection_id: int) -> list[LedgerEntry]:
+        """Return the ledger of a collection by uri."""
+        query = select(*_LEDGER).where(ledger.c.collection_id == collection_id).order_by(ledger.c.uri)
+        with self._database.reading() as connection:
+            return [LedgerEntry(*row) for row in connection.execute(query)]
+
+    def failures_at(self, collection_id: int, uris: Sequence[str]) -> dict[str, LedgerEntry]:
+        """Return the ledger entries of these uris, by uri."""
+        query = select(*_LEDGER).where(ledger.c.collection_id == collection_id)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(uris) for row in connection.execute(query.where(ledger.c.uri.in_(part)))]
+        return {row.uri: LedgerEntry(*row) for row in rows}
+
+
+PAGE_ROWS = 10_000
+_KNOWN_FILE = (
+    image.c.id,
+    image.c.key,
+    image.c.uri,
+    image.c.content_id,
+    image.c.size_bytes,
+    image.c.mtime_ns,
+)
+_LEDGER = (
+    ledger.c.uri,
+    ledger.c.reason,
+    ledger.c.detail,
+    ledger.c.attempts,
+    ledger.c.size_bytes,
+    ledger.c.mtime_ns,
+)
+
+
+def space_of(connection: Connection, fingerprint: str) -> int | None:
+    """Return the id of the space with this fingerprint, None when the store has none."""
+    found: int | None = connection.execute(select(space.c.id).where(space.c.fingerprint == fingerprint)).scalar()
+    return found
+
+
+def image_in(connection: Connection, collection_id: int, image_id: int) -> ImageRecord:
+    """Return one image as a transaction sees it.
+
+    Raises:
+        ImageNotFound: the collection has no image with this id.
+    """
+    found = _records(connection, collection_id, _images(collection_id).where(image.c.id == image_id))
+    if not found:
+        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+    return found[0]
+
+
+def _collections() -> Select[tuple[object, ...]]:
+    return select(
+        collection.c.id,
+        collection.c.name,
+        collection.c.space_id,
+        collection.c.sequence,
+        collection.c.labels,
+        collection.c.recall_target,
+        space.c.licence_accepted,
+        space.c.licence_accepted_at,
+        space.c.backbone,
+        space.c.weights_sha256,
+        space.c.preparation,
+        space.c.dims,
+        space.c.pooling,
+        space.c.numeric,
+        space.c.licence,
+        space.c.weights,
+    ).join(space, space.c.id == collection.c.space_id)
+
+
+# Asked before every search, so put together once.
+_COLLECTION = _collections().where(collection.c.name == bindparam("name"))
+
+
+def _collection(row: Row[tuple[object, ...]]) -> Collection:
+    spec = SpaceSpec(
+        row.backbone,
+        row.weights_sha256,
+        row.preparation,
+        row.dims,
+        row.pooling,
+        row.numeric,
+        row.licence,
+        row.weights,
+    )
+    consent = (row.licence_accepted, row.licence_accepted_at)
+    recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
+    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent, recall)
+
+
+def _images(collection_id: int) -> Select[tuple[object, ...]]:
+    return (
+        select(
+            image.c.id,
+            image.c.key,
+            image.c.uri,
+            content.c.width,
+            content.c.height,
+            content.c.size_bytes,
+            content.c.format,
+            content.c.sha256,
+            content.c.pixel_hash,
+            content.c.contrast,
+            content.c.taken_at,
+            image.c.mtime_ns,
+            image.c.metadata,
+        )
+        .join(content, content.c.id == image.c.content_id)
+        .where(image.c.collection_id == collection_id, ~image.c.deleted)
+    )
+
+
+def _records(connection: Connection, collection_id: int, query: Select[tuple[object, ...]]) -> list[ImageRecord]:
+    """Return the images of a query, with their labels."""
+    found = [ImageRecord(**row._mapping) for row in connection.execute(query)]
+    labels = labels_of_images(connection, collection_id, [record.id for record in found])
+    return [replace(record, labels=labels[record.id]) if record.id in labels else record for record in found]

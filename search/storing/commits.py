@@ -1,0 +1,355 @@
+"""The commit protocol: what an indexing worker acknowledges, and how.
+
+A batch first becomes a durable segment; then ONE transaction inserts the segment, content, embedding and image rows,
+the ledger and the progress, under the collection's next commit sequence. Taking the sequence locks the collection's
+row, so commits of one collection follow each other, and readers see sequences in commit order. Only after the
+transaction is anything acknowledged. A crash before it leaves at most a segment that nobody names, swept later.
+
+What the rows need is prepared before the lock is taken, and the segment is written by another thread meanwhile: the
+transaction names it, and commits, only when it is durable.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+
+from search.blobs.blobs import Blobs
+from search.blobs.segments import SegmentRecord, write_segment
+from search.database.bulk import Row, among, insert_missing_rows, insert_rows
+from search.database.database import Database, chunks
+from search.database.sequences import next_sequence
+from search.database.tables import content, embedding, image, job, ledger, segment
+from search.errors import StoreUnavailable, UsageError
+from search.faults import fault
+from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
+from search.storing.labels import put_labels
+from search.storing.tombstones import tombstone
+
+MAX_BATCH_ROWS = 1024
+MAX_BATCH_S = 2.0
+UNIT_TOLERANCE = 1e-2  # float16 is off by a tenth of that
+CONTENT_COLUMNS = (
+    "sha256",
+    "size_bytes",
+    "format",
+    "width",
+    "height",
+    "pixel_hash",
+    "perceptual_hash",
+    "contrast",
+    "taken_at",
+)
+_FILE_COLUMNS = ("key", "uri", "path", "content_id", "size_bytes", "mtime_ns")
+IMAGE_COLUMNS = (*_FILE_COLUMNS, "collection_id", "sequence", "metadata", "source_id")
+EMBEDDING_COLUMNS = ("content_id", "space_id", "region", "segment_id", "row")
+# With the condition of the index, word for word.
+KNOWN_KEYS = "SELECT key, id FROM image WHERE collection_id = ? AND NOT deleted AND key IN ?*"
+KNOWN_URIS = "SELECT uri, id, key FROM image WHERE collection_id = ? AND NOT deleted AND uri IN ?*"
+_CHANGED = (*(f"new_{name}" for name in _FILE_COLUMNS), "image_id", "new_sequence")
+# Only another content makes an image newer than the generations that know it.
+_CHANGE = (
+    update(image)
+    .where(image.c.id == bindparam("image_id"))
+    .values(
+        sequence=case(
+            (image.c.content_id != bindparam("new_content_id"), bindparam("new_sequence")), else_=image.c.sequence
+        ),
+        # An image that left its archive for a plain file came from it no more.
+        source_id=case((image.c.uri == bindparam("new_uri"), image.c.source_id), else_=None),
+        **{name: bindparam(f"new_{name}") for name in _FILE_COLUMNS},
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """A file that becomes, or changes, an image.
+
+    content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
+    changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
+    metadata: fields to set, beside those the image has; None says nothing. source_id: the archive or manifest that
+    names it (`search.storing.origins`).
+    """
+
+    key: str
+    uri: str
+    size_bytes: int
+    mtime_ns: int
+    content: ContentFacts | int
+    image_id: int | None = None
+    labels: tuple[Label, ...] | None = None
+    metadata: Mapping[str, object] | None = None
+    source_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file for the ledger."""
+
+    uri: str
+    reason: str
+    detail: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one commit makes durable together.
+
+    images with ContentFacts own the rows of `embeddings` ((M, D) float32, unit length) in order; images with a
+    content id own none.
+    """
+
+    images: Sequence[NewImage]
+    embeddings: Embeddings
+    failed: Sequence[FailedFile] = ()
+    progress: Mapping[str, object] = field(default_factory=dict)
+
+
+class Committer:
+    """Commits the batches of one indexing job into one collection."""
+
+    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._target = target
+        self._writer = ThreadPoolExecutor(1, "segment")
+        self._job_id = self._start()
+
+    def commit(self, batch: Batch) -> int:
+        """Make a batch durable and visible; return its commit sequence. After this returns it is acknowledged.
+
+        Raises:
+            StoreUnavailable: the disk is full or the database does not answer; nothing of the batch is visible.
+            UsageError: the embeddings are not one row of unit length, in the dims of the space, for each fresh content.
+        """
+        _require_usable(batch, self._target.space.dims)
+        writing = self._segment(batch.embeddings)
+        try:
+            sequence = self._put(batch, _content_rows(batch), writing)
+        finally:
+            wait([writing])
+        fault("commit.done")
+        return sequence
+
+    def _segment(self, embeddings: Embeddings) -> "Future[SegmentRecord | None]":
+        """Start to write a segment; where that takes long, nothing is locked before it is done."""
+        writing: Future[SegmentRecord | None]
+        if not len(embeddings):
+            writing = Future()
+            writing.set_result(None)
+            return writing
+        writing = self._writer.submit(write_segment, self._blobs, embeddings)
+        if not self._blobs.quick:
+            wait([writing])
+        return writing
+
+    def _put(self, batch: Batch, rows: Sequence[Row], writing: "Future[SegmentRecord | None]") -> int:
+        if writing.done():
+            writing.result()  # what failed already needs no transaction
+        with self._database.writing() as connection:
+            fault("commit.begin")
+            sequence = next_sequence(connection, self._target)
+            insert_missing_rows(connection, content, CONTENT_COLUMNS, rows)
+            ids = _content_ids(connection, [row[0] for row in rows])
+            contents = [
+                ids[new.content.sha256] if isinstance(new.content, ContentFacts) else new.content
+                for new in batch.images
+            ]
+            known = {new.content for new in batch.images if not isinstance(new.content, ContentFacts)}
+            _require_embedded(connection, self._target.space_id, known)
+            fault("commit.rows")
+            _put_images(connection, self._target.id, batch.images, contents, sequence)
+            named = {at: new.labels for at, new in zip(contents, batch.images, strict=True) if new.labels}
+            put_labels(connection, self._target.space_id, named)
+            _put_ledger(connection, self._target.id, batch)
+            self._progress(connection, "running", batch.progress)
+            self._put_embeddings(connection, batch, ids, writing.result())
+            fault("commit.end")
+        return sequence
+
+    def remove(self, ids: Sequence[int]) -> int:
+        """Turn images into tombstones, 1,024 in a commit; return how many were not before. No search finds them then.
+
+        Raises:
+            StoreUnavailable: the disk is full or the database does not answer; whole commits are done or undone.
+        """
+        removed = 0
+        for part in chunks(ids, MAX_BATCH_ROWS):
+            with self._database.writing() as connection:
+                fault("commit.begin")
+                sequence = next_sequence(connection, self._target)
+                removed += tombstone(connection, self._target.id, part, sequence)
+                fault("commit.end")
+            fault("commit.done")
+        return removed
+
+    def finish(self, state: str, progress: Mapping[str, object]) -> None:
+        """Record how the job ended: `done`, `interrupted` or `failed`."""
+        with self._database.writing() as connection:
+            self._progress(connection, state, progress)
+
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Take files out of the ledger that are not there any more."""
+        with self._database.writing() as connection:
+            _forget(connection, self._target.id, uris)
+
+    def _start(self) -> int:
+        now = time.time()
+        values = {"collection_id": self._target.id, "kind": "index", "state": "running", "progress": {}}
+        with self._database.writing() as connection:
+            added = connection.execute(insert(job).values(**values, started_at=now, changed_at=now))
+        key = added.inserted_primary_key
+        return int(key[0]) if key is not None else 0
+
+    def _progress(self, connection: Connection, state: str, progress: Mapping[str, object]) -> None:
+        values = {"state": state, "progress": dict(progress), "changed_at": time.time()}
+        connection.execute(update(job).where(job.c.id == self._job_id).values(values))
+
+    def _put_embeddings(
+        self, connection: Connection, batch: Batch, ids: Mapping[bytes, int], written: SegmentRecord | None
+    ) -> None:
+        if written is None:
+            return
+        segment_id = put_segment(connection, self._target.space_id, written)
+        facts = [new.content for new in batch.images if isinstance(new.content, ContentFacts)]
+        # Sorted, as the contents are; of two files with one content the first row counts.
+        rows = sorted((ids[fact.sha256], self._target.space_id, 0, segment_id, row) for row, fact in enumerate(facts))
+        insert_missing_rows(connection, embedding, EMBEDDING_COLUMNS, rows)
+
+
+def _require_usable(batch: Batch, dims: int) -> None:
+    """Refuse what no search could find, or would find everywhere. Costs one pass over the batch."""
+    fresh = sum(isinstance(new.content, ContentFacts) for new in batch.images)
+    if batch.embeddings.shape != (fresh, dims):
+        raise UsageError(f"embeddings of shape {batch.embeddings.shape} for {fresh} contents in a space of {dims} dims")
+    squares = np.einsum("nd,nd->n", batch.embeddings, batch.embeddings)
+    for row in np.flatnonzero(~(np.abs(squares - 1) < UNIT_TOLERANCE)).tolist():
+        raise UsageError(f"embedding {row} has the squared length {squares[row]}, not 1: scale it, or leave it out")
+
+
+def no_embeddings(dims: int) -> Embeddings:
+    """Return the (0, D) matrix of a batch that embeds nothing."""
+    return np.empty((0, dims), np.float32)
+
+
+def _require_embedded(connection: Connection, space_id: int, content_ids: set[int]) -> None:
+    """Refuse contents that compaction dropped after the pipeline had looked them up.
+
+    Raises:
+        StoreUnavailable: some are gone; another run embeds their files.
+    """
+    found = 0
+    for part in chunks(sorted(content_ids)):
+        mine = (embedding.c.space_id == space_id) & (embedding.c.region == 0) & embedding.c.content_id.in_(part)
+        found += connection.execute(select(func.count()).select_from(embedding).where(mine)).scalar_one()
+    if found < len(content_ids):
+        gone = len(content_ids) - found
+        raise StoreUnavailable(f"`compact` dropped {gone} unused embeddings that were needed again; run again to go on")
+
+
+def put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
+    """Name a segment in the catalogue; return its id."""
+    values = {
+        "space_id": space_id,
+        "name": written.name,
+        "rows": written.rows,
+        "size_bytes": written.size_bytes,
+        "sha256": written.sha256,
+        "checksums": written.checksums,
+    }
+    return int(connection.execute(insert(segment).values(values).returning(segment.c.id)).scalar_one())
+
+
+def _content_rows(batch: Batch) -> list[Row]:
+    """Return the rows of the fresh contents of a batch, each once.
+
+    Sorted, so that two workers that meet on the same contents wait for each other instead of deadlocking.
+    """
+    fresh = {new.content.sha256: new.content for new in batch.images if isinstance(new.content, ContentFacts)}
+    return [tuple(getattr(fact, name) for name in CONTENT_COLUMNS) for _, fact in sorted(fresh.items())]
+
+
+def _content_ids(connection: Connection, hashes: Sequence[object]) -> dict[bytes, int]:
+    return dict(among(connection, "SELECT sha256, id FROM content WHERE sha256 IN ?*", (), hashes))
+
+
+def _put_images(
+    connection: Connection, collection_id: int, images: Sequence[NewImage], contents: list[int], sequence: int
+) -> None:
+    keys = [new.key for new in images if new.image_id is None]
+    known = dict(among(connection, KNOWN_KEYS, (collection_id,), keys))
+    # Under a key that is only its uri, a file is the image that lies there, whatever key a user gave that one.
+    nameless = [new.uri for new in images if new.image_id is None and new.key == new.uri and new.key not in known]
+    here = _keyed_at(connection, collection_id, nameless)
+    inserts: dict[str, Row] = {}
+    changes: list[dict[str, object]] = []
+    said: list[tuple[int, NewImage]] = []
+    for new, content_id in zip(images, contents, strict=True):
+        values = (new.key, new.uri, shown_path(new.uri), content_id, new.size_bytes, new.mtime_ns)
+        image_id = new.image_id if new.image_id is not None else known.get(new.key)
+        if image_id is None and new.uri in here:
+            for other, key in here[new.uri]:
+                changes.append(dict(zip(_CHANGED, (key, *values[1:], other, sequence), strict=True)))
+                said.append((other, new))
+        elif image_id is None:
+            metadata = json.dumps(dict(new.metadata)) if new.metadata else "{}"
+            inserts[new.key] = (*values, collection_id, sequence, metadata, new.source_id)
+        else:
+            changes.append(dict(zip(_CHANGED, (*values, image_id, sequence), strict=True)))
+            said.append((image_id, new))
+    insert_rows(connection, image, IMAGE_COLUMNS, list(inserts.values()))
+    if changes:
+        connection.execute(_CHANGE, changes)
+    for image_id, new in said:
+        if new.metadata is not None or new.source_id is not None:
+            _say(connection, image_id, new)
+
+
+def _say(connection: Connection, image_id: int, new: NewImage) -> None:
+    """Write what a source says of an image that is there; fields it does not name stay, whoever wrote them."""
+    values: dict[str, object] = {} if new.source_id is None else {"source_id": new.source_id}
+    if new.metadata is not None:
+        before = connection.execute(select(image.c.metadata).where(image.c.id == image_id).with_for_update()).scalar()
+        values["metadata"] = dict(before or {}) | dict(new.metadata)
+    connection.execute(update(image).where(image.c.id == image_id).values(values))
+
+
+def _keyed_at(connection: Connection, collection_id: int, uris: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
+    """Return the (id, key) of the images at these uris, by uri; uris without any are left out."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for uri, image_id, key in among(connection, KNOWN_URIS, (collection_id,), uris):
+        found.setdefault(uri, []).append((image_id, key))
+    return found
+
+
+def _forget(connection: Connection, collection_id: int, uris: Sequence[str]) -> None:
+    for part in chunks(uris):
+        connection.execute(delete(ledger).where(ledger.c.collection_id == collection_id, ledger.c.uri.in_(part)))
+
+
+def _put_ledger(connection: Connection, collection_id: int, batch: Batch) -> None:
+    """Write the failures of a batch, counting attempts on an unchanged file, and clear what succeeded."""
+    if connection.execute(select(ledger.c.id).where(ledger.c.collection_id == collection_id).limit(1)).first():
+        _forget(connection, collection_id, [new.uri for new in batch.images])
+    for failed in batch.failed:
+        where = (ledger.c.collection_id == collection_id) & (ledger.c.uri == failed.uri)
+        old = connection.execute(select(ledger).where(where)).first()
+        same = old is not None and (old.size_bytes, old.mtime_ns) == (failed.size_bytes, failed.mtime_ns)
+        values = {
+            "reason": failed.reason,
+            "detail": failed.detail,
+            "size_bytes": failed.size_bytes,
+            "mtime_ns": failed.mtime_ns,
+            "attempts": old.attempts + 1 if old is not None and same else 1,
+        }
+        if old is None:
+            connection.execute(insert(ledger).values(collection_id=collection_id, uri=failed.uri, **values))
+        else:
+            connection.execute(update(ledger).where(where).values(**values))

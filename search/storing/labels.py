@@ -1,0 +1,133 @@
+"""Labels of contents: what a classifier sees in a picture, stored beside its embedding and counted for facets.
+
+A label is a text such as "tabby, tabby cat", stored once; `synonym` holds by what it is found, casefolded here, so
+that SQLite and PostgreSQL agree on upper and lower case. The labels of a content in a space are written once.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import BigInteger, Connection, cast, func, select
+
+from search.database.database import Database, chunks, insert_missing
+from search.database.tables import collection, content_label, image, label, synonym
+from search.records import Collection, Label, LabelCount
+
+
+def synonyms(name: str) -> set[str]:
+    """Return by what a label is found, casefolded: the whole text, and each of its comma-separated parts."""
+    parts = {part.strip() for part in name.split(",")}
+    return {text.casefold() for text in (name, *parts) if text}
+
+
+def put_labels(connection: Connection, space_id: int, named: Mapping[int, Sequence[Label]]) -> None:
+    """Write the labels of contents, by content id; contents that have labels in this space keep theirs."""
+    known = labelled_contents(connection, space_id, named)
+    fresh = {content_id: named[content_id] for content_id in sorted(named) if content_id not in known}
+    ids = _label_ids(connection, {one.label for labels in fresh.values() for one in labels})
+    rows = [
+        {
+            "content_id": content_id,
+            "space_id": space_id,
+            "rank": rank,
+            "label_id": ids[one.label],
+            "probability": one.probability,
+        }
+        for content_id, labels in fresh.items()
+        for rank, one in enumerate(labels)
+    ]
+    insert_missing(connection, content_label, rows)
+
+
+def _label_ids(connection: Connection, names: set[str]) -> dict[str, int]:
+    """Return the ids of label texts, adding those that are new."""
+    # Sorted, so that two workers that meet on the same labels wait for each other instead of deadlocking.
+    wanted = sorted(names)
+    known = _known_labels(connection, wanted)
+    missing = [name for name in wanted if name not in known]
+    if not missing:
+        return known
+    insert_missing(connection, label, [{"name": name} for name in missing])
+    added = _known_labels(connection, missing)
+    rows = [{"label_id": added[name], "name": text} for name in missing for text in sorted(synonyms(name))]
+    insert_missing(connection, synonym, rows)
+    return known | added
+
+
+def _known_labels(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    query = select(label.c.name, label.c.id)
+    return {
+        row.name: row.id for part in chunks(names) for row in connection.execute(query.where(label.c.name.in_(part)))
+    }
+
+
+def labelled_contents(
+    connection: Connection, space_id: int, content_ids: Sequence[int] | Mapping[int, object]
+) -> set[int]:
+    """Return those of the contents that have labels in this space."""
+    query = select(content_label.c.content_id).where(content_label.c.space_id == space_id, content_label.c.rank == 0)
+    return {
+        found
+        for part in chunks(content_ids)
+        for found in connection.execute(query.where(content_label.c.content_id.in_(part))).scalars()
+    }
+
+
+def labels_of_images(
+    connection: Connection, collection_id: int, image_ids: Sequence[int]
+) -> dict[int, tuple[Label, ...]]:
+    """Return the labels of images, highest probability first, by image id; those without any are left out."""
+    query = (
+        select(image.c.id, label.c.name, content_label.c.probability)
+        .join(content_label, content_label.c.content_id == image.c.content_id)
+        .join(label, label.c.id == content_label.c.label_id)
+        .join(collection, collection.c.id == image.c.collection_id)
+        .where(
+            collection.c.id == collection_id,
+            content_label.c.space_id == collection.c.space_id,
+        )
+        .order_by(image.c.id, content_label.c.rank)
+    )
+    found: dict[int, tuple[Label, ...]] = {}
+    for part in chunks(image_ids):
+        for row in connection.execute(query.where(image.c.id.in_(part))):
+            found[row.id] = (*found.get(row.id, ()), Label(row.name, row.probability))
+    return found
+
+
+class Labels:
+    """The labels of collections, as the indexing job and the facets of the page need them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def missing(self, space_id: int, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents that have no labels in this space."""
+        with self._database.reading() as connection:
+            return set(content_ids) - labelled_contents(connection, space_id, content_ids)
+
+    def counts(self, target: Collection) -> list[LabelCount]:
+        """Return the labels of a collection with how many images have each among theirs, most frequent first.
+
+        Costs one pass over the labels of the space: .2 s for 100,000 images with five each (SQLite, 2 slow cores).
+        """
+        # Counted per content first: four times as fast as to look up the images of every label (SQLite).
+        copies = (
+            select(image.c.content_id, func.count().label("images"))
+            .where(image.c.collection_id == target.id, ~image.c.deleted)
+            .group_by(image.c.content_id)
+            .subquery()
+        )
+        counted = (
+            select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
+            .join(copies, copies.c.content_id == content_label.c.content_id)
+            .where(content_label.c.space_id == target.space_id)
+            .group_by(content_label.c.label_id)
+            .subquery()
+        )
+        query = (
+            select(label.c.name, counted.c.images)
+            .join(counted, counted.c.label_id == label.c.id)
+            .order_by(counted.c.images.desc(), label.c.id)
+        )
+        with self._database.reading() as connection:
+            return [LabelCount(*row) for row in connection.execute(query)]

@@ -1,0 +1,273 @@
+"""Job: compact a store. What deletes, updates and many small commits leave behind goes; no backbone is needed.
+
+Steps, each a transaction or less, so that a crash between any two leaves a whole store and the next run goes on:
+drop the embeddings that no living image uses; merge segments (search/upkeep/merging.py); publish a generation where the
+newest knows removed images or replaced segments; purge the tombstones it knows; drop contents without an image;
+forget retired segments that no generation reads; sweep the files that nobody names.
+
+Whatever readers may still hold goes together with a new commit sequence, so that they look again before they use it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, update
+
+from search.database.sequences import advance_all, lock_collections, next_sequence
+from search.database.tables import (
+    collection,
+    content,
+    content_label,
+    embedding,
+    generation,
+    image,
+    metadata,
+    segment,
+    space,
+)
+from search.errors import CorruptFile
+from search.faults import fault
+from search.finding.generations import GenerationRecord, Generations
+from search.records import Collection, SpaceSpec
+from search.storing.store import SWEEP_AGE_S, Store
+from search.upkeep.merging import Part, SegmentMerger, groups
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class CompactSummary:
+    """What a compaction did.
+
+    published: rows of the new generation by collection. waiting: replaced segments whose files stay until no
+    generation reads them and an hour has passed. damaged: segments left alone because a checksum does not match;
+    not_published: collections whose new index would need one of them.
+    """
+
+    segments_before: int = 0
+    segments_after: int = 0
+    embeddings_dropped: int = 0
+    tombstones_purged: int = 0
+    contents_dropped: int = 0
+    published: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    files_removed: int = 0
+    damaged: list[str] = field(default_factory=list)
+    not_published: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object of `compact`."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def compact(
+    store: Store, progress: Progress = lambda done, total: None, *, older_than_s: float = SWEEP_AGE_S
+) -> CompactSummary:
+    """Compact all collections of a store; searches and other jobs go on meanwhile.
+
+    progress: called with (rows copied, rows to copy). older_than_s: age guard of files that readers may still open.
+
+    Raises:
+        StoreUnavailable: the disk is full or the database does not answer; run again to go on.
+    """
+    summary = CompactSummary()
+    summary.embeddings_dropped = _drop_embeddings(store)
+    _merge(store, summary, progress)
+    for target in store.catalogue.collections():
+        try:
+            record = _published_if_needed(store, target)
+        except CorruptFile as error:
+            log.warning("no new index for %s: %s", target.name, error)
+            summary.not_published.append(target.name)
+        else:
+            summary.published |= {} if record is None else {target.name: record.rows}
+        summary.tombstones_purged += _purge_tombstones(store, target)
+    summary.contents_dropped = _drop_contents(store)
+    _forget_segments(store, older_than_s)
+    with store.database.reading() as connection:
+        summary.segments_after = _count_segments(connection, segment.c.retired_at.is_(None))
+        summary.waiting = _count_segments(connection, segment.c.retired_at.is_not(None))
+    fault("compact.sweep")
+    summary.files_removed = len(store.sweep(older_than_s))
+    return summary
+
+
+def _count_segments(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(segment).where(which)).scalar_one()
+
+
+def _drop_embeddings(store: Store) -> int:
+    """Drop the embeddings of contents that no living image of any collection holds."""
+    used = exists().where(image.c.content_id == embedding.c.content_id, ~image.c.deleted)
+    with store.database.writing() as connection:
+        lock_collections(connection)
+        dropped = connection.execute(delete(embedding).where(~used)).rowcount
+        fault("compact.drop")
+    return dropped
+
+
+def _merge(store: Store, summary: CompactSummary, progress: Progress) -> None:
+    with store.database.reading() as connection:
+        spaces = [(row.id, row.dims) for row in connection.execute(select(space.c.id, space.c.dims))]
+    copied = 0
+
+    def count(rows: int) -> None:
+        nonlocal copied
+        copied += rows
+        progress(min(copied, total), total)
+
+    work: list[tuple[SegmentMerger, list[Part]]] = []
+    for one in spaces:
+        merger = SegmentMerger(store.database, store.blobs, one, count)
+        parts = merger.parts()
+        summary.segments_before += len(parts)
+        work += [(merger, group) for group in groups(parts)]
+    total = sum(part.used for _, group in work for part in group)
+    for merger, group in work:
+        sound = [part for part in group if not part.used or merger.sound(part)]
+        summary.damaged += sorted(part.record.name for part in set(group) - set(sound))
+        for again in groups(sound):
+            merger.merge(again)
+
+
+def _published_if_needed(store: Store, target: Collection) -> GenerationRecord | None:
+    """Publish a generation unless the newest one knows all removals, reads no retired segment and has few news."""
+    generations = Generations(store.database, store.blobs, target)
+    current = generations.current()
+    since = 0 if current is None else current.sequence
+    changed = store.catalogue.count_changed_since(target.id, since)
+    if current is not None and not _is_outdated(store, target, generations, current):
+        if not generations.due(current, changed):
+            return None
+    elif current is None and not generations.due(None, store.catalogue.count_images(target.id)):
+        return None
+    return generations.publish(store.catalogue.collection(target.name).sequence)
+
+
+def _is_outdated(store: Store, target: Collection, generations: Generations, current: GenerationRecord) -> bool:
+    removed = (image.c.collection_id == target.id) & image.c.deleted & (image.c.sequence > current.sequence)
+    with store.database.reading() as connection:
+        if connection.execute(select(exists().where(removed))).scalar():
+            return True
+        retired = list(connection.execute(select(segment.c.id).where(segment.c.retired_at.is_not(None))).scalars())
+    try:
+        return bool(np.isin(generations.open(current).segments, retired).any())
+    except CorruptFile:
+        return True
+
+
+def _purge_tombstones(store: Store, target: Collection) -> int:
+    """Purge the tombstones that every index of the collection knows; what has no living image needs no index."""
+    mine = (image.c.collection_id == target.id) & image.c.deleted
+    with store.database.reading() as connection:
+        if not connection.execute(select(exists().where(mine))).scalar():
+            return 0
+    with store.database.writing() as connection:
+        now = next_sequence(connection, target)
+        living = exists().where(image.c.collection_id == target.id, ~image.c.deleted)
+        if not connection.execute(select(living)).scalar():
+            connection.execute(delete(generation).where(generation.c.collection_id == target.id))
+        # The newest of each space: the one before it is only for readers that are just opening it.
+        newest = select(func.max(generation.c.id)).group_by(generation.c.space_id)
+        newest = newest.where(generation.c.collection_id == target.id)
+        known = select(func.coalesce(func.min(generation.c.sequence), now)).where(generation.c.id.in_(newest))
+        known_tombstones = and_(mine, image.c.sequence <= connection.execute(known).scalar_one())
+        last = connection.execute(select(func.max(image.c.sequence)).where(known_tombstones)).scalar()
+        purged = connection.execute(delete(image).where(known_tombstones)).rowcount
+        if last is not None:
+            # An index that is still being built from before must not be named: it would bring the images back.
+            here = update(collection).where(collection.c.id == target.id, collection.c.purged_sequence < last)
+            connection.execute(here.values(purged_sequence=last))
+        fault("compact.purge")
+    return purged
+
+
+def _drop_contents(store: Store) -> int:
+    """Drop contents that nothing refers to but their embeddings and labels."""
+    own = (embedding, content_label)
+    used = [_refers(table) for table in metadata.sorted_tables if table not in own]
+    gone = and_(*[~one for one in used if one is not None])
+    with store.database.writing() as connection:
+        lock_collections(connection)
+        for table in own:
+            unused = select(content.c.id).where(gone)
+            connection.execute(delete(table).where(table.c.content_id.in_(unused)))
+        dropped = connection.execute(delete(content).where(gone)).rowcount
+        fault("compact.contents")
+    return dropped
+
+
+def _refers(table: Table) -> ColumnElement[bool] | None:
+    """Return the condition that a row of a table refers to the content at hand, None where none can."""
+    columns = [column for column in table.c for key in column.foreign_keys if key.column is content.c.id]
+    return exists().where(columns[0] == content.c.id) if columns else None
+
+
+def _forget_segments(store: Store, older_than_s: float) -> None:
+    """Forget segments that were replaced long ago and that no index reads any more; their files go with the sweep."""
+    retired = segment.c.retired_at < time.time() - older_than_s
+    with store.database.reading() as connection:
+        if not connection.execute(select(exists().where(retired))).scalar():
+            return
+    _forget_superseded(store, older_than_s)
+    kept = {(target.id, record.id): _segments_of(store, target, record) for target, record in _all_generations(store)}
+    if None in kept.values():
+        return  # one cannot be read: `repair` first
+    needed = {segment_id for ids in kept.values() for segment_id in ids or ()}
+    with store.database.writing() as connection:
+        advance_all(connection)
+        named = set(connection.execute(select(generation.c.id)).scalars())
+        candidates = set(connection.execute(select(segment.c.id).where(retired)).scalars())
+        if not named <= {generation_id for _, generation_id in kept}:
+            return  # another was published meanwhile
+        unused = ~exists().where(embedding.c.segment_id == segment.c.id)
+        for segment_id in sorted(candidates - needed):
+            connection.execute(delete(segment).where(segment.c.id == segment_id, unused))
+        fault("compact.forget")
+
+
+def _forget_superseded(store: Store, older_than_s: float) -> None:
+    """Forget the generation before the newest one, once no reader can be just opening it."""
+    newest: dict[tuple[int, int], GenerationRecord] = {}
+    for target, record in _all_generations(store):
+        newest[target.id, target.space_id] = record
+    for (collection_id, space_id), record in newest.items():
+        written_at = store.blobs.written_at(record.name)
+        if written_at is None or written_at > time.time() - older_than_s:
+            continue
+        mine = (generation.c.collection_id == collection_id) & (generation.c.space_id == space_id)
+        with store.database.writing() as connection:
+            connection.execute(delete(generation).where(mine, generation.c.id < record.id))
+
+
+def _all_generations(store: Store) -> Iterator[tuple[Collection, GenerationRecord]]:
+    """Yield every generation there is, with its collection in the space it was made for, oldest first."""
+    columns = [generation.c[name] for name in GenerationRecord.__dataclass_fields__]
+    with store.database.reading() as connection:
+        joined = select(generation.c.space_id, collection.c.name, *columns)
+        joined = joined.join(collection, collection.c.id == generation.c.collection_id)
+        rows = connection.execute(joined.order_by(generation.c.id)).all()
+    for row in rows:
+        yield _in_space(store, row[1], row[0]), GenerationRecord(*row[2:])
+
+
+def _in_space(store: Store, name: str, space_id: int) -> Collection:
+    """Return a collection as it is in a space; it may be on its way to another backbone, or have left this one."""
+    target = store.catalogue.collection(name)
+    if target.space_id == space_id:
+        return target
+    with store.database.reading() as connection:
+        query = select(*[space.c[field] for field in SpaceSpec.__dataclass_fields__]).where(space.c.id == space_id)
+        return replace(target, space_id=space_id, space=SpaceSpec(*connection.execute(query).one()))
+
+
+def _segments_of(store: Store, target: Collection, record: GenerationRecord) -> set[int] | None:
+    try:
+        return set(np.unique(Generations(store.database, store.blobs, target).open(record).segments).tolist())
+    except CorruptFile:
+        return None

@@ -1,0 +1,337 @@
+"""Repairing what `verify` found: first told, then done. Nothing is touched that is not proven broken.
+
+What a damaged segment still holds soundly is saved into a segment of its own. What it lost cannot be computed from
+anything else, so its images go to the ledger as `embedding_lost`, with their keys, ids and metadata, and the next
+`index` or `retry` reads their files again. Everything else is computed again from what is sound.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Connection, Table, delete, exists, func, insert, select, update
+
+from search.blobs.segments import Segment, SegmentRecord
+from search.database.database import chunks, insert_missing
+from search.database.sequences import advance_all
+from search.database.tables import (
+    collection,
+    content,
+    content_label,
+    embedding,
+    generation,
+    image,
+    label,
+    ledger,
+    segment,
+    space,
+    synonym,
+)
+from search.embeddings import usable_rows
+from search.errors import CorruptFile
+from search.faults import fault
+from search.finding.generations import Generations
+from search.records import Fault, shown_path
+from search.storing.labels import synonyms
+from search.storing.store import Store
+from search.upkeep.merging import Row, SegmentMerger
+
+log = logging.getLogger(__name__)
+
+LOST = "embedding_lost"
+
+
+@dataclass(slots=True)
+class Repair:
+    """What is done about one fault. action None: nothing can be done here, and hint says what the user can do.
+
+    lost: uris of the images whose files must be read again.
+    """
+
+    fault: Fault
+    action: str | None
+    hint: str = ""
+    lost: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the item of `repair`."""
+        return self.fault.as_json() | {"action": self.action, "hint": self.hint, "lost": self.lost}
+
+
+Act = Callable[[Store, Fault], list[str]]
+
+
+def repairs(store: Store, faults: Sequence[Fault], *, apply: bool) -> list[Repair]:
+    """Return what is, or with `apply` was, done about each fault, in an order in which each finds what it needs.
+
+    Raises:
+        StoreUnavailable: the disk is full or the database does not answer; run again to go on.
+    """
+    done = []
+    for one in sorted(faults, key=lambda fault: _ORDER.get(fault.kind, 0)):
+        known = _REPAIRS.get(one.kind)
+        if known is None:
+            done.append(Repair(one, None, _HINTS.get(one.kind, "restore the store from a backup")))
+            continue
+        action, act = known
+        done.append(Repair(one, action, lost=act(store, one) if apply else _would_lose(store, one)))
+    if apply and done:
+        _publish_missing(store)
+    return done
+
+
+def _would_lose(store: Store, one: Fault) -> list[str]:
+    if one.kind not in _ON_SEGMENTS:
+        return []
+    found = _segment_named(store, one.where)
+    return [] if found is None else _uris_of(store, _split(store, found)[1])
+
+
+def _save_segment(store: Store, one: Fault) -> list[str]:
+    """Move the sound rows of a segment into a new one; put the images of the others into the ledger."""
+    found = _segment_named(store, one.where)
+    if found is None:
+        return []  # an earlier repair of the same segment took care of it
+    sound, lost, opened = _split(store, found)
+    merger = SegmentMerger(store.database, store.blobs, (found.space_id, found.dims), lambda rows: None)
+    if sound and opened is not None:
+        merger.replace([found.id], sound, {found.id: opened})
+    uris = _lose(store, [row.content_id for row in lost], found.space_id)
+    with store.database.writing() as connection:
+        advance_all(connection)
+        # Indexes may read the segment, too; they are built again from what is sound.
+        connection.execute(delete(generation).where(generation.c.space_id == found.space_id))
+        unused = ~exists().where(embedding.c.segment_id == found.id)
+        connection.execute(delete(segment).where(segment.c.id == found.id, unused))
+        fault("repair.segment")
+    return uris
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A segment as the catalogue names it, and its space."""
+
+    id: int
+    space_id: int
+    dims: int
+    record: SegmentRecord
+
+
+def _segment_named(store: Store, name: str) -> _Found | None:
+    columns = (segment.c.name, segment.c.rows, segment.c.size_bytes, segment.c.sha256, segment.c.checksums)
+    query = select(segment.c.id, space.c.id, space.c.dims, *columns).join(space, space.c.id == segment.c.space_id)
+    with store.database.reading() as connection:
+        row = connection.execute(query.where(segment.c.name == name)).first()
+    return None if row is None else _Found(row[0], row[1], row[2], SegmentRecord(*row[3:]))
+
+
+def _split(store: Store, found: _Found) -> tuple[list[Row], list[Row], Segment | None]:
+    """Return the used rows whose every block is intact, those that are lost, and the segment if it can be opened."""
+    query = select(embedding.c.content_id, embedding.c.region, embedding.c.segment_id, embedding.c.row)
+    query = query.where(embedding.c.segment_id == found.id, embedding.c.space_id == found.space_id)
+    with store.database.reading() as connection:
+        rows = [Row(*row) for row in connection.execute(query.order_by(embedding.c.row))]
+    try:
+        opened = Segment(store.blobs, found.record, found.dims, read_head=False)
+    except CorruptFile:
+        return [], rows, None
+    sound = [row for row in rows if _is_sound(opened, row.row)]
+    kept = frozenset(sound)
+    return sound, [row for row in rows if row not in kept], opened
+
+
+def _is_sound(opened: Segment, row: int) -> bool:
+    try:
+        return bool(usable_rows(opened.stored(np.array([row], np.int64)).astype(np.float32))[0])
+    except CorruptFile:
+        return False
+
+
+def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
+    """Take back embeddings that are broken, and have the files of their images read again.
+
+    The content is renamed as well: the file's hash then finds nothing known, so that the picture is embedded again,
+    and each of its images becomes newer than the indexes that lack it.
+    """
+    wanted = sorted(set(content_ids))
+    uris: list[str] = []
+    if not wanted:
+        return uris
+    with store.database.writing() as connection:
+        advance_all(connection)
+        connection.execute(delete(generation).where(generation.c.space_id == space_id))
+        for part in chunks(wanted):
+            mine = embedding.c.content_id.in_(part) & (embedding.c.space_id == space_id)
+            connection.execute(delete(embedding).where(mine))
+            uris += _to_ledger(connection, part, space_id)
+            query = select(content.c.id, content.c.sha256).where(content.c.id.in_(part))
+            for row in connection.execute(query).all():
+                renamed = hashlib.sha256(b"lost " + bytes(row.sha256)).digest()
+                connection.execute(update(content).where(content.c.id == row.id).values(sha256=renamed))
+        fault("repair.lose")
+    return uris
+
+
+def _to_ledger(connection: Connection, content_ids: Sequence[int], space_id: int) -> list[str]:
+    query = select(image.c.collection_id, image.c.uri, image.c.size_bytes, image.c.mtime_ns).distinct()
+    query = query.join(collection, collection.c.id == image.c.collection_id)
+    mine = image.c.content_id.in_(content_ids) & ~image.c.deleted & (collection.c.space_id == space_id)
+    rows = connection.execute(query.where(mine)).all()
+    detail = "its embedding was damaged; the file is read again by `index` or `retry`"
+    entries = [row._asdict() | {"reason": LOST, "detail": detail, "attempts": 1} for row in rows]
+    for entry in entries:
+        known = (ledger.c.collection_id == entry["collection_id"]) & (ledger.c.uri == entry["uri"])
+        connection.execute(delete(ledger).where(known))
+        connection.execute(insert(ledger).values(**entry))
+    return [row.uri for row in rows]
+
+
+def _uris_of(store: Store, rows: Sequence[Row]) -> list[str]:
+    with store.database.reading() as connection:
+        return [
+            uri
+            for part in chunks([row.content_id for row in rows])
+            for uri in connection.execute(
+                select(image.c.uri).where(image.c.content_id.in_(part), ~image.c.deleted).order_by(image.c.uri)
+            ).scalars()
+        ]
+
+
+def _lose_image(store: Store, one: Fault) -> list[str]:
+    """Have the files of images without an embedding read again."""
+    lost: list[str] = []
+    for target in store.catalogue.collections():
+        has = select(embedding.c.content_id).where(embedding.c.space_id == target.space_id, embedding.c.region == 0)
+        query = select(image.c.content_id).where(
+            image.c.collection_id == target.id,
+            ~image.c.deleted,
+            image.c.uri == one.where,
+            image.c.content_id.not_in(has),
+        )
+        with store.database.reading() as connection:
+            waiting = select(ledger.c.id).where(
+                ledger.c.collection_id == target.id, ledger.c.uri == one.where, ledger.c.reason == LOST
+            )
+            ids = [] if connection.execute(waiting).first() else list(connection.execute(query).scalars())
+        lost += _lose(store, ids, target.space_id) if ids else []
+    return lost
+
+
+def _lose_outside(store: Store, one: Fault) -> list[str]:
+    """Take back embeddings that point to no row of any segment."""
+    outside = (
+        select(embedding.c.content_id, embedding.c.space_id)
+        .outerjoin(segment, segment.c.id == embedding.c.segment_id)
+        .where(segment.c.id.is_(None) | (embedding.c.row >= segment.c.rows) | (embedding.c.row < 0))
+    )
+    with store.database.reading() as connection:
+        rows = connection.execute(outside).all()
+    by_space: dict[int, list[int]] = {}
+    for row in rows:
+        by_space.setdefault(row.space_id, []).append(row.content_id)
+    return [uri for space_id, ids in by_space.items() for uri in _lose(store, ids, space_id)]
+
+
+def _forget_generation(store: Store, one: Fault) -> list[str]:
+    with store.database.writing() as connection:
+        advance_all(connection)
+        connection.execute(delete(generation).where(generation.c.name == one.where))
+        fault("repair.forget")
+    return []
+
+
+def _publish_missing(store: Store) -> None:
+    """Publish a generation for each collection that has lost its own."""
+    for target in store.catalogue.collections():
+        generations = Generations(store.database, store.blobs, target)
+        if generations.current() is None and store.catalogue.count_images(target.id):
+            try:
+                generations.publish(target.sequence)
+            except CorruptFile as error:
+                log.warning("no new index for %s: %s", target.name, error)
+
+
+def _unretire(store: Store, one: Fault) -> list[str]:
+    with store.database.writing() as connection:
+        connection.execute(update(segment).where(segment.c.name == one.where).values(retired_at=None))
+    return []
+
+
+def _count_commits(store: Store, _one: Fault) -> list[str]:
+    """Raise the commit sequence of collections to the newest commit that anything names."""
+    with store.database.writing() as connection:
+        for row in connection.execute(select(collection.c.id, collection.c.sequence)).all():
+            newest = [
+                connection.execute(select(func.max(table.c.sequence)).where(table.c.collection_id == row.id)).scalar()
+                for table in (image, generation)
+            ]
+            highest = max(row.sequence, *(number or 0 for number in newest))
+            connection.execute(update(collection).where(collection.c.id == row.id).values(sequence=highest))
+    return []
+
+
+def _compute_paths(store: Store, one: Fault) -> list[str]:
+    with store.database.writing() as connection:
+        connection.execute(update(image).where(image.c.uri == one.where).values(path=shown_path(one.where)))
+    return []
+
+
+def _compute_synonyms(store: Store, one: Fault) -> list[str]:
+    with store.database.writing() as connection:
+        label_id = connection.execute(select(label.c.id).where(label.c.name == one.where)).scalar_one()
+        connection.execute(delete(synonym).where(synonym.c.label_id == label_id))
+        insert_missing(connection, synonym, [{"label_id": label_id, "name": name} for name in synonyms(one.where)])
+    return []
+
+
+def _drop_orphans(table: Table) -> Act:
+    def act(store: Store, _one: Fault) -> list[str]:
+        with store.database.writing() as connection:
+            for column in table.c:
+                for key in column.foreign_keys:
+                    connection.execute(delete(table).where(column.not_in(select(key.column))))
+        return []
+
+    return act
+
+
+_SAVE = ("save the intact rows into a new segment; have the files of the others read again", _save_segment)
+_REBUILD = ("build the search index again from the segments", _forget_generation)
+_COUNT = ("count the collection's commits on from the newest one there is", _count_commits)
+_ON_SEGMENTS = frozenset({"segment_damaged", "segment_changed", "embedding_unusable"})
+_REPAIRS: dict[str, tuple[str, Act]] = {
+    "segment_damaged": _SAVE,
+    "segment_changed": _SAVE,
+    "embedding_unusable": _SAVE,
+    "embedding_outside_segment": ("drop what points nowhere; have the files read again", _lose_outside),
+    "image_without_embedding": ("have the file read again", _lose_image),
+    "embedding_in_retired_segment": ("keep the segment in use", _unretire),
+    "image_of_the_future": _COUNT,
+    "generation_of_the_future": _COUNT,
+    "path_wrong": ("compute the path from the uri", _compute_paths),
+    "synonyms_wrong": ("compute the synonyms from the label", _compute_synonyms),
+    "label_dangling": ("drop labels of nothing", _drop_orphans(content_label)),
+    "synonym_dangling": ("drop synonyms of nothing", _drop_orphans(synonym)),
+    "embedding_without_content": ("drop embeddings of nothing", _drop_orphans(embedding)),
+    "ledger_dangling": ("drop ledger entries of no collection", _drop_orphans(ledger)),
+}
+_REPAIRS |= dict.fromkeys(
+    (
+        "generation_damaged",
+        "generation_changed",
+        "generation_without_segment",
+        "image_not_in_generation",
+        "stranger_in_generation",
+        "image_twice_in_generation",
+        "place_wrong_in_generation",
+    ),
+    _REBUILD,
+)
+# Segments first, indexes last: they are built from what the others mend.
+_ORDER = dict.fromkeys(_ON_SEGMENTS, -1) | {kind: 1 for kind, known in _REPAIRS.items() if known is _REBUILD}
+_HINTS = {
+    "image_without_content": "remove the image with `lookalike remove --key`, and index its file again",
+    "row_used_twice": "two pictures claim one embedding and nothing tells whose it is: restore the store from a backup",
+}

@@ -1,0 +1,195 @@
+"""Counts that tell whether a store is complete: files seen = images + ledger, images = searchable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, select
+
+from search.database.tables import collection, embedding, image, job, ledger
+from search.errors import CorruptFile
+from search.finding.generations import EXACT_ROWS, Generations
+from search.finding.snapshot import SnapshotReader
+from search.records import Collection
+from search.spaces.space_upgrade import upgrade_as_json
+from search.storing.store import Store
+
+TRIES = 5
+# How a job ended that has not looked at every file: `running` also stands for one that was killed.
+UNFINISHED = {"running": "is running or was killed", "interrupted": "was interrupted", "failed": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatus:
+    """The counts of one collection. searchable: images a search can return right now.
+
+    seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
+    ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
+    last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
+    upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). index_facts: what was
+    measured of an approximate index (search/index/training.py), nothing for an exact one.
+    """
+
+    collection: Collection
+    seen: int
+    images: int
+    searchable: int
+    failed: int
+    ignored: int
+    tombstones: int
+    segments: int
+    index_kind: str | None
+    index_rows: int
+    delta_rows: int
+    embedded: int
+    last_job: str | None
+    damage: str | None = None
+    upgrade: Mapping[str, object] | None = None
+    index_facts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every file that was seen is searchable or in the ledger, and the last job saw all of them."""
+        return not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """Return what keeps the collection from being complete, a sentence each."""
+        found = [] if self.damage is None else [self.damage]
+        if self.embedded < self.images:
+            lost = self.images - self.embedded
+            found.append(f"{lost:,} of {self.images:,} images have no embedding; `lookalike index` makes it again")
+        if self.searchable != self.embedded and self.damage is None:
+            counts = f"{self.embedded:,} images have an embedding, {self.searchable:,} are searchable"
+            found.append(f"{counts}; `lookalike verify` tells why")
+        if self.last_job in UNFINISHED:
+            found.append(f"the last `index` {UNFINISHED[self.last_job]}; run it again to go on")
+        return found
+
+    @property
+    def summary(self) -> str:
+        """Return the counts as a sentence."""
+        files = "file" if self.failed == 1 else "files"
+        ledger = f"; {self.failed:,} {files} in the ledger" if self.failed else ""
+        return f"{self.searchable:,} of {self.images:,} images searchable{ledger}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the collection object of `status` and of HTTP."""
+        index = {
+            "kind": self.index_kind,
+            "rows": self.index_rows,
+            "delta": self.delta_rows,
+            "recall_target": self.index_facts.get("recall_target", 1.0),
+            "recall_measured": self.index_facts.get("recall"),
+            "explanation": self.index_explanation,
+        }
+        return {
+            "name": self.collection.name,
+            "space": self.collection.space.name,
+            "backbone": self.collection.space.backbone,
+            "licence": self.collection.space.licence,
+            "licence_accepted": self.collection.licence_accepted,
+            "licence_accepted_at": self.accepted_at,
+            "labels": self.collection.labels,
+            "seen": self.seen,
+            "images": self.images,
+            "searchable": self.searchable,
+            "failed": self.failed,
+            "ignored": self.ignored,
+            "tombstones": self.tombstones,
+            "segments": self.segments,
+            "index": index,
+            "embeddings": self.embedded,
+            "complete": self.complete,
+            "summary": self.summary,
+            "missing": self.missing,
+            "damage": self.damage,
+            "upgrade": None if self.upgrade is None else dict(self.upgrade),
+        }
+
+    @property
+    def index_explanation(self) -> str:
+        """Return in a sentence what kind of index there is, and why."""
+        if self.index_kind is None:
+            return "no index yet: every image is compared"
+        if not self.index_facts:
+            return f"every image is compared, which is fastest up to {EXACT_ROWS:,} images"
+        facts = self.index_facts
+        return (
+            f"a search compares {100 * facts['compared']:.1f} % of the images (in {facts['lists']:,.0f} lists) and "
+            f"finds {100 * facts['recall']:.1f} % of the 10 nearest (target {100 * facts['recall_target']:g} %)"
+        )
+
+    @property
+    def accepted_at(self) -> str | None:
+        """Return when somebody agreed to the licence of the weights, as ISO 8601 in UTC; None while nobody did."""
+        moment = self.collection.licence_accepted_at
+        return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def collection_status(store: Store, target: Collection, reader: SnapshotReader | None = None) -> CollectionStatus:
+    """Count a collection. reader: one that is open already, else a new one is opened for this question."""
+    used = reader or SnapshotReader(store.database, store.blobs, target)
+    for _ in range(TRIES):
+        found, sequence, seen = _looked_at(store, target, used)
+        if sequence == seen:
+            break  # nothing was committed between the two looks that are compared
+    return found
+
+
+def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tuple[CollectionStatus, int, int]:
+    """Return the counts, and the commits that the catalogue and the searchable snapshot knew when they were counted."""
+    record = Generations(store.database, store.blobs, target).current()
+    with store.database.reading() as connection:
+        counts = _counts(connection, target)
+    sequence = counts.pop("sequence")
+    searchable, delta_rows, seen, damage = 0, 0, sequence, None
+    try:
+        snapshot = reader.current()
+    except CorruptFile as error:
+        damage = str(error)
+    else:
+        searchable, delta_rows, seen = len(snapshot), len(snapshot.delta.ids), snapshot.collection.sequence
+        if record is not None and snapshot.generation is None:
+            damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
+    found = CollectionStatus(
+        collection=target,
+        searchable=searchable,
+        index_kind=None if record is None else record.kind,
+        index_rows=0 if record is None else record.rows,
+        delta_rows=delta_rows,
+        index_facts={} if record is None else record.facts,
+        damage=damage,
+        upgrade=upgrade_as_json(store, target),
+        **counts,
+    )
+    return found, sequence, seen
+
+
+def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
+    here = image.c.collection_id == target.id
+    used = (
+        select(func.count(func.distinct(embedding.c.segment_id)))
+        .join(image, image.c.content_id == embedding.c.content_id)
+        .where(here, embedding.c.space_id == target.space_id)
+    )
+    last = select(job.c.state, job.c.progress).where(job.c.collection_id == target.id, job.c.kind == "index")
+    newest = connection.execute(last.order_by(job.c.id.desc()).limit(1)).first()
+    ignored = newest.progress.get("ignored", 0) if newest is not None else 0
+    in_space = (embedding.c.space_id == target.space_id) & (embedding.c.region == 0)
+    embedded = exists().where(embedding.c.content_id == image.c.content_id, in_space)
+    images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
+    known = exists().where(here, ~image.c.deleted, image.c.uri == ledger.c.uri)
+    unknown = select(func.count()).where(ledger.c.collection_id == target.id, ~known)
+    return {
+        "sequence": connection.execute(select(collection.c.sequence).where(collection.c.id == target.id)).scalar_one(),
+        "seen": images + connection.execute(unknown).scalar_one(),
+        "images": images,
+        "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
+        "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
+        "segments": connection.execute(used).scalar_one(),
+        "ignored": ignored if isinstance(ignored, int) else 0,
+        "embedded": connection.execute(select(func.count()).where(here, ~image.c.deleted, embedded)).scalar_one(),
+        "last_job": None if newest is None else newest.state,
+    }
