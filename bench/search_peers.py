@@ -1,4 +1,4 @@
-"""What search is measured against: FAISS flat and HNSW, hnswlib, usearch. Each is built once and kept as a file.
+"""Peers: FAISS flat and HNSW, hnswlib, usearch, LanceDB. Each is built once and kept as a file.
 
 `search` is called with one query at a time, on one thread. `breadths` are the settings tried, from fast to thorough.
 """
@@ -128,9 +128,40 @@ class Usearch:
         return Index(ndim=dims, metric="cos", dtype=self._dtype, connectivity=LINKS, expansion_add=EFFORT)
 
 
+class LanceDb:
+    """A table on disk, with its index for low latency: lists, and in each a graph over bytes; the best are refined."""
+
+    breadths: tuple[int, ...] = (4, 8, 16, 24, 32, 48, 64, 96, 128)  # lists visited
+
+    def build(self, rows: NDArray[np.float16], file: Path) -> None:
+        import lancedb
+        import pyarrow as pa
+
+        def batches() -> Any:
+            for start, block in _blocks(rows):
+                numbers = pa.array(np.arange(start, start + len(block)))
+                vectors = pa.FixedSizeListArray.from_arrays(block.reshape(-1), rows.shape[1])
+                yield pa.record_batch({"id": numbers, "vector": vectors})
+
+        schema = pa.schema({"id": pa.int64(), "vector": pa.list_(pa.float32(), rows.shape[1])})
+        table = lancedb.connect(file).create_table("rows", data=batches(), schema=schema)
+        table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_HNSW_SQ")
+
+    def load(self, file: Path, dims: int) -> None:
+        import lancedb
+
+        self._table = lancedb.connect(file).open_table("rows")
+
+    def search(self, query: NDArray[np.float32], k: int, breadth: int) -> NDArray[np.int64]:
+        asked: Any = self._table.search(query[0]).distance_type("cosine").nprobes(breadth).refine_factor(3).limit(k)
+        found: NDArray[np.int64] = asked.select(["id", "_distance"]).to_arrow()["id"].to_numpy()
+        return found
+
+
 PEERS: Mapping[str, Peer] = {
     "faiss flat": FaissFlat(),
     "faiss hnsw": FaissHnsw(),
     "hnswlib": Hnswlib(),
     "usearch f16": Usearch("f16"),
+    "lancedb": LanceDb(),
 }

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from search.records import ContentFacts, Embeddings, Label
 from search.storing.commits import NewImage
 
-LATENT_DIMS = 48
+LATENT_DIMS = 64
 HIDDEN_DIMS = 512
 CLUSTERS = 3_000
-CLUSTER_SPREAD = 0.4
+CLUSTER_SPREAD = 0.45
 NOISE = 0.1
 COPIES = 0.1
 BLOCK_ROWS = 20_000

@@ -5,6 +5,11 @@ from numpy.typing import NDArray
 
 from search.records import Embeddings
 
+HALF_TO_SINGLE = 13  # bits of a float32's fraction beyond those of a float16
+SIGN_AND_NUMBER = np.uint32(0x8FFF_E000).view(np.int32)
+EXPONENTS_APART = np.float32(2.0**112)  # their exponents are biased by 15 and 127
+LONGEST = 2.0  # a row of unit length, rounded, has no other near it
+
 
 def unit_rows(rows: NDArray[np.floating]) -> Embeddings:
     """Return a new (N, D) float32 matrix whose rows have length 1; a row that cannot be scaled stays zero.
@@ -29,13 +34,27 @@ def usable_rows(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
 def lengthened(stored: NDArray[np.float16]) -> Embeddings:
     """Return (N, D) float32 rows of unit length of rows that had it before they were rounded to float16.
 
-    For rows this project wrote, which are finite and not zero; one that is neither comes back as zeros. Four times as
-    fast as `unit_rows`, which looks at every number.
+    For rows this project wrote; one whose length is far from 1 comes back as zeros. Much faster than `unit_rows`, which
+    looks at every number.
     """
-    rows: Embeddings = stored.astype(np.float32)
+    rows = widened(stored)
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    bad = ~(np.isfinite(lengths) & (lengths > 0))
+    bad = ~((lengths > 0) & (lengths < LONGEST))
     if bad.any():
         rows[bad], lengths[bad] = 0.0, 1.0
     rows /= lengths[:, np.newaxis]
+    return rows
+
+
+def widened(stored: NDArray[np.float16]) -> Embeddings:
+    """Return the same numbers as float32, exactly; infinities and NaN come back as numbers of 65,536 and more.
+
+    A half's bits, moved to where a float32 has them, are the number times 2 ** -112, subnormal ones too. NumPy's own
+    conversion goes number by number, and every search waits for it.
+    """
+    bits = np.ascontiguousarray(stored, "<f2").view(np.int16).astype(np.int32)
+    bits <<= HALF_TO_SINGLE
+    bits &= SIGN_AND_NUMBER  # without the copies of the sign that the wider integer brought
+    rows: Embeddings = bits.view(np.float32)
+    rows *= EXPONENTS_APART
     return rows

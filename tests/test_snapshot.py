@@ -147,10 +147,11 @@ def test_a_commit_that_happens_while_a_snapshot_is_taken_belongs_to_the_next_one
     store: Store, target: Collection, committer: Committer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committer.commit(Batch([new_image("a")], rows(1, 1)))
-    before = store.catalogue.collection("default")
+    state, before = store.catalogue.state_of("default"), store.catalogue.collection("default")
     committer.commit(Batch([new_image("b")], rows(1, 2)))
     reader = SnapshotReader(store.database, store.blobs, target)
     with monkeypatch.context() as patch:
+        patch.setattr("search.storing.catalogue.Catalogue.state_of", lambda _self, _name: state)
         patch.setattr("search.storing.catalogue.Catalogue.collection", lambda _self, _name: before)
         assert reader.current().delta.ids.tolist() == [1]
     assert reader.current().delta.ids.tolist() == [1, 2]

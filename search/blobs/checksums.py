@@ -72,12 +72,17 @@ class CheckedFile:
         """
         handle, checked = self._handle, self._checked
         for start, buffer in places:
-            stop = start + len(buffer)
-            for block in range(start // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1):
-                if block not in checked:
-                    self._check(block)
-            if os.preadv(handle, [buffer], start) != len(buffer):
-                raise CorruptFile(f"{self._name} ends before byte {stop}")
+            size = len(buffer)
+            first, last = start // BLOCK_BYTES, (start + size - 1) // BLOCK_BYTES
+            if first not in checked or last not in checked or last - first > 1:
+                self._check_all(first, last)
+            if os.preadv(handle, [buffer], start) != size:
+                raise CorruptFile(f"{self._name} ends before byte {start + size}")
+
+    def _check_all(self, first: int, last: int) -> None:
+        for block in range(first, last + 1):
+            if block not in self._checked:
+                self._check(block)
 
     def _check(self, block: int) -> None:
         piece = os.pread(self._handle, BLOCK_BYTES, block * BLOCK_BYTES)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -34,6 +34,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        # By the identity of the query, which is kept with it so that no other can get it.
+        self._statements: dict[int, tuple[str, list[str] | None, Select[Any]]] = {}
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -60,6 +62,36 @@ class Database:
             writer = connection.execution_options(writer=True)
             with writer.begin():
                 yield writer
+
+    def glance(self, query: Select[Any], **values: object) -> tuple[Any, ...] | None:
+        """Return the first row of a query that is asked before every search, as the driver gives it; None without one.
+
+        Without the transaction and the result types of `reading`, which cost more than the question. None too when the
+        driver reports an error: whoever asks again by `reading` gets it translated.
+        """
+        statement, names = self._spelled(query)
+        given = tuple(values[name] for name in names) if names is not None else values
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement, given)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            cursor.close()
+        except self.engine.dialect.loaded_dbapi.Error:
+            return None
+        else:
+            return row
+        finally:
+            connection.close()
+
+    def _spelled(self, query: Select[Any]) -> tuple[str, list[str] | None]:
+        """Return a query in the words of the driver, and the order of its parameters if it wants them by place."""
+        known = self._statements.get(id(query))
+        if known is None:
+            compiled = query.compile(dialect=self.engine.dialect)
+            names = compiled.positiontup if compiled.positional else None
+            known = self._statements[id(query)] = (str(compiled), names, query)
+        return known[:2]
 
     def close(self) -> None:
         """Close all connections."""

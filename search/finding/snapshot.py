@@ -205,6 +205,7 @@ class SnapshotReader:
         self._blobs = blobs
         self._name = target.name
         self._lock = threading.Lock()
+        self._state: tuple[object, ...] | None = None
         self._enter(target)
 
     def _enter(self, target: Collection) -> None:
@@ -221,12 +222,16 @@ class SnapshotReader:
             CorruptFile: a segment it needs is damaged. A damaged generation is left out, not searched.
         """
         with self._lock:
+            state = self._catalogue.state_of(self._name)
+            if state is not None and state == self._state and self._snapshot is not None:
+                return self._snapshot
             target = self._catalogue.collection(self._name)
             if target.space_id != self._space_id:
                 self._enter(target)  # the collection was promoted, or rolled back
             old = self._snapshot
             if old is None or old.collection != target:
                 self._snapshot = self._renewed(target, old)
+            self._state = state  # as it was before the collection was read: what came between is seen next time
             assert self._snapshot is not None  # noqa: S101 -- set just above; for the type checker
             return self._snapshot
 

@@ -68,6 +68,13 @@ class Catalogue:
             )
         return _collection(row)
 
+    def state_of(self, name: str) -> tuple[object, ...] | None:
+        """Return what differs when the collection of this name does: for readers that ask before every search.
+
+        None when there is no such collection, or the database does not answer; `collection` then says which.
+        """
+        return self._database.glance(_COLLECTION, name=name)
+
     def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
         """Return what is known of these uris, by uri; unknown ones are left out."""
         query = select(*_KNOWN_FILE).where(image.c.collection_id == collection_id, ~image.c.deleted)
