@@ -44,7 +44,7 @@ def test_every_reason_of_the_ledger_is_explained(reason: str) -> None:
 
 
 def test_every_kind_of_fault_is_listed() -> None:
-    code = "".join((ROOT / "search" / name).read_text() for name in ("verification.py", "invariants.py"))
+    code = "".join((ROOT / "search" / name).read_text() for name in ("upkeep/verification.py", "upkeep/invariants.py"))
     kinds = set(re.findall(r'Fault\("([a-z_]+)"', code)) | set(re.findall(r'^ +\(?"([a-z_]+)",', code, re.M))
     assert len(kinds) > 30
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in OPERATIONS] == []

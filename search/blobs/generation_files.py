@@ -1,10 +1,10 @@
 """The file of a generation: named sections behind a header.
 
 8 bytes magic `LKGEN002`, uint32 header length, a JSON header with the place of each section and a few numbers, then the
-sections at multiples of 64 bytes. Both kinds of index have `index` (FAISS's own serialisation), `ids` (image id of each
-row, int64 ascending), `segments` and `rows` (where each row's embedding lies, int32); the approximate one also `mean`
-and `axes` (float32, search/index/projection.py). Only a file whose checksums the catalogue holds is ever read, so FAISS
-never sees foreign bytes.
+sections, whose numbers begin at multiples of 64 bytes. Both kinds of index have `index` (FAISS's own serialisation),
+`ids` (image id of each row, int64 ascending), `segments` and `rows` (where each row's embedding lies, int32); the
+approximate one also `mean` and `axes` (float32, search/index/projection.py). Only a file whose checksums the catalogue
+holds is ever read, so FAISS never sees foreign bytes.
 """
 
 import json
@@ -25,10 +25,11 @@ ALIGNMENT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the file: its length, and its bytes in pieces."""
+    """A part of the file: its length, and its bytes in pieces. lead: what lies before the first byte to be aligned."""
 
     size_bytes: int
     pieces: Iterable[bytes | memoryview]
+    lead: int = 0
 
 
 def array_section(array: NDArray[Any]) -> Section:
@@ -42,13 +43,16 @@ def packed(sections: Mapping[str, Section], numbers: Mapping[str, float]) -> Ite
     # Offsets count from the end of the header, so that the header's own length does not matter.
     places, offset = {}, 0
     for name, section in sections.items():
+        offset = _aligned(offset + section.lead) - section.lead
         places[name] = (offset, section.size_bytes)
-        offset += _aligned(section.size_bytes)
+        offset += section.size_bytes
     header = json.dumps({"places": places, "numbers": dict(numbers)}).encode()
     yield (HEAD.pack(MAGIC, len(header)) + header).ljust(_aligned(HEAD.size + len(header)), b"\0")
-    for section in sections.values():
+    written = 0
+    for name, section in sections.items():
+        yield bytes(places[name][0] - written)
         yield from section.pieces
-        yield bytes(_aligned(section.size_bytes) - section.size_bytes)
+        written = places[name][0] + section.size_bytes
 
 
 def unpacked(name: str, data: NDArray[np.uint8]) -> tuple[dict[str, NDArray[np.uint8]], dict[str, float]]:

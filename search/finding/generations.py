@@ -233,7 +233,7 @@ def _exact_file(stored: _Stored, located: Located) -> Iterator[bytes | memoryvie
     """Yield the bytes of an exact generation, without ever holding more than a few thousand embeddings."""
     rows, dims = len(stored), stored.dims
     size = sum(len(part) for part in ExactIndex.streamed([], rows, dims)) + 4 * rows * dims
-    index = Section(size, ExactIndex.streamed(stored.parts(), rows, dims))
+    index = Section(size, ExactIndex.streamed(stored.parts(), rows, dims), lead=size - 4 * rows * dims)
     return packed({"index": index} | _places(located), {})
 
 

@@ -16,7 +16,7 @@ from search.database.database import Database
 from search.errors import CorruptFile, ImageNotFound
 from search.finding.generations import Generation, Generations
 from search.finding.segment_cache import SegmentCache
-from search.index.exact import ExactIndex
+from search.index.exact import ExactIndex, first
 from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.storing.catalogue import Catalogue, Located
@@ -72,7 +72,7 @@ class Snapshot:
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
-        places = _first(self.delta.embeddings @ query[0], k)
+        places = first(self.delta.embeddings @ query[0], k)
         if self.is_exact or self.generation is None:
             return self._ranked(query, k, places, self._nearest(query, k))
         best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
@@ -81,14 +81,14 @@ class Snapshot:
             block = np.setdiff1d(block, self._stale, assume_unique=True)
             best = np.concatenate([best, self.generation.embeddings_at(block) @ query[0]])
             rows = np.concatenate([rows, block])
-            first = _first(best, k)
-            best, rows = best[first], rows[first]
+            kept = first(best, k)
+            best, rows = best[kept], rows[kept]
         return self._ranked(query, k, places, rows)
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
         """Return the ids of about `count` images that are the closest, in no order that means anything."""
         scores = self.delta.embeddings @ query[0]
-        places = _first(scores, count)
+        places = first(scores, count)
         rows = self._nearest(query, count, ranked=False)
         if self.generation is None:
             return self.delta.ids[places]
@@ -110,7 +110,7 @@ class Snapshot:
         query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
         """
         here = rows_of(self.delta.ids, among)
-        places = here[_first(self.delta.embeddings[here] @ query[0], k)]
+        places = here[first(self.delta.embeddings[here] @ query[0], k)]
         rows = np.empty(0, np.int64)
         if self.generation is not None:
             wanted = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
@@ -147,7 +147,7 @@ class Snapshot:
 
     def _newest(self, query: Embeddings, k: int) -> NDArray[np.int64]:
         """Return the places of the k closest rows of the delta."""
-        return _first(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
+        return first(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
 
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
@@ -291,14 +291,3 @@ def bitmap(size: int, rows: NDArray[np.int64], *, without: bool = False) -> NDAr
     bits = np.full(size, without, np.bool_)
     bits[rows] = not without
     return np.packbits(bits, bitorder="little")
-
-
-def _first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the places of the k highest scores, ties by place."""
-    if len(scores) > 4 * k:
-        # Only what is not below the k-th can be among them.
-        few = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
-    else:
-        few = np.arange(len(scores))
-    best: NDArray[np.int64] = few[np.argsort(-scores[few], kind="stable")[:k]]
-    return best

@@ -15,6 +15,9 @@ from search.index.mapped import open_index
 from search.records import Embeddings
 
 EXACT = "exact"
+BLOCK_ROWS = 512  # of a product with a batch: what a core's cache holds of a few thousand dims
+LARGEST_SCORES = 8_000_000  # numbers in memory while a batch is compared
+ALL_FROM = 4  # a quarter of the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +88,31 @@ class ExactIndex:
     def search(self, xq: Embeddings, k: int, exclude: NDArray[np.int64]) -> Neighbours:
         """Return the k best rows of each query, best first, leaving out the rows in `exclude`.
 
-        xq: (Q, D) float32 of unit length. Thread-safe. Costs O(Q * N * D).
+        xq: (Q, D) float32 of unit length. Equal scores: the lower row first. Thread-safe. Costs O(Q * N * D).
         """
-        k = min(k, self._index.ntotal)
-        if k == 0:
-            return Neighbours(np.empty((len(xq), 0), np.int64), np.empty((len(xq), 0), np.float32))
-        parameters = None
-        if len(exclude):
-            # FAISS's stubs do not know the keyword its Python wrapper takes.
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(exclude))
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        scores, rows = self._index.search(np.ascontiguousarray(xq), k, params=parameters)
-        return Neighbours(rows, scores)
+        xb = self.embeddings()
+        k = min(k, len(xb))
+        found = Neighbours(np.full((len(xq), k), -1, np.int64), np.full((len(xq), k), -np.inf, np.float32))
+        at_once = max(1, LARGEST_SCORES // max(1, len(xb)))
+        for start in range(0, len(xq), at_once):
+            scores = _products(xq[start : start + at_once], xb)
+            scores[:, exclude] = -np.inf
+            for query, row in enumerate(scores, start):
+                best = first(row, k)
+                best = best[row[best] > -np.inf]
+                found.rows[query, : len(best)], found.scores[query, : len(best)] = best, row[best]
+        return found
 
-    def search_among(self, xq: Embeddings, k: int, rows: NDArray[np.int64]) -> Neighbours:
-        """Return the k best of these rows for each query, best first; no other row is scored.
+    def search_among(self, query: Embeddings, k: int, rows: NDArray[np.int64]) -> Neighbours:
+        """Return the k best of these rows for one query, best first; no other row counts.
 
-        xq: (Q, D) float32 of unit length. rows: (R,) row numbers, each once. Thread-safe. Costs O(Q * (N + R * D)).
+        query: (1, D) float32 of unit length. rows: (R,) row numbers, each once. Thread-safe. Costs O(min(N, R) * D).
         """
-        k = min(k, len(rows))
-        if k == 0:
-            return Neighbours(np.empty((len(xq), 0), np.int64), np.empty((len(xq), 0), np.float32))
-        wanted = np.zeros(self._index.ntotal, np.bool_)
-        wanted[rows] = True
-        bits = np.packbits(wanted, bitorder="little")
-        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        scores, found = self._index.search(
-            np.ascontiguousarray(xq),
-            k,
-            params=faiss.SearchParameters(sel=selector),  # type: ignore[call-arg]
-        )
-        return Neighbours(found, scores)
+        xb = self.embeddings()
+        # Reading all in a row is sooner done than copying many.
+        scores = (xb @ query[0])[rows] if ALL_FROM * len(rows) > len(xb) else xb[rows] @ query[0]
+        best = first(scores, k)
+        return Neighbours(rows[best][np.newaxis], scores[best][np.newaxis])
 
     def range_search(self, xq: Embeddings, threshold: float) -> Pairs:
         """Return every (query, row) that scores at least `threshold`, ordered by query.
@@ -133,3 +130,25 @@ class ExactIndex:
         """Return all rows as a (N, D) float32 view; do not write to it."""
         flat: NDArray[np.float32] = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._index.d)
         return flat.reshape(self._index.ntotal, self._index.d)
+
+
+def first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest scores, best first, equal ones by place. scores: (N,); fewer than k: all."""
+    if len(scores) > 4 * k:
+        # Only what is not below the k-th can be among them.
+        few = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    else:
+        few = np.arange(len(scores))
+    best: NDArray[np.int64] = few[np.argsort(-scores[few], kind="stable")[:k]]
+    return best
+
+
+def _products(xq: Embeddings, xb: Embeddings) -> NDArray[np.float32]:
+    """Return the score of each query and row, (Q, N)."""
+    scores = np.empty((len(xq), len(xb)), np.float32)
+    if len(xq) == 1:
+        np.dot(xb, xq[0], out=scores[0])
+        return scores
+    for start in range(0, len(xb), BLOCK_ROWS):
+        scores[:, start : start + BLOCK_ROWS] = xq @ xb[start : start + BLOCK_ROWS].T
+    return scores
