@@ -41,7 +41,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        prepared(folder, options.rows, options.dims, [OURS])
+        prepared(folder, [OURS], options.rows, options.dims)
         results = list(measured(folder))
     print(heading(f"{options.rows} rows of {options.dims} dims, {QUERIES} queries, one thread, k {K}"))
     print(f"{'kind':8} {'share %':>8} {'recall@10':>10} {'ours ms':>9} {'exact ms':>9} {'ours / exact':>13}")
