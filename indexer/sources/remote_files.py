@@ -52,6 +52,31 @@ class RemoteContent:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class RemotePart:
+    """A part of an object, asked for by its range. offset, size_bytes: in bytes."""
+
+    url: str
+    offset: int
+    size_bytes: int
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return its bytes, by one request.
+
+        Raises:
+            BadImage: the object is gone or shorter, the part too large, or the network says no.
+        """
+        require_size(self.size_bytes, max_bytes)
+        try:
+            system, path = file_system(self.url)
+            data: bytes = system.cat_file(path, start=self.offset, end=self.offset + self.size_bytes)
+        except Exception as error:  # a backend raises whatever its own libraries do
+            raise BadImage(*explained(error)) from error
+        if len(data) < self.size_bytes:
+            raise BadImage("truncated", "its archive ends within it")
+        return data
+
+
 def is_http(url: str) -> bool:
     """Tell whether a URL is of the web, which has no folders."""
     return url.lower().startswith(("http://", "https://"))
@@ -113,6 +138,16 @@ def open_remote(url: str, *, stream: bool = False) -> Any:
     if is_http(url):
         return system.open(path, "rb", block_size=0) if stream else io.BytesIO(_whole(system, path))
     return system.open(path, "rb", block_size=_BLOCK, cache_type="readahead")
+
+
+def open_by_ranges(url: str) -> Any:
+    """Open an object, but no page of the web, for reading here and there: a request for each place and what follows.
+
+    Raises:
+        Exception: whatever the backend does.
+    """
+    system, path = file_system(url)
+    return system.open(path, "rb", block_size=_PIECE, cache_type="readahead")
 
 
 def _whole(system: Any, path: str) -> bytes:
