@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from api.workspace import Workspace
     from indexer.jobs.index_images import IndexSummary
     from search.duplicates.find_duplicates import DuplicateReport
     from search.records import Match
+    from search.upkeep.compaction import CompactSummary
 
 __all__ = ["Lookalike", "open"]
 
@@ -47,26 +50,35 @@ class Lookalike:
         self._device = device
         self._workspace: Workspace | None = None
 
-    def index(
+    def index(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
         *sources: PathLike,
         backbone: str | None = None,
         weights: PathLike | None = None,
         labels: bool | None = None,
         accept_license: str | None = None,
+        exclude: Sequence[str] = (),
+        prune: bool = False,
+        max_fraction: float | None = None,
         progress: bool = True,
     ) -> IndexSummary:
         """Index folders, files and globs; return what was done. Files that failed are counted in the summary.
 
         labels: store the backbone's labels with the images; None as the collection remembers. accept_license: the
-        licence of the weights you agree to, asked for once where it allows no commercial use.
+        licence of the weights you agree to, asked for once where it allows no commercial use. exclude: globs of files
+        and folders to pass over. prune: remove images whose files are gone from these sources; where that looks like
+        a missing disk, or would be more than max_fraction of the collection, nothing is removed and `refused` of the
+        summary says why.
 
         Raises:
             LookalikeError: by name, whatever stopped it.
+            ValueError: max_fraction is not between 0 and 1.
         """
         from api.console import Session
         from api.indexing import IndexRequest, run_index
 
+        if max_fraction is not None and not 0 <= max_fraction <= 1:
+            raise ValueError(f"max_fraction is {max_fraction}, expected a share between 0 and 1")
         session = Session(self.store, self.collection, json=False, progress="auto" if progress else "none")
         file = None if weights is None else Path(weights)
         request = IndexRequest(
@@ -76,6 +88,9 @@ class Lookalike:
             device=self._device,
             labels=labels,
             accept_license=accept_license,
+            exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
+            prune=prune,
+            max_fraction=max_fraction,
         )
         return run_index(session, request)[0]
 
@@ -124,6 +139,48 @@ class Lookalike:
         target = workspace.collection(self.collection)
         chosen = default_threshold(target.space) if threshold is None else threshold
         return workspace.find_duplicates(target, chosen)
+
+    def remove(
+        self,
+        *,
+        id: int | None = None,  # noqa: A002
+        key: str | None = None,
+        path: PathLike | None = None,
+        where: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Remove images, however many; return how many. Searches stop naming them at once; their files stay.
+
+        path: a file, or a folder with all below it, gone or not. where: as of `search`. dry_run: only count them.
+
+        Raises:
+            LookalikeError: by name: no such image, a condition that is none, ...
+            ValueError: not exactly one of id, key, path and where is given.
+        """
+        from api.removing import Which, chosen_ids
+        from search.storing.removals import remove_images
+
+        which = Which(id, key, None if path is None else os.fspath(path), where)
+        if which.named != 1:
+            raise ValueError("give exactly one of: id, key, path, where")
+        store = self._open().store
+        target = store.catalogue.collection(self.collection)
+        ids = chosen_ids(store, target, which)
+        return len(ids) if dry_run or not ids else remove_images(store.database, target, ids)
+
+    def compact(self, *, progress: bool = True) -> CompactSummary:
+        """Merge segments and drop what removed images left behind, in all collections of the store.
+
+        What could not be touched because it is damaged is named in the summary; `lookalike repair` tells what to do.
+
+        Raises:
+            LookalikeError: by name, whatever stopped it; run again to go on.
+        """
+        from api.work_progress import work_progress
+        from search.upkeep.compaction import compact
+
+        with work_progress("auto" if progress else "none", "copied", "rows") as advance:
+            return compact(self._open().store, advance)
 
     def close(self) -> None:
         """End the decoding children and close the store."""

@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 
 from indexer.decoding.decoder_pool import DecoderPool
-from indexer.sources.stored_files import is_remote, read_stored
+from indexer.sources.stored_files import StoredFiles, is_remote
 from search.errors import ImageNotFound
 from search.records import ImageRecord
 
@@ -17,6 +17,8 @@ class Thumbnails:
 
     def __init__(self, pool: DecoderPool) -> None:
         self._pool = pool
+        # Only what lies on this machine: a visitor must not make the server ask others.
+        self._files = StoredFiles(remote=False)
         self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -47,8 +49,7 @@ class Thumbnails:
     def _make(self, image: ImageRecord, size: int) -> bytes:
         if is_remote(image.uri):
             raise ImageNotFound(f"{image.uri} is no file of this machine")
-        # Only what lies on this machine: a visitor must not make the server ask others.
-        data = read_stored(image.uri, remote=False)
+        data = self._files.read(image.uri)
         if hashlib.sha256(data).digest() != image.sha256:
             raise ImageNotFound(f"{image.uri} has changed since it was indexed; index it again")
         return self._pool.thumbnail(data, size)

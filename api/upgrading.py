@@ -17,6 +17,7 @@ from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.resizing import resizer
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
+from indexer.sources.stored_files import StoredFiles
 from search.errors import UsageError
 from search.records import Collection, SpaceSpec
 from search.spaces.space_comparison import compare_spaces
@@ -72,7 +73,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         resize = resizer(backbone.preparation)
         pool = stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
-        job = ReembedJob(upgrade, space_id, backbone)
+        job = ReembedJob(upgrade, space_id, backbone, StoredFiles(in_order=True).read)
         options = ReembedOptions(
             batch_size=request.batch_size or backbone.batch_size,
             decoders=children,

@@ -1,5 +1,6 @@
 """What a user can meet is in the documentation."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -68,13 +69,24 @@ def test_every_link_between_pages_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_python_of_the_readme_is_the_python_api() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_of_the_pages_is_the_python_api(page: str) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     import lookalike
 
     for name in re.findall(r"photos\.(\w+)\(", block):
         assert hasattr(lookalike.Lookalike, name)
-    compile(block, "README.md", "exec")
+    compile(block, page, "exec")
+
+
+def test_every_method_and_argument_of_the_python_api_is_in_the_docs() -> None:
+    import lookalike
+
+    rows = dict(re.findall(r"^\| `(\w+)\((.*?)\)`", (ROOT / "docs" / "python.md").read_text(), re.M))
+    public = {name: method for name, method in vars(lookalike.Lookalike).items() if not name.startswith("_")}
+    for name, method in {"open": lookalike.open, **public}.items():
+        wanted = {argument.lstrip("*") for argument in inspect.signature(method).parameters} - {"self"}
+        assert set(re.findall(r"\w+", rows[name])) == wanted, name
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from search.blobs import object_blobs
 from search.blobs.blob_cache import BlobCache, digest_in
 from search.blobs.blobs import Blobs, LocalBlobs
+from search.blobs.checksums import BLOCK_BYTES, CheckedBlob, CheckedFile, block_checksums
 from search.blobs.object_blobs import ObjectBlobs
 from search.errors import CorruptFile, StoreUnavailable, UsageError
 from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system
@@ -199,6 +200,79 @@ def test_a_damaged_copy_is_fetched_again(in_memory: ObjectBlobs, cache: BlobCach
     (cache.folder / name).write_bytes(damaged(DATA, how))
     assert bytes(in_memory.open(name, len(DATA))) == DATA
     assert (cache.folder / name).read_bytes() == DATA
+
+
+LONG = b"".join(number.to_bytes(8, "little") for number in range(3 * BLOCK_BYTES // 8))
+Opened = Callable[[Blobs, str], Callable[[int], bytes]]
+
+
+def by_map(blobs: Blobs, name: str) -> Callable[[int], bytes]:
+    opened = CheckedBlob(blobs, name, len(LONG), block_checksums(LONG))
+    return lambda start: opened.read(start, start + 8).tobytes()
+
+
+def by_calls(blobs: Blobs, name: str) -> Callable[[int], bytes]:
+    opened = CheckedFile(blobs, name, len(LONG), block_checksums(LONG))
+
+    def read(start: int) -> bytes:
+        buffer = bytearray(8)
+        opened.read_into([(start, memoryview(buffer))])
+        return bytes(buffer)
+
+    return read
+
+
+def rot(path: Path) -> None:
+    """Change the last byte of a file as a bad disk does: nobody wrote to it."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("opened", [by_map, by_calls])
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_copy_that_goes_bad_while_it_is_open_is_exchanged_for_a_fresh_one(
+    in_memory: ObjectBlobs, cache: BlobCache, opened: Opened, digest: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = in_memory.write("segments", ".lks", [LONG], point="segment")
+    if not digest:
+        fsspec.filesystem("memory").pipe("memory://store/segments/plain.lks", LONG)
+        name = "segments/plain.lks"
+    read = opened(in_memory, name)
+    assert read(0) == LONG[:8]
+    rot(cache.folder / name)
+    assert read(len(LONG) - 8) == LONG[-8:]
+    assert f"{name} was damaged while it was open" in caplog.text
+    assert (cache.folder / name).read_bytes() == LONG
+    fsspec.filesystem("memory").store.clear()
+    assert read(BLOCK_BYTES) == LONG[BLOCK_BYTES : BLOCK_BYTES + 8]  # it was fetched once
+
+
+@pytest.mark.parametrize("opened", [by_map, by_calls])
+def test_a_copy_that_goes_bad_is_an_error_where_the_object_is_no_better(
+    in_memory: ObjectBlobs, cache: BlobCache, opened: Opened
+) -> None:
+    name = in_memory.write("segments", ".lks", [LONG], point="segment")
+    read = opened(in_memory, name)
+    assert read(0) == LONG[:8]
+    rot(cache.folder / name)
+    fsspec.filesystem("memory").pipe(f"memory://store/{name}", LONG[:-1] + b"?")
+    with pytest.raises(CorruptFile, match=f"{name} is damaged: its checksum is not"):
+        read(len(LONG) - 8)
+
+
+@pytest.mark.parametrize("opened", [by_map, by_calls])
+def test_a_blob_of_this_machine_that_goes_bad_is_an_error_at_once(tmp_path: Path, opened: Opened) -> None:
+    blobs = LocalBlobs(tmp_path)
+    name = blobs.write("segments", ".lks", [LONG], point="segment")
+    read = opened(blobs, name)
+    rot(blobs.path(name))
+    with pytest.raises(CorruptFile, match="block 2 .* is damaged; `lookalike verify`"):
+        read(len(LONG) - 8)
 
 
 def test_a_copy_in_the_cache_needs_no_storage(in_memory: ObjectBlobs) -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection, delete, select
 
 from search.blobs.blobs import LocalBlobs
-from search.blobs.checksums import CheckedBlob, CheckedFile
+from search.blobs.checksums import _OpenFile, _OpenMap
 from search.blobs.segments import write_segment
 from search.database.tables import collection, embedding, image
 from search.errors import LookalikeError
@@ -123,7 +123,7 @@ def copy_beside_a_compaction(folder: Path) -> None:
 
 
 def without_checksum(patch: Patch) -> None:
-    for reader in (CheckedBlob, CheckedFile):
+    for reader in (_OpenMap, _OpenFile):
         patch.setattr(reader, "_check", lambda self, block: None)
 
 

@@ -12,8 +12,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from indexer.jobs.index_images import IndexOptions
-from indexer.sources.remote_files import RemoteContent, canonical, stamp_of, uri_of_object
-from indexer.sources.sources import resolve
+from indexer.sources.found import Found, FoundFile, UnreadableFile
+from indexer.sources.remote_files import RemoteContent, canonical, file_system, stamp_of, uri_of_object
+from indexer.sources.sidecars import sidecar_name
+from indexer.sources.sources import resolve, walk
 from search.errors import BadImage, SourceUnavailable, UsageError
 from search.storing.store import Store
 from tests.conftest import painted
@@ -99,6 +101,113 @@ def test_a_folder_of_objects_is_indexed_and_only_what_changed_is_read_again(
     again = index(local_store, "s3://bkt/photos/").counts
     assert (again.indexed, again.unchanged) == (1, 5)
     assert read == ["s3://bkt/photos/0/2%20%C3%A4.png"]
+
+
+@pytest.fixture
+def pages(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Lists three objects a page; the requests for pages are put into this list."""
+    asked: list[dict[str, Any]] = []
+    system = file_system("s3://bkt")[0]
+    call = type(system).call_s3
+
+    def noted(self: Any, method: str, **options: Any) -> Any:
+        asked.append(options)
+        return call(self, method, **options)
+
+    monkeypatch.setattr("indexer.sources.s3_listing.PAGE_OBJECTS", 3)
+    monkeypatch.setattr(type(system), "call_s3", noted)
+    return asked
+
+
+def listed(url: str, *exclude: str) -> Iterator[Found]:
+    return walk(resolve([url], exclude))
+
+
+def test_a_large_flat_folder_is_listed_page_by_page_while_it_is_walked(
+    bucket: Any, pages: list[dict[str, Any]]
+) -> None:
+    for number in range(10):
+        put(bucket, f"flat/{number}.png", b"")
+    found = listed("s3://bkt/flat")
+    first = next(found)
+    assert isinstance(first, FoundFile)
+    assert first.path == "s3://bkt/flat/0.png"
+    assert len(pages) == 1
+    assert [one.path for one in found if isinstance(one, FoundFile)] == [f"s3://bkt/flat/{n}.png" for n in range(1, 10)]
+    assert len(pages) == 4
+
+
+def test_a_page_boundary_parts_no_picture_from_its_sidecar(bucket: Any, pages: list[dict[str, Any]]) -> None:
+    names = ["a.jpg", "a.json", "a.png", "a.png.json", "b.1.json", "b.1.png", "b.2.png", "b.json", "c.png", "d/a.png"]
+    for name in names:
+        put(bucket, f"p/{name}", b"")
+    beside = {
+        one.uri.removeprefix("s3://bkt/p/"): one.sidecar and one.sidecar.uri.removeprefix("s3://bkt/p/")
+        for one in listed("s3://bkt/p")
+        if isinstance(one, FoundFile)
+    }
+    # As a listing of the folder as a whole would tell.
+    assert beside == {name: sidecar_name(name, names) for name in names if not name.endswith(".json")}
+    assert beside["a.png"] == "a.png.json"
+    assert beside["a.jpg"] == "a.json"
+    assert beside["b.1.png"] == "b.1.json"
+    assert beside["d/a.png"] is None
+
+
+def test_folders_that_are_passed_over_cost_a_page_at_most(bucket: Any, pages: list[dict[str, Any]]) -> None:
+    for number in range(20):
+        put(bucket, f"p/.trash/{number}.png", b"")
+        put(bucket, f"p/thumbs/deep/{number}.png", b"")
+    for name in ("a.png", "thumbs.png", "thumbs0.png", "z.png"):
+        put(bucket, f"p/{name}", b"")
+    found = [one.uri for one in listed("s3://bkt/p", "thumbs") if isinstance(one, FoundFile)]
+    assert found == [f"s3://bkt/p/{name}" for name in ("a.png", "thumbs.png", "thumbs0.png", "z.png")]
+    assert len(pages) <= 5
+
+
+def test_a_page_that_fails_ends_the_walk_and_nothing_counts_as_vanished(
+    local_store: Store, bucket: Any, pages: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        put(bucket, f"p/{number}.png", picture(number))
+    index(local_store, "s3://bkt/p")
+    system = file_system("s3://bkt")[0]
+    call = type(system).call_s3
+
+    def flaky(self: Any, method: str, **options: Any) -> Any:
+        if "ContinuationToken" in options:
+            raise OSError("no second page")
+        return call(self, method, **options)
+
+    monkeypatch.setattr(type(system), "call_s3", flaky)
+    prune = IndexOptions(prune=True, max_fraction=1.0)
+    counts = index(local_store, "s3://bkt/p", options=prune).counts
+    assert (counts.vanished, counts.removed) == (0, 0)
+    assert ledger(local_store) == {"s3://bkt/p": "read_error"}
+
+
+@pytest.mark.parametrize("sorted_pages", [0, 1])
+def test_a_server_that_sorts_otherwise_is_listed_by_folders_if_its_first_page_tells(
+    bucket: Any, pages: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, sorted_pages: int
+) -> None:
+    for number in range(6):
+        put(bucket, f"p/{number}.png", b"")
+    system = file_system("s3://bkt")[0]
+    call = type(system).call_s3
+
+    def shuffled(self: Any, method: str, **options: Any) -> Any:
+        page = call(self, method, **options)
+        if len(pages) > sorted_pages:
+            page["Contents"].reverse()
+        return page
+
+    monkeypatch.setattr(type(system), "call_s3", shuffled)
+    found = list(listed("s3://bkt/p"))
+    if sorted_pages:
+        assert isinstance(found[-1], UnreadableFile)
+        assert "another order" in found[-1].detail
+    else:
+        assert [one.path for one in found if isinstance(one, FoundFile)] == [f"s3://bkt/p/{n}.png" for n in range(6)]
 
 
 def test_a_single_object_and_a_glob_are_sources(local_store: Store, bucket: Any) -> None:

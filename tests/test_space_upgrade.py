@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import tarfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from api.workspace import QueryRequest, Workspace
 from indexer.backbones.backbone import Pixels
 from indexer.jobs.reembed_images import Filled, ReembedJob, ReembedOptions
 from indexer.query_embedder import QueryEmbedder
+from indexer.sources import tars
+from indexer.sources.stored_files import StoredFiles
 from search.errors import GuardRefused, SpaceMismatch, StoreUnavailable, UsageError
 from search.faults import UPGRADE_POINTS
 from search.finding.snapshot import Snapshot, SnapshotReader
@@ -68,11 +72,35 @@ def reembed(store: Store, backbone: FakeBackbone | None = None, options: Reembed
     chosen = backbone or MeanColour()
     upgrade = SpaceUpgrade(store, target_of(store))
     begun = upgrade.begin(chosen.space)
-    filled = ReembedJob(upgrade, begun.to_space_id, chosen).run(
+    filled = ReembedJob(upgrade, begun.to_space_id, chosen, StoredFiles().read).run(
         InProcessDecoder(), options or ReembedOptions(batch_size=4, commit_rows=8)
     )
     upgrade.finish(begun, filled.as_json())
     return filled
+
+
+def test_pictures_inside_archives_are_read_again_in_one_pass_each(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, mode in (("a.tar", "w"), ("b.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
+            for number in range(IMAGES):
+                painted(number + 100 * len(name), (32, 32)).save(tmp_path / "one.png")
+                tar.add(tmp_path / "one.png", f"{number}.png")
+    index(local_store, tmp_path / "a.tar", tmp_path / "b.tar.gz")
+    opened, names = tars._opened, []
+
+    def noted(path: str, *arguments: Any, **options: Any) -> Any:
+        names.append(Path(path).name)
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(tars, "_opened", noted)
+    upgrade = SpaceUpgrade(local_store, target_of(local_store))
+    begun = upgrade.begin(MeanColour().space)
+    job = ReembedJob(upgrade, begun.to_space_id, MeanColour(), StoredFiles(in_order=True).read)
+    filled = job.run(InProcessDecoder(), ReembedOptions(decoders=3, batch_size=4))
+    assert (filled.embedded, filled.reasons) == (2 * IMAGES, {})
+    assert names == ["a.tar", "b.tar.gz"]
 
 
 def promote(store: Store, *, allow_missing: bool = False) -> int:
@@ -144,7 +172,9 @@ def test_what_promote_left_out_is_found_again_once_it_is_embedded(album: Store, 
     assert len(reader.current()) == IMAGES
     (photos / "1.png").write_bytes(kept)
     target, backbone = target_of(album), MeanColour()
-    ReembedJob(SpaceUpgrade(album, target), target.space_id, backbone).run(InProcessDecoder(), ReembedOptions())
+    ReembedJob(SpaceUpgrade(album, target), target.space_id, backbone, StoredFiles().read).run(
+        InProcessDecoder(), ReembedOptions()
+    )
     assert backbone.embedded == 1
     assert len(reader.current()) == IMAGES + 1
 
@@ -279,7 +309,9 @@ def test_what_is_embedded_between_index_and_flip_is_found(
             (photos / "1.png").write_bytes(kept)
             newest = upgrade.newest()
             assert newest is not None
-            ReembedJob(upgrade, newest.to_space_id, MeanColour()).run(InProcessDecoder(), ReembedOptions())
+            ReembedJob(upgrade, newest.to_space_id, MeanColour(), StoredFiles().read).run(
+                InProcessDecoder(), ReembedOptions()
+            )
 
     monkeypatch.setattr("search.spaces.space_upgrade.fault", fill_before_the_flip)
     assert upgrade.promote(allow_missing=True)[1] == 0

@@ -13,6 +13,7 @@ from indexer.decoding.decoder_pool import PreparedImage
 from indexer.jobs.index_images import IndexOptions
 from indexer.sources import tars
 from indexer.sources.found import Visit
+from indexer.sources.member_contents import MemberContent
 from indexer.sources.sources import FoundFile, UnreadableFile, Walk, count, resolve
 from search.errors import BadImage
 from search.storing.store import Store
@@ -237,5 +238,5 @@ def test_streamed_pictures_leave_in_pieces_and_headers_are_forgotten(photos: Pat
     assert visit.whole
     # A plain archive gives up headers only: no picture is in memory before it is wanted.
     contents = [one.origin.content for one in found if isinstance(one, FoundFile) and one.origin is not None]
-    assert all(isinstance(content, tars.MemberContent) for content in contents)
+    assert all(isinstance(content, MemberContent) for content in contents)
     assert list(count([source])) == [60]

@@ -127,15 +127,15 @@ def rebuild(
     ] = None,
 ) -> None:
     """Build the search index again from the stored embeddings; no backbone is needed."""
-    from api.progress import bar
+    from api.work_progress import work_progress
 
     session: Session = context.obj
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
         if recall_target is not None:
             target = store.set_recall_target(target, recall_target)
-        with bar(session.progress, "building the search index") as progress:
-            record = Generations(store.database, store.blobs, target).publish(target.sequence, progress)
+        with work_progress(session.progress, "in the search index", "rows") as advance:
+            record = Generations(store.database, store.blobs, target).publish(target.sequence, advance)
     rows = 0 if record is None else record.rows
     facts = {} if record is None else record.facts
     if session.json:

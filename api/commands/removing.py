@@ -1,16 +1,14 @@
 """`remove`."""
 
-import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.console import Session, counted, out, print_json, shown_place
-from search.errors import GuardRefused, ImageNotFound, UsageError
-from search.records import Collection, uri_of_path
-from search.storing.removals import ids_at, remove_images
+from api.removing import Which, chosen_ids
+from search.errors import GuardRefused, UsageError
+from search.storing.removals import remove_images
 from search.storing.store import Store
 
 # From here on it asks first, or wants --yes.
@@ -35,11 +33,12 @@ def remove(
 ) -> None:
     """Remove images from the collection: searches stop naming them at once. Their files stay."""
     session: Session = context.obj
-    if sum(given is not None for given in (id, key, path, where)) != 1:
+    which = Which(id, key, path, where)
+    if which.named != 1:
         raise UsageError("give exactly one of --id, --key, --path, --where")
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
-        ids = _chosen(store, target, id, key, path, where)
+        ids = chosen_ids(store, target, which)
         shown = [*store.catalogue.images_by_id(target.id, ids[:LISTED]).values()]
         if not session.json and len(ids) >= MANY:
             _tell(session.collection, len(ids), [shown_place(image) for image in shown[:SHOWN]])
@@ -57,35 +56,6 @@ def remove(
         out().print(f"would remove {counted(len(ids), 'image', 'images')} from {session.collection}")
     else:
         out().print(f"removed {counted(removed, 'image', 'images')} from {session.collection}; their files stay")
-
-
-def _chosen(
-    store: Store, target: Collection, image_id: int | None, key: str | None, path: str | None, where: str | None
-) -> list[int]:
-    """Return the ids that the options name.
-
-    Raises:
-        ImageNotFound: an image named by id, key or path is not there.
-        UsageError: --where is no condition.
-    """
-    catalogue = store.catalogue
-    if image_id is not None:
-        return [catalogue.image_by_id(target.id, image_id).id]
-    if key is not None:
-        return [catalogue.image_by_key(target.id, key).id]
-    if path is not None:
-        ids = ids_at(store.database, target, _uri(path))
-        if not ids:
-            raise ImageNotFound(f"collection {target.name!r} has no image at or below {path}")
-        return ids
-    from search.conditions.where import parse
-
-    return [int(found) for found in catalogue.matching(target, parse(where or ""))]
-
-
-def _uri(path: str) -> str:
-    """Return the uri of a path, of which links are followed as far as it exists; other uris stay as they are."""
-    return path if "://" in path else uri_of_path(str(Path(os.path.expanduser(path)).resolve()))  # noqa: PTH111
 
 
 def _tell(collection: str, number: int, places: list[str]) -> None:

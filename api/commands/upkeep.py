@@ -26,11 +26,11 @@ def register(app: typer.Typer) -> None:
 
 def compact(context: typer.Context) -> None:
     """Merge segments and drop what removed images left behind, in all collections; searches go on meanwhile."""
-    from api.progress import bar
+    from api.work_progress import work_progress
 
     session: Session = context.obj
-    with Store(session.store) as store, bar(session.progress, "copying embeddings") as progress:
-        summary = compact_store(store, progress)
+    with Store(session.store) as store, work_progress(session.progress, "copied", "rows") as advance:
+        summary = compact_store(store, advance)
     if session.json:
         print_json(summary.as_json())
     else:

@@ -27,8 +27,9 @@ from indexer.decoding.formats import RAW_FORMATS, UNSUPPORTED, ends_early, sniff
 from indexer.decoding.jpeg import TURNED, dct_factor, orientation, read_jpeg
 from indexer.decoding.preparation import Preparation, perceptual_hash, small_luma
 from indexer.decoding.raw_previews import RawPhotograph, preview
-from indexer.decoding.samples import pixel_hash, pixels_of, stripes
+from indexer.decoding.samples import pixel_hash, pixels_of
 from indexer.decoding.taken_at import taken_at
+from indexer.decoding.wide_grey import is_wide_grey, wide_grey
 from search.errors import BadImage, LookalikeError, UsageError
 
 OLDEST_PILLOW: Final = 13  # the JPEG decoder of older ones has a heap overflow (GHSA-8g5g-8vmr-9782)
@@ -254,8 +255,10 @@ def _load_rgb(image: Image.Image, data: bytes, limits: DecodeLimits) -> tuple[Im
     # Damaged EXIF data is no reason to refuse a picture: it is then taken as it lies.
     with contextlib.suppress(*_METADATA_ERRORS):
         ImageOps.exif_transpose(image, in_place=True)
-    if _is_wide_grey(image):
-        return Image.fromarray(_wide_grey(image, _bits(image, data))).convert("RGB"), image
+    if is_wide_grey(image):
+        counts_from_white = _tags(image).get(_PHOTOMETRIC) == 0
+        grey = wide_grey(image, _bits(image, data), counts_from_white=counts_from_white)
+        return Image.fromarray(grey).convert("RGB"), image
     if image.has_transparency_data:
         return _on_white(image, _bits(image, data))
     if image.mode == "CMYK":
@@ -285,7 +288,7 @@ def _holds_more_than_it_shows(image: Image.Image, data: bytes) -> bool:
         moves = bool(getattr(image, "is_animated", False))
     except _METADATA_ERRORS:
         return True  # the second frame is damaged
-    return moves or (_bits(image, data) > _BYTE_BITS and not _is_wide_grey(image))
+    return moves or (_bits(image, data) > _BYTE_BITS and not is_wide_grey(image))
 
 
 def _on_white(image: Image.Image, bits: int) -> tuple[Image.Image, Image.Image | None]:
@@ -315,37 +318,3 @@ def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
             if converted := ImageCms.profileToProfile(image, inks, screen, intent, "RGB", flags=flags):
                 return converted
     return image.convert("RGB")
-
-
-def _is_wide_grey(image: Image.Image) -> bool:
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-def _wide_grey(image: Image.Image, bits: int) -> NDArray[np.uint8]:
-    """Return (H, W) uint8 of one channel wider than a byte.
-
-    16-bit samples keep their high byte; so do 32-bit integers that all lie in 0..65535. Other integers and floats have
-    no agreed white: their finite minimum becomes 0 and their maximum 255. NaN and -infinity are black, +infinity white.
-    """
-    grey = np.empty((image.height, image.width), np.uint8)
-    low, high = _finite_range(image)
-    if image.mode == "I":
-        bits = 16 if high > _WHITE else _BYTE_BITS
-    stretched = image.mode == "F" or low < 0 or high >= 1 << 16
-    for top, samples in stripes(image):
-        if stretched:
-            bounded = np.nan_to_num(samples.astype(np.float64), nan=low, posinf=high, neginf=low)
-            levels = (bounded - low) / max(high - low, np.finfo(np.float64).tiny) * _WHITE + 0.5
-        else:
-            levels = np.minimum(samples >> (bits - _BYTE_BITS), _WHITE)
-            levels[samples == image.info.get("transparency", -1)] = _WHITE
-        grey[top : top + len(samples)] = levels
-    return _WHITE - grey if _tags(image).get(_PHOTOMETRIC) == 0 else grey  # a TIFF may count from white
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    parts = [samples[np.isfinite(samples)] for _, samples in stripes(image)]
-    parts = [part for part in parts if part.size]
-    if not parts:
-        raise BadImage("corrupt", "none of its samples is a finite number")
-    return float(min(part.min() for part in parts)), float(max(part.max() for part in parts))

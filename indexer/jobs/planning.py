@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from indexer.sources.found import Found, FoundFile, Origin
+from indexer.sources.member_contents import CarriedContent
 from indexer.sources.sources import read_metadata
-from indexer.sources.tars import CarriedContent
 from search.errors import BadImage
 from search.records import Collection
 from search.storing.catalogue import Catalogue, KnownFile

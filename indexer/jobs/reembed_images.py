@@ -18,7 +18,6 @@ from sqlalchemy import Row
 from indexer.backbones.backbone import Backbone, Pixels
 from indexer.backbones.labelling import Labeller
 from indexer.decoding.decoding import Decoder
-from indexer.sources.stored_files import read_stored
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
 from search.records import Embeddings, Label
@@ -79,9 +78,9 @@ class Filled:
 
 
 class ReembedJob:
-    """One run of `reembed` over the images that a space lacks."""
+    """One run of `reembed` over the images that a space lacks. read: asked in the order in which they were indexed."""
 
-    def __init__(self, upgrade: SpaceUpgrade, space_id: int, backbone: Backbone, read: Read = read_stored) -> None:
+    def __init__(self, upgrade: SpaceUpgrade, space_id: int, backbone: Backbone, read: Read) -> None:
         self._upgrade = upgrade
         self._space_id = space_id
         self._backbone = backbone

@@ -1,4 +1,4 @@
-"""Files behind URLs, by fsspec: listed folder by folder, read whole, and told unchanged by size, date and ETag.
+"""Files behind URLs, by fsspec: read whole, and told unchanged by size, date and ETag. remote_folders.py walks them.
 
 URLs are percent-decoded into the names of objects, and back; http and https ones are used as they are, and never
 listed. What goes wrong with one object costs only that object.
@@ -10,14 +10,13 @@ import functools
 import io
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote_from_bytes, unquote, urlsplit
 
-from indexer.sources.found import Found, FoundFile, IgnoredFile, Origin, Sidecar, Source, UnreadableFile, Visit, stamped
-from indexer.sources.local_files import named_like_an_image, require_size
-from indexer.sources.sidecars import sidecar_name
+from indexer.sources.found import FoundFile, Origin, UnreadableFile, stamped
+from indexer.sources.local_files import require_size
 from search.errors import BadImage, SourceUnavailable, UsageError
 
 CONNECT_S: Final = 15.0
@@ -50,6 +49,31 @@ class RemoteContent:
         except Exception as error:  # a backend raises whatever its own libraries do
             raise BadImage(*explained(error)) from error
         require_size(len(data), max_bytes)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePart:
+    """A part of an object, asked for by its range. offset, size_bytes: in bytes."""
+
+    url: str
+    offset: int
+    size_bytes: int
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return its bytes, by one request.
+
+        Raises:
+            BadImage: the object is gone or shorter, the part too large, or the network says no.
+        """
+        require_size(self.size_bytes, max_bytes)
+        try:
+            system, path = file_system(self.url)
+            data: bytes = system.cat_file(path, start=self.offset, end=self.offset + self.size_bytes)
+        except Exception as error:  # a backend raises whatever its own libraries do
+            raise BadImage(*explained(error)) from error
+        if len(data) < self.size_bytes:
+            raise BadImage("truncated", "its archive ends within it")
         return data
 
 
@@ -114,6 +138,16 @@ def open_remote(url: str, *, stream: bool = False) -> Any:
     if is_http(url):
         return system.open(path, "rb", block_size=0) if stream else io.BytesIO(_whole(system, path))
     return system.open(path, "rb", block_size=_BLOCK, cache_type="readahead")
+
+
+def open_by_ranges(url: str) -> Any:
+    """Open an object, but no page of the web, for reading here and there: a request for each place and what follows.
+
+    Raises:
+        Exception: whatever the backend does.
+    """
+    system, path = file_system(url)
+    return system.open(path, "rb", block_size=_PIECE, cache_type="readahead")
 
 
 def _whole(system: Any, path: str) -> bytes:
@@ -182,10 +216,11 @@ def look_remote(url: str) -> FoundFile | UnreadableFile:
         return UnreadableFile(uri, *explained(error))
     except Exception:  # noqa: BLE001 -- servers that answer no HEAD still give the picture, or say why not when it is read
         info = {}
-    return _found(uri, info)
+    return found_object(uri, info)
 
 
-def _found(uri: str, info: Mapping[str, Any]) -> FoundFile:
+def found_object(uri: str, info: Mapping[str, Any]) -> FoundFile:
+    """Return what a listing says of an object."""
     size = info.get("size") or info.get("Size") or 0
     return FoundFile(shown(uri), uri, int(size), stamp_of(info), Origin(RemoteContent(uri)))
 
@@ -214,62 +249,6 @@ def _moment(value: object) -> int | None:
     if isinstance(value, datetime.datetime):
         value = value.timestamp()
     return int(value * 1_000_000_000) if isinstance(value, int | float) else None
-
-
-def walk_remote(source: Source, visit: Visit) -> Iterator[Found]:
-    """Yield every object of a remote folder, one listing in memory at a time; one that fails costs only itself."""
-    system, root = file_system(source.path)
-    protocol = urlsplit(source.path).scheme.lower()
-    pending, visit.whole = [root], True
-    while pending:
-        folder = pending.pop()
-        try:
-            infos = sorted(system.ls(folder, detail=True), key=lambda info: str(info["name"]))
-        except Exception as error:  # noqa: BLE001 -- a backend raises whatever its own libraries do
-            visit.whole = False
-            yield UnreadableFile(uri_of_object(protocol, folder), *explained(error))
-            continue
-        below, objects = _sorted_out(folder, infos)
-        pending += reversed([path for path in below if not _passed_over(source, root, path)])
-        yield from _objects(source, root, objects, functools.partial(uri_of_object, protocol))
-
-
-def _sorted_out(folder: str, infos: list[Mapping[str, Any]]) -> tuple[list[str], dict[str, Mapping[str, Any]]]:
-    """Return the folders below, and the objects by name; the marker object of the folder itself is none."""
-    below: list[str] = []
-    objects: dict[str, Mapping[str, Any]] = {}
-    for info in infos:
-        path = str(info["name"]).rstrip("/")
-        if path == folder.rstrip("/"):
-            continue
-        if info["type"] == "directory":
-            below.append(path)
-        else:
-            objects[path] = info
-    return below, objects
-
-
-def _passed_over(source: Source, root: str, path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return name.startswith(".") or source.exclude.matches(path[len(root) :].lstrip("/"))
-
-
-def _objects(
-    source: Source, root: str, objects: Mapping[str, Mapping[str, Any]], uri_of: Callable[[str], str]
-) -> Iterator[Found]:
-    for path, info in objects.items():
-        wanted = source.pattern is None or source.pattern.fullmatch(path) is not None
-        # No first bytes decide here: that would be a request for each object.
-        if not wanted or _passed_over(source, root, path) or not named_like_an_image(path):
-            yield IgnoredFile(path)
-            continue
-        found = _found(uri_of(path), info)
-        beside = sidecar_name(path, objects)
-        if beside is None:
-            yield found
-            continue
-        stamp = stamped(found.mtime_ns, stamp_of(objects[beside]))
-        yield replace(found, mtime_ns=stamp, sidecar=Sidecar(beside, uri_of(beside), RemoteContent(uri_of(beside))))
 
 
 def glob_source(url: str) -> tuple[str, re.Pattern[str]]:

@@ -29,7 +29,8 @@ from indexer.sources.found import (
 )
 from indexer.sources.local_files import look_with_sidecar, named_like_an_image, read_local, reason_of, walk_folder
 from indexer.sources.manifests import count_rows, is_manifest, require_places, walk_manifest
-from indexer.sources.remote_files import canonical, glob_source, is_http, kind_of, look_remote, walk_remote
+from indexer.sources.remote_files import canonical, glob_source, is_http, kind_of, look_remote
+from indexer.sources.remote_folders import walk_remote
 from indexer.sources.sidecars import MAX_SIDECAR_BYTES, parsed
 from indexer.sources.tars import count_members, is_archive, stamp_of_archive, walk_tar
 from search.errors import BadImage, SourceUnavailable, UsageError

@@ -2,7 +2,8 @@
 
 An archive is read once, from front to end, and nothing of it is put on a disk. A plain local one gives up only its
 headers here, and its pictures when they are wanted; a compressed or remote one streams, so that its pictures travel on
-in memory. The members of a sample lie next to each other; its key is the name up to the first dot after the last slash.
+in memory. To read single pictures again, a plain remote one can be asked for its headers by ranges, too. The members of
+a sample lie next to each other; its key is the name up to the first dot after the last slash.
 """
 
 import bz2
@@ -30,8 +31,9 @@ from indexer.sources.found import (
     is_url,
     stamped,
 )
-from indexer.sources.local_files import named_like_an_image, reason_of, require_size
-from indexer.sources.remote_files import explained, look_remote, open_remote
+from indexer.sources.local_files import named_like_an_image, reason_of
+from indexer.sources.member_contents import CarriedContent, MemberContent, MemberOfArchive
+from indexer.sources.remote_files import RemotePart, explained, look_remote, open_by_ranges, open_remote
 from indexer.sources.sidecars import MAX_SIDECAR_BYTES, cleaned_text, parsed
 from search.errors import BadImage
 
@@ -49,47 +51,6 @@ _SIDE: Final = (".json", ".txt", ".cls")
 _CLASS_DIGITS: Final = 16
 _SPARSE: Final = ("read_error", "it is stored as a sparse file, which is not read out of archives")
 _DAMAGE: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
-
-
-@dataclass(frozen=True, slots=True)
-class CarriedContent:
-    """A picture that travels in memory, since its archive cannot be read twice."""
-
-    data: bytes
-
-    def read(self, max_bytes: int) -> bytes:
-        """Return its bytes.
-
-        Raises:
-            BadImage: they are more than max_bytes.
-        """
-        require_size(len(self.data), max_bytes)
-        return self.data
-
-
-@dataclass(frozen=True, slots=True)
-class MemberContent:
-    """A picture inside a plain local archive."""
-
-    archive: str
-    offset: int
-    size_bytes: int
-
-    def read(self, max_bytes: int) -> bytes:
-        """Return its bytes.
-
-        Raises:
-            BadImage: the archive is gone or cut, or they are more than max_bytes.
-        """
-        require_size(self.size_bytes, max_bytes)
-        try:
-            with open(self.archive, "rb") as file:  # noqa: PTH123
-                data = os.pread(file.fileno(), self.size_bytes, self.offset)
-        except OSError as error:
-            raise BadImage(reason_of(error), error.strerror or str(error)) from error
-        if len(data) < self.size_bytes:
-            raise BadImage("truncated", "its archive ends within it")
-        return data
 
 
 class _Header(tarfile.TarInfo):
@@ -154,18 +115,13 @@ def walk_tar(source: Source, visit: Visit, stamp: tuple[int, int], max_bytes: in
 
     stamp: as `stamp_of_archive` gave it. max_bytes: of a picture.
     """
-    reader = _Reader(source, stamp, max_bytes)
+    reader = ArchiveReader(source, stamp, max_bytes)
     for found in reader.walk():
         visit.images += isinstance(found, FoundFile)
         yield found
     visit.whole = reader.failure is None
     if reader.failure is not None:
-        yield reader.failure
-
-
-def members_of(source: Source, stamp: tuple[int, int], max_bytes: int) -> Iterator[Found]:
-    """Yield the pictures of an archive up to its first damage. stamp, max_bytes: as of walk_tar."""
-    return _Reader(source, stamp, max_bytes).walk()
+        yield replace(reader.failure, detail=f"{reader.failure.detail}; what came before is indexed")
 
 
 def count_members(path: str) -> int | None:
@@ -184,15 +140,34 @@ def count_members(path: str) -> int | None:
     return None
 
 
-class _Reader:
-    """One pass over one archive. failure: what ended it before its end."""
+class ArchiveReader:
+    """One pass over one archive.
 
-    def __init__(self, source: Source, stamp: tuple[int, int], max_bytes: int) -> None:
+    failure: what ended it before its end; lasting: it would end the next pass, too. carried: pictures travel in memory.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        stamp: tuple[int, int],
+        max_bytes: int,
+        *,
+        by_ranges: bool = False,
+        scan_bytes: int | None = None,
+    ) -> None:
+        """stamp, max_bytes: as of walk_tar. by_ranges: ask for the headers of a plain remote archive alone.
+
+        scan_bytes: how much of it, unpacked, may be looked through.
+        """
         self.failure: UnreadableFile | None = None
+        self.lasting = False
+        self.carried = False
         self._source = source
         self._stamp = stamp
         self._mtime_ns = stamped(stamp[1], stamp[0])  # the date of all members
         self._max_bytes = max_bytes
+        self._by_ranges = by_ranges
+        self._scan_bytes = scan_bytes
 
     def walk(self) -> Iterator[Found]:
         """Yield what the archive holds, a sample at a time."""
@@ -211,15 +186,18 @@ class _Reader:
                 yield problem
         yield from sample.described()
 
-    def _members(self) -> Iterator[tuple[tarfile.TarInfo, CarriedContent | MemberContent | None]]:
+    def _members(self) -> Iterator[tuple[tarfile.TarInfo, MemberOfArchive | None]]:
         """Yield the files of the archive with what they hold, None for what nobody wants."""
         try:
             with contextlib.ExitStack() as stack:
-                tar, carried = _opened(self._source.path, stack)
+                tar, self.carried = _opened(self._source.path, stack, by_ranges=self._by_ranges)
                 while (member := tar.next()) is not None:
                     tar.members = []  # type: ignore[attr-defined]  # it would remember every header
+                    if self._scan_bytes is not None and member.offset_data + member.size > self._scan_bytes:
+                        self._fail("read_error", _too_far(self._scan_bytes), lasting=True)
+                        return
                     if member.isreg():
-                        yield member, self._content(tar, member, carried)
+                        yield member, self._content(tar, member)
                 self._require_end(tar)
         except _DAMAGE as error:
             self._fail("damaged_archive", f"the archive cannot be read any further: {error or type(error).__name__}")
@@ -228,16 +206,15 @@ class _Reader:
         except Exception as error:  # noqa: BLE001 -- a remote file raises whatever its own libraries do
             self._fail(*explained(error))
 
-    def _content(
-        self, tar: tarfile.TarFile, member: tarfile.TarInfo, carried: bool
-    ) -> CarriedContent | MemberContent | None:
+    def _content(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> MemberOfArchive | None:
         picture = named_like_an_image(member.name)
         if not picture and PurePosixPath(member.name).suffix.lower() not in _SIDE:
             return None
         if member.size > (self._max_bytes if picture else MAX_SIDECAR_BYTES) or member.issparse():
             return None
-        if picture and not carried:
-            return MemberContent(self._source.path, member.offset_data, member.size)
+        if picture and not self.carried:
+            part = RemotePart if self._source.remote else MemberContent
+            return part(self._source.path, member.offset_data, member.size)
         file = tar.extractfile(member)
         return CarriedContent(file.read() if file is not None else b"")
 
@@ -248,10 +225,11 @@ class _Reader:
             said = "it ends without the mark of its end" if "Empty" in type(ended).__name__ else str(ended)
             self._fail("damaged_archive", f"the archive cannot be read any further: {said}")
 
-    def _fail(self, reason: str, detail: str) -> None:
-        self.failure = UnreadableFile(self._source.uri, reason, f"{detail}; what came before is indexed", *self._stamp)
+    def _fail(self, reason: str, detail: str, *, lasting: bool = False) -> None:
+        self.lasting = lasting or reason == "damaged_archive"
+        self.failure = UnreadableFile(self._source.uri, reason, detail, *self._stamp)
 
-    def _beside(self, name: str, content: CarriedContent | MemberContent | None, sample: _Sample) -> Found | None:
+    def _beside(self, name: str, content: MemberOfArchive | None, sample: _Sample) -> Found | None:
         """Take what lies beside the pictures of a sample; a broken JSON file costs no picture."""
         suffix = PurePosixPath(name).suffix.lower()
         if suffix not in _SIDE or not _belongs(name):
@@ -269,7 +247,7 @@ class _Reader:
         return None
 
     def _picture(
-        self, name: str, member: tarfile.TarInfo, content: CarriedContent | MemberContent | None, sample: _Sample
+        self, name: str, member: tarfile.TarInfo, content: MemberOfArchive | None, sample: _Sample
     ) -> Found | None:
         uri = self._uri(name)
         if not _belongs(name) or self._source.exclude.matches(name):
@@ -292,6 +270,11 @@ def _belongs(name: str) -> bool:
     return not any(part.startswith(".") for part in name.split("/"))
 
 
+def _too_far(scan_bytes: int) -> str:
+    place = f"it lies behind the first {scan_bytes >> 20:,} MiB of an archive that is read from front to end"
+    return f"{place}; pack the archive as .tar, or unpack it"
+
+
 def _value(data: bytes, suffix: str) -> object:
     """Return what a .txt or .cls member says: a text, or the number of a class."""
     text = cleaned_text(data.decode("utf-8", "replace")).strip()
@@ -303,12 +286,15 @@ def _key_of(name: str) -> str:
     return folder + slash + bare.split(".", 1)[0]
 
 
-def _opened(path: str, stack: contextlib.ExitStack) -> tuple[tarfile.TarFile, bool]:
+def _opened(path: str, stack: contextlib.ExitStack, *, by_ranges: bool = False) -> tuple[tarfile.TarFile, bool]:
     """Return the archive, and whether its pictures must be carried."""
-    if is_url(path):
+    if is_url(path) and not by_ranges:
         return _streamed(stack.enter_context(open_remote(path, stream=True)), path, stack), True
-    file = stack.enter_context(Path(path).open("rb"))  # noqa: SIM115 -- the stack closes it
-    if os.pread(file.fileno(), 6, 0).startswith(_PACKED):
+    file = open_by_ranges(path) if is_url(path) else Path(path).open("rb")  # noqa: SIM115 -- the stack closes it
+    stack.enter_context(file)
+    packed = file.read(6).startswith(_PACKED)
+    file.seek(0)
+    if packed:
         return _streamed(file, path, stack), True
     return stack.enter_context(tarfile.open(fileobj=file, mode="r:", tarinfo=_Header)), False
 

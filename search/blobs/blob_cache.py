@@ -114,6 +114,16 @@ class BlobCache:
             log.warning("%s cannot be read (%s); the blob is fetched again", place, error.strerror)
         return None
 
+    def distrust(self, name: str) -> None:
+        """Compare a copy again before its next use, though nobody seems to have written to it; a disk can do that.
+
+        A copy whose name has no checksum is dropped.
+        """
+        self._verified.pop(name, None)
+        if digest_in(name) is None:
+            with suppress(OSError):  # gone already; or it stays, and its reader finds it damaged once more
+                (self.folder / name).unlink()
+
     def unusable(self, error: OSError) -> StoreUnavailable:
         """Return the error of a cache that cannot be written."""
         return StoreUnavailable(

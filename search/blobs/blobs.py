@@ -57,6 +57,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def distrust(self, name: str) -> bool:
+        """Hear that what was opened is not what was written; return whether opening it again may give a better copy."""
+        ...
+
     def sha256(self, name: str) -> bytes:
         """Return the sha256 of a whole blob, read from where it lies and from no cache.
 
@@ -143,6 +147,10 @@ class LocalBlobs:
         if size != expected_bytes:
             raise CorruptFile(f"{path} has {size} bytes, the catalogue recorded {expected_bytes}")
         return path
+
+    def distrust(self, name: str) -> bool:
+        """As Blobs.distrust: there is but this one."""
+        return False
 
     def sha256(self, name: str) -> bytes:
         """As Blobs.sha256."""

@@ -1,16 +1,24 @@
 """xxh3 of every 64 KiB block of a blob, kept in the catalogue and compared when a block is first read."""
 
 import hashlib
+import logging
 import os
+import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from search.blobs.blobs import Blobs
 from search.errors import CorruptFile
+
+log = logging.getLogger(__name__)
+
+Copy = TypeVar("Copy")
 
 BLOCK_BYTES = 64 * 1024
 
@@ -49,8 +57,79 @@ class StreamedChecksums:
 class CheckedFile:
     """A blob that is read in small pieces, each block compared with its checksum before it is first used.
 
-    By system calls and not by a memory map, so that what was read once does not stay resident in this process.
+    By system calls and not by a memory map, so that what was read once does not stay resident in this process. Where
+    the storage has a better copy of a damaged block, that one is read. Thread-safe.
     """
+
+    def __init__(self, blobs: Blobs, name: str, size_bytes: int, checksums: bytes) -> None:
+        """Raises:
+        CorruptFile: it is missing or has another length.
+        """
+        self._copies = _Copies(blobs, name, lambda: _OpenFile(name, blobs.local_path(name, size_bytes), checksums))
+
+    def read_into(self, places: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer with the bytes from its start on.
+
+        places: (start, buffer); the inner loop of every search.
+
+        Raises:
+            CorruptFile: a block in the range is not what was written, and neither is a fresh copy.
+        """
+        copy = self._copies.current
+        try:
+            copy.read_into(places)
+        except CorruptFile as error:
+            self._copies.instead_of(copy, error).read_into(places)
+
+
+class CheckedBlob:
+    """A memory-mapped blob that compares each block with its checksum before it is first used.
+
+    Where the storage has a better copy of a damaged block, that one is mapped. Thread-safe.
+    """
+
+    def __init__(self, blobs: Blobs, name: str, size_bytes: int, checksums: bytes) -> None:
+        """Raises:
+        CorruptFile: it is missing, or has another length or number of blocks.
+        """
+        self._copies = _Copies(blobs, name, lambda: _OpenMap(name, blobs.open(name, size_bytes), checksums))
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return bytes [start, stop) as a view, (stop - start,) uint8.
+
+        Raises:
+            CorruptFile: a block in the range is not what was written, and neither is a fresh copy.
+        """
+        copy = self._copies.current
+        try:
+            return copy.read(start, stop)
+        except CorruptFile as error:
+            return self._copies.instead_of(copy, error).read(start, stop)
+
+
+class _Copies(Generic[Copy]):
+    """The copy of a blob that is read now; a damaged one is exchanged for a fresh one."""
+
+    def __init__(self, blobs: Blobs, name: str, opened: Callable[[], Copy]) -> None:
+        self._blobs = blobs
+        self._name = name
+        self._opened = opened
+        self._lock = threading.Lock()
+        self.current = opened()
+
+    def instead_of(self, damaged: Copy, error: CorruptFile) -> Copy:
+        """Return another copy, which other threads read from now on, too; raise the error where there can be none."""
+        with self._lock:
+            if self.current is damaged:
+                if not self._blobs.distrust(self._name):
+                    raise error
+                self.current = self._opened()
+                log.warning("%s was damaged while it was open; another copy is read now", self._name)
+            return self.current
+
+
+class _OpenFile:
+    """An open file, which is closed when no thread reads it any more."""
 
     def __init__(self, name: str, path: Path, checksums: bytes) -> None:
         self._name = name
@@ -62,14 +141,7 @@ class CheckedFile:
             raise CorruptFile(f"{name} is missing: {error.strerror}") from error
         weakref.finalize(self, os.close, self._handle)
 
-    def read_into(self, places: Iterable[tuple[int, memoryview]]) -> None:
-        """Fill each buffer with the bytes from its start on. Thread-safe.
-
-        places: (start, buffer); the inner loop of every search.
-
-        Raises:
-            CorruptFile: a block in the range is not what was written.
-        """
+    def read_into(self, places: Sequence[tuple[int, memoryview]]) -> None:
         handle, checked = self._handle, self._checked
         for start, buffer in places:
             size = len(buffer)
@@ -91,8 +163,8 @@ class CheckedFile:
         self._checked.add(block)
 
 
-class CheckedBlob:
-    """A memory-mapped blob that compares each block with its checksum before it is first used."""
+class _OpenMap:
+    """A memory map."""
 
     def __init__(self, name: str, data: NDArray[np.uint8], checksums: bytes) -> None:
         self._name = name
@@ -104,11 +176,6 @@ class CheckedBlob:
         self._checked = np.zeros(blocks, np.bool_)
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Return bytes [start, stop) as a view, (stop - start,) uint8.
-
-        Raises:
-            CorruptFile: a block in the range is not what was written.
-        """
         first, last = start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
         if not self._checked[first:last].all():
             for block in np.flatnonzero(~self._checked[first:last]) + first:

@@ -81,6 +81,11 @@ class ObjectBlobs:
         """As Blobs.local_path: the copy in the cache, fetched when it is not there or damaged."""
         return self._cache.find(name, expected_bytes) or self._fetch(name, expected_bytes)
 
+    def distrust(self, name: str) -> bool:
+        """As Blobs.distrust: a copy is compared again before its next use, and fetched again if damaged."""
+        self._cache.distrust(name)
+        return True
+
     def sha256(self, name: str) -> bytes:
         """As Blobs.sha256: the object is read, not the cache."""
         with self._answers("read", name):

@@ -59,8 +59,8 @@ class Segment:
         """
         self._record = record
         self._dims = dims
-        self._blob = CheckedBlob(record.name, blobs.open(record.name, record.size_bytes), record.checksums)
-        self._file = CheckedFile(record.name, blobs.local_path(record.name, record.size_bytes), record.checksums)
+        self._blob = CheckedBlob(blobs, record.name, record.size_bytes, record.checksums)
+        self._file = CheckedFile(blobs, record.name, record.size_bytes, record.checksums)
         if not read_head:
             return
         header = HEADER.unpack(self._blob.read(0, HEADER.size).tobytes())

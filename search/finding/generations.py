@@ -116,8 +116,8 @@ class Generations:
         Raises:
             CorruptFile: it is missing, truncated, damaged or foreign.
         """
-        data = self._blobs.open(record.name, record.size_bytes)
-        whole = CheckedBlob(record.name, data, record.checksums).read(0, record.size_bytes)
+        blob = CheckedBlob(self._blobs, record.name, record.size_bytes, record.checksums)
+        whole = blob.read(0, record.size_bytes)
         sections, numbers = unpacked(record.name, whole)
         dims = self._target.space.dims
         places = (sections["ids"].view("<i8"), sections["segments"].view("<i4"), sections["rows"].view("<i4"))
@@ -180,8 +180,8 @@ class Generations:
     def is_sound(self, record: GenerationRecord) -> bool:
         """Return whether every byte of a generation is what was written, in the format of this release."""
         try:
-            data = self._blobs.open(record.name, record.size_bytes)
-            unpacked(record.name, CheckedBlob(record.name, data, record.checksums).read(0, record.size_bytes))
+            blob = CheckedBlob(self._blobs, record.name, record.size_bytes, record.checksums)
+            unpacked(record.name, blob.read(0, record.size_bytes))
         except CorruptFile:
             return False
         return True

@@ -1,6 +1,7 @@
 """A store whose segments and generations lie in a bucket: the whole journey, against a real S3 server."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,18 @@ import pytest
 
 from api.cli import main
 from search.blobs import object_blobs
+from search.blobs.checksums import BLOCK_BYTES
 from search.errors import StoreUnavailable, UsageError
+from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.settings import GIB, read_settings
 from search.storing.store import Store
 from search.upkeep.verification import verify
 from tests.conftest import Draw, new_database
+from tests.fakes import FAKE_DIMS
 from tests.jobs import index
 from tests.object_server import BUCKET, ObjectServer, empty_bucket, environment, object_system
+from tests.stored_rows import add, embeddings_of
 
 URL = f"s3://{BUCKET}/photos"
 
@@ -83,6 +88,28 @@ def test_a_damaged_cache_changes_no_answer(store: Store, tmp_path: Path) -> None
     with Store(store.root) as again:
         assert found(again) == 6
         assert verify(again, deep=True) == []
+
+
+def test_a_cache_that_goes_bad_under_an_open_snapshot_changes_no_answer(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.finding.generations.EXACT_ROWS", 100)  # an index that reads embeddings when it ranks
+    with Store.create(tmp_path / "store", blobs=URL) as store:
+        images = 3 * BLOCK_BYTES // (2 * FAKE_DIMS)
+        target = add(store, 0, images)
+        Generations(store.database, store.blobs, target).publish(target.sequence)
+        snapshot = SnapshotReader(store.database, store.blobs, target).current()
+        last = embeddings_of(images - 1, 1)
+        before = snapshot.embedding_of(1)  # the segment is open now, and its last block not read yet
+        (copy,) = (tmp_path / "cache").rglob("*.lks")
+        data, written = bytearray(copy.read_bytes()), copy.stat().st_mtime_ns
+        for place in range(100, len(data), 2000):
+            data[place] ^= 64
+        copy.write_bytes(data)
+        os.utime(copy, ns=(written, written))
+        found = snapshot.search(last, 1)
+        assert (found.ids.tolist(), found.scores.tolist()) == ([images], [pytest.approx(1.0, abs=1e-3)])
+        assert snapshot.embedding_of(1).tolist() == before.tolist()
 
 
 @pytest.mark.parametrize(("folder", "kind"), [("segments", "segment"), ("generations", "generation")])

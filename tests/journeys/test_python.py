@@ -6,7 +6,7 @@ import pytest
 
 import lookalike
 from bench.sample_collection import build
-from search.errors import CollectionNotFound, StoreNotFound, UsageError
+from search.errors import CollectionNotFound, ImageNotFound, StoreNotFound, UsageError
 from tests.conftest import Draw
 
 
@@ -43,6 +43,49 @@ def test_nothing_indexed_yet_is_a_clear_error(tmp_path: Path, photos: Path, draw
         other.dedup()
 
 
+def test_what_is_excluded_is_passed_over_and_what_is_gone_is_pruned(tmp_path: Path, photos: Path, draw: Draw) -> None:
+    paths = [draw(f"{number}.png", number) for number in range(4)]
+    (photos / "thumbs").mkdir()
+    paths[3].rename(photos / "thumbs" / "3.png")
+    with lookalike.open(tmp_path / "store") as album:
+        assert album.index(photos, exclude="thumbs", progress=False).counts.seen == 3
+        paths[0].unlink()
+        pruned = album.index(photos, exclude=["thumbs"], prune=True, max_fraction=0.5, progress=False)
+        assert (pruned.counts.removed, pruned.refused) == (1, None)
+        assert [match.image.uri for match in album.search(paths[1])] == [paths[1].as_uri(), paths[2].as_uri()]
+        paths[1].unlink()
+        refused = album.index(photos, prune=True, max_fraction=0.1, progress=False)
+        assert refused.counts.removed == 0
+        assert "--max-fraction" in (refused.refused or "")
+
+
+def test_removed_images_are_found_no_more_and_compacted_away(tmp_path: Path, photos: Path, draw: Draw) -> None:
+    paths = [draw(f"{folder}/{number}.png", number) for number, folder in enumerate("aabbb")]
+    with lookalike.open(tmp_path / "store") as album:
+        album.index(photos, progress=False)
+        assert album.remove(path=photos / "a", dry_run=True) == 2
+        assert len(album.search(paths[0])) == 5
+        assert album.remove(path=photos / "a") == 2
+        assert album.remove(key=paths[2].as_uri()) == 1
+        assert album.remove(where='path like "%4.png"') == 1
+        assert album.remove(where="width > 100000") == 0
+        (left,) = album.search(paths[0])
+        assert left.image.uri == paths[3].as_uri()
+        assert album.compact(progress=False).tombstones_purged == 4
+        (again,) = album.search(paths[0])
+        assert (again.image, again.score) == (left.image, left.score)
+        assert album.remove(id=left.image.id) == 1
+        with pytest.raises(ImageNotFound):
+            album.remove(id=left.image.id)
+
+
+def test_exactly_one_way_to_name_what_is_removed_is_wanted(tmp_path: Path) -> None:
+    with lookalike.open(tmp_path / "store") as album:
+        for named in ({}, {"id": 1, "where": "id = 1"}):
+            with pytest.raises(ValueError, match="exactly one of: id, key, path, where"):
+                album.remove(**named)  # type: ignore[arg-type]
+
+
 def test_exactly_one_query_is_wanted(tmp_path: Path) -> None:
     with lookalike.open(tmp_path / "store") as album, pytest.raises(ValueError, match="exactly one"):
         album.search("a.jpg", id=3)
@@ -55,6 +98,9 @@ def test_wrong_values_are_clear_errors(tmp_path: Path, draw: Draw) -> None:
         for k in (0, -3, 5000):
             with pytest.raises(UsageError, match=f"k is {k}"):
                 album.search(path, k=k)
+        for share in (-0.1, 5, float("nan")):
+            with pytest.raises(ValueError, match="max_fraction is"):
+                album.index(path, prune=True, max_fraction=share)
         with pytest.raises(UsageError, match="threshold is nan"):
             album.dedup(float("nan"))
         with pytest.raises(UsageError, match=r"/nope\.jpg: No such file"):

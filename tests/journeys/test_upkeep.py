@@ -108,6 +108,20 @@ def test_compact_leaves_no_tombstone_and_the_same_answers(run: Run, album: Path)
     assert run("verify", "--deep") == (0, {"ok": True, "faults": []})
 
 
+def test_long_upkeep_tells_programs_how_far_it_is(
+    run: Run, album: Path, copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.work_progress.LINE_EVERY_S", -1)
+    run("remove", "--path", album / "photos" / "old")
+    left = PICTURES // 2
+    for command in ("compact", "rebuild"):
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="0"):
+            main(["--store", str(copied), "--progress", "json", "--json", command])
+        events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        assert {"event": "progress", "done": left, "total": left, "unit": "rows"} in events
+
+
 def test_status_says_that_all_is_searchable_within_80_columns(
     run: Run, album: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
