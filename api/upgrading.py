@@ -54,7 +54,8 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
     with ExitStack() as stack:
         store = stack.enter_context(Store(session.store))
         target = store.catalogue.collection(session.collection)
-        accepted = _consent(store, request)
+        upgrade = SpaceUpgrade(store, target)
+        accepted = _consent(store, upgrade, request)
         backbone = load_backbone(
             request.backbone,
             weights=request.weights,
@@ -63,7 +64,6 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
             dct_scaling=request.dct_scaling,
             device=request.device,
         )
-        upgrade = SpaceUpgrade(store, target)
         mending = _is_mending(upgrade, target, backbone.space)
         begun = None if mending else upgrade.begin(backbone.space, accepted=accepted)
         space_id = target.space_id if begun is None else begun.to_space_id
@@ -103,16 +103,17 @@ def _is_mending(upgrade: SpaceUpgrade, target: Collection, wanted: SpaceSpec) ->
     return wanted.fingerprint == target.space.fingerprint and upgrade.count_missing(target.space_id) > 0
 
 
-def _consent(store: Store, request: ReembedRequest) -> str | None:
+def _consent(store: Store, upgrade: SpaceUpgrade, request: ReembedRequest) -> str | None:
     """Return the licence that was agreed to and is to be recorded, None when there is none.
 
     Raises:
-        LicenceNotAccepted: the weights need consent, and have none.
+        LicenceNotAccepted: the weights need consent, and have it neither from now nor from before.
         UsageError: it was given to another licence.
     """
     require_known(request.accept_license)
     licence = licence_of(request.backbone)
-    require_accepted(licence, request.accept_license or store.settings.accept_license, request.backbone)
+    accepted = request.accept_license or upgrade.consent_to(request.backbone) or store.settings.accept_license
+    require_accepted(licence, accepted, request.backbone)
     return licence if asks_for_consent(licence) else None
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, sel
 
 from search.blobs.segments import write_segment
 from search.database.database import chunks, insert_missing
-from search.database.tables import collection, content, content_label, embedding, image, reembedding
+from search.database.tables import collection, content, content_label, embedding, image, reembedding, space
 from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
@@ -93,6 +93,18 @@ class SpaceUpgrade:
             begun = _newest(connection, self._target.id)
             assert begun is not None  # noqa: S101 -- put there just above; for the type checker
             return begun
+
+    def consent_to(self, backbone: str) -> str | None:
+        """Return the licence of a backbone's weights that was agreed to for a space of this collection, None if none.
+
+        Its spaces are the one that is searched, and those it was or is on its way to.
+        """
+        ways = select(reembedding.c.from_space_id, reembedding.c.to_space_id)
+        with self._store.database.reading() as connection:
+            been = connection.execute(ways.where(reembedding.c.collection_id == self._target.id)).all()
+            mine = {self._target.space_id, *(space_id for way in been for space_id in way)}
+            agreed = select(space.c.licence_accepted).where(space.c.id.in_(mine), space.c.backbone == backbone)
+            return connection.execute(agreed.where(space.c.licence_accepted.is_not(None)).limit(1)).scalar()
 
     def in_space(self, space_id: int) -> Collection:
         """Return the collection as it would be in another of its spaces."""
