@@ -1,6 +1,7 @@
 """Every question asked of the catalogue about collections, images and files. Nothing here writes."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.blobs.segments import SegmentRecord
-from search.conditions.filtering import matching_ids, passing_ids
+from search.conditions.filtering import Matches, matching_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
 from search.database.tables import collection, content, embedding, image, ledger, segment, space
@@ -134,21 +135,16 @@ class Catalogue:
                 for record in records(connection, collection_id, images_of(collection_id).where(image.c.id.in_(part)))
             }
 
-    def matching(self, target: Collection, condition: Condition, limit: int | None = None) -> NDArray[np.int64]:
-        """Return the ids of the images of a collection that a condition lets through, ascending.
-
-        limit: no more than these, whichever the database finds first.
-        """
+    def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
+        """Return the ids of the images of a collection that a condition lets through, ascending."""
         with self._database.reading() as connection:
-            return matching_ids(connection, target, condition, limit)
+            return matching_ids(connection, target, condition)
 
-    def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some image ids that a condition lets through, ascending.
-
-        ids: (N,) int64, some hundreds of candidates in any order; those of other collections and of tombstones fail.
-        """
-        with self._database.reading() as connection:
-            return passing_ids(connection, target, condition, ids)
+    @contextmanager
+    def matches(self, target: Collection, condition: Condition) -> Iterator[Matches]:
+        """Give the images that a condition lets through, to be read as far as one wants, with one connection."""
+        with self._database.reading() as connection, reading_matches(connection, target, condition) as found:
+            yield found
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.
