@@ -11,13 +11,10 @@ import torch
 from api.console import Session
 from api.work_progress import work_progress
 from indexer.backbones.backbones import load_backbone
-from indexer.backbones.labelling import Labeller
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
-from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.resizing import resizer
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
-from search.errors import UsageError
 from search.records import Collection, SpaceSpec
 from search.spaces.space_comparison import compare_spaces
 from search.spaces.space_upgrade import SpaceUpgrade
@@ -76,7 +73,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
         options = ReembedOptions(
             batch_size=request.batch_size or backbone.batch_size,
             decoders=children,
-            labeller=_labeller(target, backbone),
+            labeller=backbone.labeller_if_any() if target.labels else None,
         )
         with work_progress(session.progress, "embedded again", "images") as advance:
             filled = job.run(pool, options, advance)
@@ -115,13 +112,3 @@ def _consent(store: Store, upgrade: SpaceUpgrade, request: ReembedRequest) -> st
     accepted = request.accept_license or upgrade.consent_to(request.backbone) or store.settings.accept_license
     require_accepted(licence, accepted, request.backbone)
     return licence if asks_for_consent(licence) else None
-
-
-def _labeller(target: Collection, backbone: PreparedBackbone) -> Labeller | None:
-    """Return what labels images in the new space, when the collection has labels and the backbone can."""
-    if not target.labels:
-        return None
-    try:
-        return backbone.labeller()
-    except UsageError:
-        return None

@@ -57,6 +57,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         *(("", line) for line in wrap(one.index_explanation, 64)),
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
+        ("labels of", one.labels_of),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"

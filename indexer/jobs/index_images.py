@@ -155,6 +155,8 @@ class IndexJob:
             pipeline.close()
             self._publisher.close()
             committer.finish(state, self._counts.as_json())
+        if self._target.labels_from is not None and options.labeller is not None:
+            self._store.catalogue.labels.settle(self._target)
         self._publish()
         return self._summary(pipeline, time.perf_counter() - began)
 

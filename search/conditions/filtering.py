@@ -88,7 +88,7 @@ def reading_matches(connection: Connection, target: Collection, condition: Condi
 
 def matching_query(target: Collection, condition: Condition) -> Select[tuple[int]]:
     """Return the query for the ids of the images of a collection that a condition lets through, in no order."""
-    return _selected(condition.sql(target.space_id)).where(image.c.collection_id == target.id)
+    return _selected(condition.sql(target.label_space_id)).where(image.c.collection_id == target.id)
 
 
 def passing_ids(
@@ -98,7 +98,7 @@ def passing_ids(
 
     ids: (N,) int64, in any order; costs a look-up for each.
     """
-    test = for_few(condition.sql(target.space_id))
+    test = for_few(condition.sql(target.label_space_id))
     # Not by an index of collections: SQLite would think that one holds ten images, and read them all.
     ours = (image.c.collection_id + 0) == target.id
     query = _selected(test).where(ours, image.c.id.in_(bindparam("candidates", expanding=True)))

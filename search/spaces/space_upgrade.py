@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, sel
 
 from search.blobs.segments import write_segment
 from search.database.database import chunks, insert_missing
-from search.database.tables import collection, content, content_label, embedding, image, reembedding, space
+from search.database.tables import collection, content, embedding, image, reembedding, space
 from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.records import Collection, Embeddings, Label, SpaceSpec
 from search.storing.commits import put_segment
-from search.storing.labels import put_labels
+from search.storing.labels import put_labels, source_of_labels
 from search.storing.store import Store, put_space, spec_of
 
 State = Literal["filling", "ready", "promoted", "rolled_back", "abandoned"]
@@ -230,11 +230,8 @@ class SpaceUpgrade:
             return self._count(connection, space_id, image.c.sequence <= sequence)
 
     def _enter(self, connection: Connection, space_id: int) -> None:
-        values: dict[str, object] = {"space_id": space_id, "sequence": collection.c.sequence + 1}
-        labelled = select(exists().where(content_label.c.space_id == space_id))
-        if self._target.labels and not connection.execute(labelled).scalar():
-            # Its backbone names nothing, and the next `index` would refuse to go on.
-            values["labels"] = False
+        labels = source_of_labels(connection, self._target.id, space_id)
+        values = {"space_id": space_id, "sequence": collection.c.sequence + 1, "label_space_id": labels}
         connection.execute(update(collection).where(collection.c.id == self._target.id).values(values))
 
     def _require_complete(self, missing: int, goal: Collection, allow_missing: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every question asked of the catalogue about collections, images and files. Nothing here writes."""
+"""Every question asked of the catalogue about collections, images and files. It writes nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -285,6 +285,7 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.sequence,
         collection.c.labels,
         collection.c.recall_target,
+        collection.c.label_space_id,
         space.c.licence_accepted,
         space.c.licence_accepted_at,
         space.c.backbone,
@@ -315,4 +316,5 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
     )
     consent = (row.licence_accepted, row.licence_accepted_at)
     recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
-    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent, recall)
+    about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id)
+    return Collection(row.id, row.name, *about)

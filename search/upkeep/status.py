@@ -13,7 +13,7 @@ from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection
 from search.spaces.space_upgrade import upgrade_as_json
-from search.storing.store import Store
+from search.storing.store import Store, spec_of
 
 TRIES = 5
 # How a job ended that has not looked at every file: `running` also stands for one that was killed.
@@ -27,8 +27,9 @@ class CollectionStatus:
     seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
     ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
-    upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). index_facts: what was
-    measured of an approximate index (search/index/training.py), nothing for an exact one.
+    upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). labels_of: the
+    space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
+    index (search/index/training.py), nothing for an exact one.
     """
 
     collection: Collection
@@ -46,6 +47,7 @@ class CollectionStatus:
     last_job: str | None
     damage: str | None = None
     upgrade: Mapping[str, object] | None = None
+    labels_of: str | None = None
     index_facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -92,6 +94,7 @@ class CollectionStatus:
             "licence_accepted": self.collection.licence_accepted,
             "licence_accepted_at": self.accepted_at,
             "labels": self.collection.labels,
+            "labels_of": self.labels_of,
             "seen": self.seen,
             "images": self.images,
             "searchable": self.searchable,
@@ -162,9 +165,17 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         index_facts={} if record is None else record.facts,
         damage=damage,
         upgrade=upgrade_as_json(store, target),
+        labels_of=_labels_of(store, target),
         **counts,
     )
     return found, sequence, seen
+
+
+def _labels_of(store: Store, target: Collection) -> str | None:
+    if target.labels_from is None:
+        return None
+    with store.database.reading() as connection:
+        return spec_of(connection, target.labels_from).name
 
 
 def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
