@@ -164,7 +164,7 @@ class Upgrade(Shape):
 
 
 class Collection(Shape):
-    """A collection and its counts: seen = images + failed, images = embeddings = searchable.
+    """A collection and its counts: seen = images + ledger_only, images = embeddings = searchable.
 
     complete: whether that is so, and the last job looked at every file; missing: what is not, a sentence each.
     licence: of the weights; licence_accepted, licence_accepted_at: the consent it asked for, and when it was given.
@@ -181,6 +181,7 @@ class Collection(Shape):
     labels_of: str | None
     seen: int
     images: int
+    ledger_only: int
     searchable: int
     failed: int
     ignored: int

@@ -1,6 +1,6 @@
-"""Counts that tell whether a store is complete: files seen = images + ledger, images = searchable."""
+"""Counts that tell whether a store is complete: files seen = images + ledger, images = embeddings = searchable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from search.finding.snapshot import SnapshotReader
 from search.records import Collection
 from search.spaces.space_upgrade import upgrade_as_json
 from search.storing.store import Store, spec_of
+from search.upkeep.sightings import disagreements
 
 TRIES = 5
 # How a job ended that has not looked at every file: `running` also stands for one that was killed.
@@ -24,7 +25,9 @@ UNFINISHED = {"running": "is running or was killed", "interrupted": "was interru
 class CollectionStatus:
     """The counts of one collection. searchable: images a search can return right now.
 
-    seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
+    seen: files that indexing jobs have seen, by their own count (search/upkeep/sightings.py); images + ledger_only, or
+    something is missing, which disagreements tell. ledger_only: files in the ledger that are no image: a picture that
+    went bad after it was indexed is both.
     ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
     upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). labels_of: the
@@ -35,6 +38,7 @@ class CollectionStatus:
     collection: Collection
     seen: int
     images: int
+    ledger_only: int
     searchable: int
     failed: int
     ignored: int
@@ -48,6 +52,7 @@ class CollectionStatus:
     damage: str | None = None
     upgrade: Mapping[str, object] | None = None
     labels_of: str | None = None
+    disagreements: Sequence[str] = ()
     index_facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -65,6 +70,7 @@ class CollectionStatus:
         if self.searchable != self.embedded and self.damage is None:
             counts = f"{self.embedded:,} images have an embedding, {self.searchable:,} are searchable"
             found.append(f"{counts}; `lookalike verify` tells why")
+        found += self.disagreements
         if self.last_job in UNFINISHED:
             found.append(f"the last `index` {UNFINISHED[self.last_job]}; run it again to go on")
         return found
@@ -97,6 +103,7 @@ class CollectionStatus:
             "labels_of": self.labels_of,
             "seen": self.seen,
             "images": self.images,
+            "ledger_only": self.ledger_only,
             "searchable": self.searchable,
             "failed": self.failed,
             "ignored": self.ignored,
@@ -193,10 +200,14 @@ def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
     images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
     known = exists().where(here, ~image.c.deleted, image.c.uri == ledger.c.uri)
     unknown = select(func.count()).where(ledger.c.collection_id == target.id, ~known)
+    ledger_only = connection.execute(unknown).scalar_one()
+    differing = disagreements(connection, target)
     return {
         "sequence": connection.execute(select(collection.c.sequence).where(collection.c.id == target.id)).scalar_one(),
-        "seen": images + connection.execute(unknown).scalar_one(),
+        "seen": images + ledger_only + sum(differing.values()),
         "images": images,
+        "ledger_only": ledger_only,
+        "disagreements": tuple(differing),
         "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
         "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
         "segments": connection.execute(used).scalar_one(),
