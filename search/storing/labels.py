@@ -9,8 +9,9 @@ that what was found by a label before is found by it still.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, exists, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, cast, exists, func, select, update
 
 from search.database.database import Database, chunks, insert_missing
 from search.database.tables import collection, content_label, embedding, image, label, synonym
@@ -144,26 +145,41 @@ class Labels:
     def counts(self, target: Collection) -> list[LabelCount]:
         """Return the labels of a collection with how many images have each among theirs, most frequent first.
 
-        Costs one pass over the labels of the space: .2 s for 100,000 images with five each (SQLite, 2 slow cores).
+        Costs one pass over the labels of the space.
         """
-        # Counted per content first: four times as fast as to look up the images of every label (SQLite).
-        copies = (
-            select(image.c.content_id, func.count().label("images"))
-            .where(image.c.collection_id == target.id, ~image.c.deleted)
-            .group_by(image.c.content_id)
-            .subquery()
-        )
-        counted = (
-            select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
-            .join(copies, copies.c.content_id == content_label.c.content_id)
-            .where(content_label.c.space_id == target.label_space_id)
-            .group_by(content_label.c.label_id)
-            .subquery()
-        )
-        query = (
-            select(label.c.name, counted.c.images)
-            .join(counted, counted.c.label_id == label.c.id)
-            .order_by(counted.c.images.desc(), label.c.id)
-        )
         with self._database.reading() as connection:
+            whole = connection.dialect.name == "postgresql"
+            counted = (_counted_by_join(target) if whole else _counted_by_content(target)).subquery()
+            query = (
+                select(label.c.name, counted.c.images)
+                .join(counted, counted.c.label_id == label.c.id)
+                .order_by(counted.c.images.desc(), label.c.id)
+            )
             return [LabelCount(*row) for row in connection.execute(query)]
+
+
+def _counted_by_join(target: Collection) -> Select[Any]:
+    """Count the images of each label as PostgreSQL does it soonest: it hashes all images, then reads all labels."""
+    here = (image.c.collection_id == target.id) & ~image.c.deleted
+    return (
+        select(content_label.c.label_id, func.count().label("images"))
+        .join(image, image.c.content_id == content_label.c.content_id)
+        .where(here, content_label.c.space_id == target.label_space_id)
+        .group_by(content_label.c.label_id)
+    )
+
+
+def _counted_by_content(target: Collection) -> Select[Any]:
+    """Count the images of each label as SQLite does it soonest, in a quarter of the time: first those of a content."""
+    copies = (
+        select(image.c.content_id, func.count().label("images"))
+        .where(image.c.collection_id == target.id, ~image.c.deleted)
+        .group_by(image.c.content_id)
+        .subquery()
+    )
+    return (
+        select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
+        .join(copies, copies.c.content_id == content_label.c.content_id)
+        .where(content_label.c.space_id == target.label_space_id)
+        .group_by(content_label.c.label_id)
+    )
