@@ -34,6 +34,7 @@ PAGE = {
     "browse_view.js": _JAVASCRIPT,
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
+    "filter_box.js": _JAVASCRIPT,
     "label_chooser.js": _JAVASCRIPT,
     "large_view.js": _JAVASCRIPT,
     "notices.js": _JAVASCRIPT,

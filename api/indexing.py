@@ -12,6 +12,7 @@ from api.console import Session, say
 from api.progress import Silent, index_progress
 from api.watch_progress import keep_watching
 from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space
+from indexer.backbones.labelling import Labeller
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
 from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.backbones.registry import find
@@ -81,8 +82,7 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
         backbone = _backbone(known, request)
         frames = None if gpu is None else DeviceFrames(torchvision_decoder(gpu), backbone.preparation, gpu)
-        wants_labels = request.labels if request.labels is not None or known is None else known.labels
-        labeller = backbone.labeller() if wants_labels else None
+        labeller = _labeller(known, request, backbone)
         store = store or stack.enter_context(Store.create(session.store))
         target = store.open_collection(session.collection, backbone.space, accepted=accepted, labels=request.labels)
         children = request.workers or os.cpu_count() or 1
@@ -123,6 +123,20 @@ class _PartialJobs:
     def run(self, burst: Burst) -> IndexSummary:
         job = IndexJob(self.store, self.target, self.backbone, burst.sources, Silent(), burst.part)
         return job.run(self.pool, self.options)
+
+
+def _labeller(known: Collection | None, request: IndexRequest, backbone: PreparedBackbone) -> Labeller | None:
+    """Return what labels new images, None when nobody wants that, or only the collection remembers it and nothing can.
+
+    Raises:
+        UsageError: labels are asked for now, of a backbone without a classifier.
+    """
+    if request.labels is not None or known is None:
+        return backbone.labeller() if request.labels else None
+    labeller = backbone.labeller_if_any() if known.labels else None
+    if known.labels and labeller is None:
+        say(f"{backbone.space.backbone} names nothing: new images get no labels; --no-labels stops asking for them")
+    return labeller
 
 
 def _sources(store: Store | None, known: Collection | None, request: IndexRequest) -> list[Source]:

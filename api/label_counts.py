@@ -14,12 +14,12 @@ class LabelCounts:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._kept: OrderedDict[tuple[int, int], list[LabelCount]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, int], list[LabelCount]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, target: Collection) -> list[LabelCount]:
         """Return the labels of a collection as it is now, most frequent first."""
-        name = (target.id, target.sequence)
+        name = (target.id, target.sequence, target.label_space_id)
         with self._lock:
             if name not in self._kept:
                 self._kept[name] = self._workspace.store.catalogue.labels.counts(target)

@@ -164,11 +164,11 @@ class Upgrade(Shape):
 
 
 class Collection(Shape):
-    """A collection and its counts: seen = images + failed, images = embeddings = searchable.
+    """A collection and its counts: seen = images + ledger_only, images = embeddings = searchable.
 
     complete: whether that is so, and the last job looked at every file; missing: what is not, a sentence each.
     licence: of the weights; licence_accepted, licence_accepted_at: the consent it asked for, and when it was given.
-    labels: new images get labels.
+    labels: new images get labels. labels_of: the space whose labels the images have, null for the collection's own.
     """
 
     name: str
@@ -178,8 +178,10 @@ class Collection(Shape):
     licence_accepted: str | None
     licence_accepted_at: str | None
     labels: bool
+    labels_of: str | None
     seen: int
     images: int
+    ledger_only: int
     searchable: int
     failed: int
     ignored: int

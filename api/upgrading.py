@@ -11,14 +11,11 @@ import torch
 from api.console import Session
 from api.work_progress import work_progress
 from indexer.backbones.backbones import load_backbone
-from indexer.backbones.labelling import Labeller
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
-from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.resizing import resizer
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from indexer.sources.stored_files import StoredFiles
-from search.errors import UsageError
 from search.records import Collection, SpaceSpec
 from search.spaces.space_comparison import compare_spaces
 from search.spaces.space_upgrade import SpaceUpgrade
@@ -55,7 +52,8 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
     with ExitStack() as stack:
         store = stack.enter_context(Store(session.store))
         target = store.catalogue.collection(session.collection)
-        accepted = _consent(store, request)
+        upgrade = SpaceUpgrade(store, target)
+        accepted = _consent(store, upgrade, request)
         backbone = load_backbone(
             request.backbone,
             weights=request.weights,
@@ -64,7 +62,6 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
             dct_scaling=request.dct_scaling,
             device=request.device,
         )
-        upgrade = SpaceUpgrade(store, target)
         mending = _is_mending(upgrade, target, backbone.space)
         begun = None if mending else upgrade.begin(backbone.space, accepted=accepted)
         space_id = target.space_id if begun is None else begun.to_space_id
@@ -77,7 +74,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
         options = ReembedOptions(
             batch_size=request.batch_size or backbone.batch_size,
             decoders=children,
-            labeller=_labeller(target, backbone),
+            labeller=backbone.labeller_if_any() if target.labels else None,
         )
         with work_progress(session.progress, "embedded again", "images") as advance:
             filled = job.run(pool, options, advance)
@@ -104,24 +101,15 @@ def _is_mending(upgrade: SpaceUpgrade, target: Collection, wanted: SpaceSpec) ->
     return wanted.fingerprint == target.space.fingerprint and upgrade.count_missing(target.space_id) > 0
 
 
-def _consent(store: Store, request: ReembedRequest) -> str | None:
+def _consent(store: Store, upgrade: SpaceUpgrade, request: ReembedRequest) -> str | None:
     """Return the licence that was agreed to and is to be recorded, None when there is none.
 
     Raises:
-        LicenceNotAccepted: the weights need consent, and have none.
+        LicenceNotAccepted: the weights need consent, and have it neither from now nor from before.
         UsageError: it was given to another licence.
     """
     require_known(request.accept_license)
     licence = licence_of(request.backbone)
-    require_accepted(licence, request.accept_license or store.settings.accept_license, request.backbone)
+    accepted = request.accept_license or upgrade.consent_to(request.backbone) or store.settings.accept_license
+    require_accepted(licence, accepted, request.backbone)
     return licence if asks_for_consent(licence) else None
-
-
-def _labeller(target: Collection, backbone: PreparedBackbone) -> Labeller | None:
-    """Return what labels images in the new space, when the collection has labels and the backbone can."""
-    if not target.labels:
-        return None
-    try:
-        return backbone.labeller()
-    except UsageError:
-        return None

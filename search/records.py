@@ -65,9 +65,10 @@ class SpaceSpec:
 class Collection:
     """A named set of images in one space. sequence: number of commits so far.
 
-    labels: new images get labels. licence_accepted: the licence of the weights that somebody agreed to, and
-    licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target: the share of the 10 nearest
-    images that the approximate index is tuned to find.
+    labels: new images get labels, where the backbone can name what it sees. labels_from: the id of the space whose
+    labels its images have, None for its own (search/storing/labels.py). licence_accepted: the licence of the weights
+    that somebody agreed to, and licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target:
+    the share of the 10 nearest images that the approximate index is tuned to find.
     """
 
     id: int
@@ -79,6 +80,12 @@ class Collection:
     licence_accepted: str | None = None
     licence_accepted_at: float | None = None
     recall_target: float = DEFAULT_RECALL
+    labels_from: int | None = None
+
+    @property
+    def label_space_id(self) -> int:
+        """Return the id of the space whose labels its images have."""
+        return self.space_id if self.labels_from is None else self.labels_from
 
 
 @dataclass(frozen=True, slots=True)

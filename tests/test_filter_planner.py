@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
+from search.conditions.filtering import Matches
 from search.conditions.where import parse
 from search.embeddings import unit_rows
 from search.finding.filter_planner import search_where
 from search.finding.generations import Generations
 from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
-from search.storing.catalogue import Catalogue
 from search.storing.commits import Batch, Committer, NewImage
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
@@ -111,29 +111,41 @@ def test_a_condition_that_leaves_out_everything_near_is_followed_far_away(album:
     assert hits >= 0.99 * 10 * len(NUMBERS)
 
 
+def refused(*_: object) -> None:
+    raise AssertionError("this was not to be asked")
+
+
 def test_a_common_condition_is_asked_of_the_nearest_images_alone(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
-    matching = Catalogue.matching
-
-    def of_some(self: Catalogue, target: Any, condition: Any, limit: int | None = None) -> Any:
-        assert limit is not None, "it asked for all"
-        return matching(self, target, condition, limit)
-
-    monkeypatch.setattr(Catalogue, "matching", of_some)
+    monkeypatch.setattr(Matches, "all", refused)
     best = album.best(3, lambda width, height: height % 1 == 0)
     assert album.search(3, "height >= 1").ids.tolist() == best
 
 
 def test_a_rare_condition_is_answered_by_sql(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    matching = Catalogue.matching
+    monkeypatch.setattr(Matches, "passing", refused)
+    monkeypatch.setattr(Matches, "all", refused)
+    assert len(album.search(3, "height < 53").ids) == 10
 
-    def counted(*arguments: Any) -> Any:
-        asked.append(1)
-        return matching(*arguments)
 
-    monkeypatch.setattr(Catalogue, "matching", counted)
-    album.search(3, "height < 53")
-    assert asked == [1]
+def test_when_the_nearest_are_tried_in_vain_the_images_are_scanned_once(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.finding.filter_planner.SPARE", ROWS)
+    statements: list[str] = []
+    engine = album.store.database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        ranked = album.search(3, "height >= 2600")
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert found(ranked, album.best(3, lambda width, height: height >= 2600)) == 10
+    of_images = [statement for statement in statements if "FROM image" in statement]
+    assert len(of_images) > 1, "the nearest were not tried"
+    assert [one for one in of_images if "image.id IN" not in one] == of_images[:1], "asked again from the beginning"
 
 
 @pytest.mark.parametrize("k", [1, 50, 1000])

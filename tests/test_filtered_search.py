@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sqlalchemy import update
 
 from search.conditions.field_tests import quoted
-from search.conditions.filtering import matching_query
+from search.conditions.filtering import matching_query, passing_ids
 from search.conditions.where import parse
 from search.database.tables import image
 from search.embeddings import unit_rows
@@ -259,7 +260,7 @@ def test_a_condition_means_the_same_in_python_and_on_both_databases(
     found = album_store.catalogue.matching(album_rows, parse(text))
     assert found.tolist() == [number for number, row in enumerate(ROWS, start=1) if meaning(row)], text
     asked = np.array([5, 99, 2, 1, 3])
-    passed = album_store.catalogue.passing(album_rows, parse(text), asked)
+    passed = passing(album_store, album_rows, text, asked)
     assert passed.tolist() == np.intersect1d(asked, found).tolist(), text
 
 
@@ -338,6 +339,32 @@ def test_labels_of_another_space_do_not_count(tmp_path: Path) -> None:
         assert made.catalogue.image_by_key(other.id, "a").labels == ()
 
 
+def passing(store: Store, target: Collection, where: str, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    with store.database.reading() as connection:
+        return passing_ids(connection, target, parse(where), ids)
+
+
+def test_matches_are_read_as_far_as_one_wants_and_judge_candidates_in_between(store: Store) -> None:
+    target = store.open_collection("default", FakeBackbone().space)
+    rows = [Row(str(n), f"file:///{n}.jpg", n % 3, 1, n, "jpeg", ()) for n in range(600)]
+    embeddings = unit_rows(np.random.default_rng(1).normal(size=(600, FAKE_DIMS)))
+    Committer(store.database, store.blobs, target).commit(Batch([new(row) for row in rows], embeddings))
+    for where, count in (("width = 0", 200), ("width = 7", 0), ("height = 1", 600)):
+        everything = store.catalogue.matching(target, parse(where))
+        assert len(everything) == count
+        with store.catalogue.matches(target, parse(where)) as matches:
+            first = matches.first(50)
+            assert len(first) == min(50, count)
+            assert set(first.tolist()) <= set(everything.tolist())
+            assert (np.diff(first) > 0).all()
+            assert matches.passing(np.arange(1, 10)).tolist() == [one for one in everything.tolist() if one < 10]
+            assert matches.all().tolist() == everything.tolist()
+            assert matches.all().tolist() == everything.tolist(), "a second time nothing is left to read"
+        with store.catalogue.matches(target, parse(where)) as matches:
+            assert matches.first(count + 1).tolist() == everything.tolist()
+            assert matches.all().tolist() == everything.tolist()
+
+
 def test_candidates_are_judged_however_many_they_are_and_only_those_that_are_there(store: Store) -> None:
     target = store.open_collection("default", FakeBackbone().space)
     other = store.open_collection("other", FakeBackbone().space)
@@ -352,11 +379,11 @@ def test_candidates_are_judged_however_many_they_are_and_only_those_that_are_the
         connection.execute(update(image).where(image.c.id == 4).values(deleted=True))
     candidates = np.random.default_rng(2).permutation(np.arange(-5, 950))
     for where in ("width = 0", 'width = 0 and label = "tabby" and taken_at = 2024 and path like "/%"'):
-        found = store.catalogue.passing(target, parse(where), candidates)
+        found = passing(store, target, where, candidates)
         assert found.tolist() == [n + 1 for n in range(900) if n % 3 == 0 and n != 3]
         assert found.tolist() == store.catalogue.matching(target, parse(where)).tolist()
-        assert store.catalogue.passing(other, parse(where), candidates).tolist() == [901]
-    assert store.catalogue.passing(target, parse("width = 0"), np.empty(0, np.int64)).tolist() == []
+        assert passing(store, other, where, candidates).tolist() == [901]
+    assert passing(store, target, "width = 0", np.empty(0, np.int64)).tolist() == []
 
 
 @pytest.mark.parametrize(

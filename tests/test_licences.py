@@ -151,3 +151,19 @@ def test_consent_once_recorded_keeps_its_date(store: Store) -> None:
     assert store.open_collection("default", space) == first
     again = store.open_collection("default", space, accepted=LICENCE, labels=True)
     assert again.licence_accepted_at == first.licence_accepted_at
+
+
+def test_reembed_asks_once_and_remembers(run: Run, picture: Path, weights: Path) -> None:
+    assert run("index", picture.parent, "--workers", 1)[0] == 0
+    again = ("reembed", "--backbone", NAME, "--weights", weights, "--workers", 1)
+    code, shape = run(*again)
+    assert (code, shape["error"]["kind"]) == (4, "LicenceNotAccepted")
+    assert run(*again, "--accept-license", LICENCE)[0] == 0
+    painted(2).save(picture.parent / "b.png")
+    assert run("index", picture.parent, "--workers", 1)[0] == 0
+    assert run(*again)[1]["embedded"] == 1, "agreed to on the first run"
+    assert run("promote", "--yes")[0] == run("rollback", "--yes")[0] == 0
+    assert run(*again)[0] == 0, "agreed to before it was promoted and rolled back"
+    # Another collection asks again, as `index` does.
+    assert run("--collection", "other", "index", picture.parent, "--workers", 1)[0] == 0
+    assert run("--collection", "other", *again)[0] == 4

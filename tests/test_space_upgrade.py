@@ -14,10 +14,12 @@ import pytest
 
 from api.workspace import QueryRequest, Workspace
 from indexer.backbones.backbone import Pixels
+from indexer.jobs.index_images import IndexOptions
 from indexer.jobs.reembed_images import Filled, ReembedJob, ReembedOptions
 from indexer.query_embedder import QueryEmbedder
 from indexer.sources import tars
 from indexer.sources.stored_files import StoredFiles
+from search.conditions.where import parse
 from search.errors import GuardRefused, SpaceMismatch, StoreUnavailable, UsageError
 from search.faults import UPGRADE_POINTS
 from search.finding.snapshot import Snapshot, SnapshotReader
@@ -318,19 +320,69 @@ def test_what_is_embedded_between_index_and_flip_is_found(
     assert len(reader_of(album).current()) == IMAGES + 1
 
 
-def test_labels_follow_into_the_new_space_or_are_switched_off(album: Store) -> None:
+NAMING = IndexOptions(batch_size=8, labeller=ColourLabeller())
+
+
+def labels_shown(store: Store) -> dict[str, int]:
+    """Return how many labels each image has, by file name; facets and filters must say what answers say."""
+    target = target_of(store)
+    found = {Path(one.uri).name: len(one.labels) for one in store.catalogue.images(target.id)}
+    labelled = sum(count > 0 for count in found.values())
+    facets = {one.label: one.images for one in store.catalogue.labels.counts(target)}
+    assert facets == (dict.fromkeys(ColourLabeller.NAMES, labelled) if labelled else {})
+    assert store.catalogue.matching(target, parse('label = "green"')).size == labelled
+    return found
+
+
+def test_labels_stay_through_promote_to_a_backbone_that_names_nothing_and_through_rollback(
+    album: Store, draw: Draw, photos: Path
+) -> None:
     album.open_collection("default", FakeBackbone().space, labels=True)
+    index(album, photos, options=NAMING)
+    before = labels_shown(album)
+    assert set(before.values()) == {3}
     reembed(album)
     promote(album)
-    assert target_of(album).labels is False, "the new backbone cannot label, and the next index would refuse"
-    rollback(album)
+    assert labels_shown(album) == before
+    assert target_of(album).labels, "that labels are wanted is remembered"
+    assert collection_status(album, target_of(album)).labels_of == FakeBackbone().space.name
+    draw("later.png", 77)
+    index(album, photos, backbone=MeanColour())
+    assert labels_shown(album) == before | {"later.png": 0}
+    rollback(album, allow_missing=True)
+    assert labels_shown(album) == before | {"later.png": 0}
+    assert collection_status(album, target_of(album)).labels_of is None
+    (photos / "later.png").touch()
+    index(album, photos, options=NAMING)
+    assert labels_shown(album) == before | {"later.png": 3}
+    assert verify(album, deep=True) == []
+
+
+def test_labels_of_the_new_backbone_are_shown_from_promote_on(album: Store) -> None:
     album.open_collection("default", FakeBackbone().space, labels=True)
-    named = FakeBackbone("named")
-    reembed(album, named, ReembedOptions(labeller=ColourLabeller()))
+    reembed(album, FakeBackbone("named"), ReembedOptions(labeller=ColourLabeller()))
+    assert set(labels_shown(album).values()) == {0}
     promote(album)
-    assert target_of(album).labels is True
-    (found,) = album.catalogue.images(target_of(album).id, limit=1)
-    assert len(found.labels) == 3
+    assert set(labels_shown(album).values()) == {3}
+    assert target_of(album).labels_from is None
+    rollback(album)
+    assert set(labels_shown(album).values()) == {3}, "the old backbone has named nothing that would be better"
+
+
+def test_new_labels_are_shown_once_all_of_them_are_there(album: Store, photos: Path) -> None:
+    album.open_collection("default", FakeBackbone().space, labels=True)
+    index(album, photos, options=NAMING)
+    other = FakeBackbone("named")
+    reembed(album, other)  # its embeddings alone
+    promote(album)
+    old = target_of(album).labels_from
+    assert old is not None
+    index(album, photos / "0.png", backbone=other, options=NAMING)
+    assert target_of(album).labels_from == old, "most images have no new labels yet"
+    assert set(labels_shown(album).values()) == {3}
+    index(album, photos, backbone=other, options=NAMING)
+    assert target_of(album).labels_from is None
+    assert set(labels_shown(album).values()) == {3}
 
 
 def test_equal_spaces_agree_and_the_report_counts_pairs_once(local_store: Store) -> None:

@@ -1,11 +1,15 @@
 """`status` proves completeness: what was seen is searchable or in the ledger, and what is not is named."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import delete, select, text, update
 
+from api.commands.operations import _equation
+from indexer.jobs.index_images import IndexOptions
+from indexer.jobs.pipeline import Pipeline
 from search.database.tables import collection, embedding, generation, image, job
 from search.embeddings import unit_rows
 from search.finding.snapshot import SnapshotReader
@@ -13,6 +17,8 @@ from search.records import Collection
 from search.storing.commits import Batch, Committer
 from search.storing.removals import remove_images
 from search.storing.store import Store
+from search.upkeep.compaction import compact
+from search.upkeep.sightings import REMEDY
 from search.upkeep.status import CollectionStatus, collection_status
 from tests.conftest import Draw
 from tests.fakes import FAKE_DIMS, new_image
@@ -59,7 +65,7 @@ def test_an_image_that_the_index_lost_is_missing(filled: Store) -> None:
     change(filled, update(image).where(image.c.id == 2).values(deleted=True, sequence=text("0")))
     filled_reader = SnapshotReader(filled.database, filled.blobs, filled.catalogue.collection("default"))
     assert len(filled_reader.current()) == 6
-    assert look(filled).missing == ["5 images have an embedding, 6 are searchable; `lookalike verify` tells why"]
+    assert look(filled).missing[0] == "5 images have an embedding, 6 are searchable; `lookalike verify` tells why"
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
@@ -112,3 +118,73 @@ def test_a_tombstone_is_counted_and_no_fault(filled: Store) -> None:
     change(filled, update(image).where(image.c.id == 1).values(deleted=True, sequence=text("2")))
     found = collection_status(filled, filled.catalogue.collection("default"))
     assert (found.images, found.searchable, found.tombstones) == (5, 5, 1)
+
+
+def test_what_a_walk_found_and_the_catalogue_has_not_is_shown(filled: Store, photos: Path) -> None:
+    found = look(filled)
+    assert (found.seen, found.images, found.ledger_only, found.complete) == (7, 6, 1, True)
+    # As if the pipeline had lost a file on its way: the walk met it, and nothing is known of it.
+    sighting = last_progress(filled)["sighting"]
+    assert (sighting["found"], sighting["images"], sighting["failed"]) == (7, 6, 1)
+    keep_progress(filled, {"sighting": sighting | {"found": 8}})
+    found = look(filled)
+    assert (found.seen, found.images, found.ledger_only, found.complete) == (8, 6, 1, False)
+    (told,) = found.missing
+    assert f"found 8 files below {photos.as_uri()}, but 6 of them are images and 1 in the ledger alone" in told
+    assert _equation(found) == "8 ≠ 6 indexed + 1 only in the ledger"
+    # Elsewhere nothing changes that; the next walk of the folder settles it.
+    (photos / "part").mkdir()
+    index(filled, photos / "part")
+    assert look(filled).seen == 8
+    index(filled, photos)
+    assert (look(filled).seen, look(filled).complete) == (7, True)
+
+
+def test_a_file_that_the_pipeline_drops_is_missing(
+    local_store: Store, photos: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        draw(f"{number}.png", number)
+    passed_on = Pipeline._pass_on
+    monkeypatch.setattr(Pipeline, "_pass_on", lambda pipeline, changed: passed_on(pipeline, changed[1:]))
+    index(local_store, photos)
+    found = look(local_store)
+    assert (found.seen, found.images, found.complete) == (3, 2, False)
+
+
+def test_an_image_that_went_without_a_tombstone_is_missing(filled: Store) -> None:
+    change(filled, delete(generation))
+    change(filled, delete(image).where(image.c.id == 3))
+    found = look(filled)
+    assert (found.seen, found.images) == (7, 5)
+    assert found.missing == ["1 image is gone that nobody removed since the last `index`; " + REMEDY]
+
+
+def test_what_is_removed_moved_mended_or_vanished_is_not_missing(filled: Store, photos: Path, draw: Draw) -> None:
+    target = filled.catalogue.collection("default")
+    remove_images(filled.database, target, [1, 2])
+    assert (look(filled).seen, look(filled).complete) == (5, True)
+    (photos / "sub").mkdir()
+    (photos / "3.png").rename(photos / "sub" / "3.png")
+    (photos / "4.png").unlink()
+    draw("bad.png", 99)
+    index(filled, photos)  # the removed ones come back, one moves, one stays without its file
+    found = look(filled)
+    assert (found.seen, found.images, found.ledger_only, found.missing) == (7, 7, 0, [])
+    (photos / "5.png").write_bytes(b"")
+    (photos / "5.png.json").write_text("[]")
+    index(filled, photos / "sub", photos / "5.png")
+    assert (look(filled).seen, look(filled).ledger_only, look(filled).missing) == (8, 1, []), "the JSON file"
+    index(filled, photos, options=IndexOptions(batch_size=8, prune=True, max_fraction=1.0))
+    assert (look(filled).seen, look(filled).images, look(filled).missing) == (7, 6, [])
+    compact(filled)
+    assert look(filled).missing == []
+
+
+def last_progress(store: Store) -> dict[str, Any]:
+    with store.database.reading() as connection:
+        return dict(connection.execute(select(job.c.progress).order_by(job.c.id.desc()).limit(1)).scalar_one())
+
+
+def keep_progress(store: Store, progress: dict[str, Any]) -> None:
+    change(store, update(job).values(progress=progress))

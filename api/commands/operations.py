@@ -50,13 +50,14 @@ def _lines(one: CollectionStatus) -> list[str]:
     """Return a block of lines about a collection; but for names of the user's own, they fit into 80 columns."""
     space = one.collection.space
     facts = [
-        ("files seen", f"{one.seen:,} = {one.images:,} indexed + {one.seen - one.images:,} only in the ledger"),
+        ("files seen", _equation(one)),
         ("ignored", f"{one.ignored:,}" if one.ignored else ""),
         ("embeddings", f"{one.embedded:,} in {counted(one.segments, 'segment', 'segments')}"),
         ("index", _index(one)),
         *(("", line) for line in wrap(one.index_explanation, 64)),
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
+        ("labels of", one.labels_of),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
@@ -67,6 +68,11 @@ def _lines(one: CollectionStatus) -> list[str]:
         left = f", {way['missing']} images missing" if way["missing"] else ""
         shown += [f"  {'space':<11} {way['state']}:", f"    {way['from_space']} to {way['to_space']}{left}"]
     return [head, *(f"  {line}" for line in missing), *shown]
+
+
+def _equation(one: CollectionStatus) -> str:
+    sign = "=" if one.seen == one.images + one.ledger_only else "≠"
+    return f"{one.seen:,} {sign} {one.images:,} indexed + {one.ledger_only:,} only in the ledger"
 
 
 def _index(one: CollectionStatus) -> str:

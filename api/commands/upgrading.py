@@ -133,8 +133,8 @@ def _switch(
     out().print(f"{found.name}: from {target.space.name} to {found.space.name}")
     if missing:
         out().print(f"{counted(missing, 'image', 'images')} cannot be found by search; `lookalike reembed` embeds them")
-    if target.labels and not found.labels:
-        out().print("this backbone names nothing: the images have no labels any more, until a rollback")
+    if found.labels_from is not None:
+        out().print("labels stay those of before; `index --labels` makes new ones, where the new backbone can")
 
 
 def _ask(question: str) -> None:

@@ -1,9 +1,9 @@
-// The address of every view: #/, #/search/COLLECTION, #/search/COLLECTION/QUERY?label=tabby, #/browse/COLLECTION,
+// The address of every view: #/, #/search/COLLECTION, #/search/COLLECTION/QUERY?label=tabby&where=width+>+9, #/browse/COLLECTION,
 // #/duplicates/COLLECTION?threshold=0.9. A query is an image id, or upload-… for a picture this page holds.
 
 const VIEWS = new Set(["search", "browse", "duplicates"]);
 
-/** Return {view, collection, query, threshold, label}; null where the address does not say. */
+/** Return {view, collection, query, threshold, label, filter}; null where the address does not say. */
 export function read(hash) {
   const [path, parameters = ""] = hash.replace(/^#\/?/, "").split("?");
   const [view, collection, query] = path.split("/").map(decoded);
@@ -15,6 +15,7 @@ export function read(hash) {
     query: (view === "search" && query) || null,
     threshold: Number.isFinite(threshold) ? threshold : null,
     label: given.get("label") || null,
+    filter: given.get("where") || null,
   };
 }
 
@@ -29,9 +30,10 @@ export function duplicatesAddress(collection, threshold) {
   return address("duplicates", collection) + (threshold === null ? "" : `?threshold=${threshold}`);
 }
 
-/** Return the address of a query's results; label null: whatever they show. */
-export function resultsAddress(collection, query, label) {
-  return address("search", collection, query) + (label === null ? "" : `?${new URLSearchParams({ label })}`);
+/** Return the address of a query's results; label null: whatever they show; filter null: whatever they are. */
+export function resultsAddress(collection, query, { label, filter }) {
+  const given = Object.entries({ label, where: filter }).filter(([, value]) => value !== null);
+  return address("search", collection, query) + (given.length ? `?${new URLSearchParams(given)}` : "");
 }
 
 function decoded(text) {

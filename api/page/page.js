@@ -101,6 +101,7 @@ function viewOf(visit, where) {
     query: where.query,
     threshold: where.threshold,
     label: where.label,
+    filter: where.filter,
     search,
     fail,
     again: reload,

@@ -2,11 +2,12 @@
 
 import { resultsAddress } from "./addresses.js";
 import { el } from "./elements.js";
+import { FilterBox } from "./filter_box.js";
 import { labelChooser } from "./label_chooser.js";
 import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
 import { chooser, isPicture, pictureOf, zone } from "./pictures.js";
-import { imageById, images, searchByImage, searchByPicture } from "./server.js";
+import { beforeFilter, condition, imageById, images, searchByImage, searchByPicture } from "./server.js";
 import { failed, panel } from "./teaching.js";
 import { grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
 import { count, name, number, pixels, relation, score, size } from "./words.js";
@@ -15,7 +16,7 @@ const FIRST_K = 24;
 const MAX_K = 1000;
 const SAMPLES = 12;
 const NOTHING = "Nothing in this collection can be compared with the picture yet.";
-const NOT_LABELLED = "No image of this collection has this label.";
+const NONE_FULFILS = "No image of this collection fulfils that.";
 
 /** Show the start of a search, or the results of the address's query. */
 export function showSearch(view) {
@@ -77,6 +78,8 @@ class Results {
     this.view = view;
     this.query = query;
     this.label = view.memory.label === undefined ? view.label : view.memory.label;
+    this.filter = view.memory.filter === undefined ? view.filter : view.memory.filter;
+    this.box = new FilterBox(this.filter, (filter) => this.choose({ filter }));
     this.asking = new AbortController();
     this.matches = [];
     this.shown = new Set();
@@ -94,6 +97,7 @@ class Results {
       "div",
       { class: "result-body" },
       el("header", { class: "result-head" }, el("div", {}, this.title, this.note), this.chooser()),
+      this.box.element,
       this.list,
       this.foot,
     );
@@ -115,16 +119,17 @@ class Results {
   /** The facet of labels, where the collection has them. */
   chooser() {
     if (!this.view.collection.labels) return null;
-    return labelChooser(this.view, this.label, (label) => this.choose(label));
+    return labelChooser(this.view, this.label, (label) => this.choose({ label }));
   }
 
-  /** Search anew among the images with a label; null: among all. */
-  async choose(label) {
+  /** Search anew among the images with a label, and those that a filter lets through; null: among all. */
+  async choose({ label = this.label, filter = this.filter }) {
     const { view } = this;
     this.label = label;
-    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, label));
+    this.filter = filter;
+    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, { label, filter }));
     for (const part of Object.keys(view.memory)) delete view.memory[part];
-    view.memory.label = label;
+    Object.assign(view.memory, { label, filter });
     this.asking.abort();
     this.asking = new AbortController();
     this.list.classList.add("stale");
@@ -157,11 +162,13 @@ class Results {
     this.body.setAttribute("aria-busy", "true");
     try {
       const answer = await this.ask(k);
+      this.box.accept();
       view.memory.answer = answer;
       view.memory.k = k;
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
     } catch (error) {
+      if (error.position !== undefined && this.filter !== null) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
       throw error;
     } finally {
@@ -171,7 +178,8 @@ class Results {
 
   ask(k) {
     const { collection } = this.view;
-    const wanted = { k, label: this.label, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
+    const where = condition(this.label, this.filter);
+    const wanted = { k, where, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
     return this.query.file
       ? searchByPicture(collection.name, this.query.file, wanted)
       : searchByImage(collection.name, this.query.id, wanted);
@@ -183,6 +191,14 @@ class Results {
     this.list.replaceChildren();
     this.matches = [];
     this.shown.clear();
+  }
+
+  /** Say at the filter what is wrong with it; results of before stay, and are none of it. */
+  refuse(error) {
+    for (const blank of this.list.querySelectorAll(".blank")) blank.remove();
+    const [message] = error.message.split("\n");
+    this.box.refuse(message.replace(/^where, at character \d+: /, ""), error.position - 1 - beforeFilter(this.label));
+    if (!this.matches.length) this.title.textContent = "The filter cannot be understood";
   }
 
   giveUp() {
@@ -226,7 +242,7 @@ class Results {
     const { view, matches } = this;
     this.title.textContent = this.verdict();
     const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
-    const among = this.label === null ? ` of ${count(view.collection.searchable, "image")}` : " with this label";
+    const among = this.narrowed ? this.narrowed : ` of ${count(view.collection.searchable, "image")}`;
     this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms`;
     announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
   }
@@ -244,10 +260,16 @@ class Results {
     return (more ? "At least " : "") + found.join(" and ");
   }
 
+  /** Of which images the results are, "" for all. */
+  get narrowed() {
+    if (this.filter !== null) return " that the filter lets through";
+    return this.label === null ? "" : " with this label";
+  }
+
   ending() {
     const k = this.view.memory.k;
-    if (!this.matches.length) return [panel("No results", el("p", {}, this.label === null ? NOTHING : NOT_LABELLED))];
-    const among = this.label === null ? "" : " with this label";
+    if (!this.matches.length) return [panel("No results", el("p", {}, this.narrowed ? NONE_FULFILS : NOTHING))];
+    const among = this.narrowed;
     if (this.matches.length < k)
       return [el("p", { class: "quiet" }, `These are all ${count(this.matches.length, "image")}${among}.`)];
     if (k >= MAX_K)

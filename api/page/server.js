@@ -2,10 +2,12 @@
 
 /** The server answered with a problem document. */
 class Problem extends Error {
-  constructor(status, title, detail) {
+  constructor(status, title, detail, position) {
     super(detail);
     this.status = status;
     this.title = title;
+    // Of the wrong letter of a condition, from 1.
+    this.position = position;
   }
 }
 
@@ -40,19 +42,19 @@ export function labels(collection, { limit, signal }) {
   return ask(`${inside(collection)}/labels${parameters({ limit })}`, { signal });
 }
 
-/** Return the images closest to a stored one. label: one that they must have, or null. */
-export function searchByImage(collection, id, { k, label, signal }) {
+/** Return the images closest to a stored one. where: a condition they must fulfil, or null. */
+export function searchByImage(collection, id, { k, where, signal }) {
   const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ id, k, where: having(label) });
+  const body = JSON.stringify({ id, k, where });
   return ask(`${inside(collection)}/search`, { method: "POST", headers, body, signal });
 }
 
-/** Return the images closest to a picture. label: one that they must have, or null. */
-export async function searchByPicture(collection, file, { k, label, signal }) {
+/** Return the images closest to a picture. where: a condition they must fulfil, or null. */
+export async function searchByPicture(collection, file, { k, where, signal }) {
   const body = new FormData();
   body.append("image", file, file.name || "pasted picture");
   body.append("k", String(k));
-  if (label !== null) body.append("where", having(label));
+  if (where !== null) body.append("where", where);
   try {
     return await ask(`${inside(collection)}/search`, { method: "POST", body, signal });
   } catch (error) {
@@ -93,9 +95,15 @@ export function thumbnail(collection, id, size) {
   return `${inside(collection)}/images/${encodeURIComponent(id)}/thumbnail?size=${size}`;
 }
 
-/** The condition that an image has a label; null for every image. */
-function having(label) {
-  return label === null ? null : `label = "${label.replaceAll('"', '""')}"`;
+/** The condition that an image has a label and fulfils a filter, each of them or null; null for every image. */
+export function condition(label, filter) {
+  const having = label === null ? null : `label = "${label.replaceAll('"', '""')}"`;
+  return having !== null && filter !== null ? `(${filter}) and ${having}` : (filter ?? having);
+}
+
+/** How many letters stand before the filter in a condition. */
+export function beforeFilter(label) {
+  return label === null ? 0 : 1;
 }
 
 function inside(collection) {
@@ -127,5 +135,5 @@ async function problem(response) {
   const body = await response.json().catch(() => ({}));
   const detail = typeof body.detail === "string" && body.detail ? body.detail : fallback;
   const title = body.reason ? "This picture cannot be read" : (TITLES[response.status] ?? body.title ?? "Error");
-  return new Problem(response.status, title, detail);
+  return new Problem(response.status, title, detail, body.position);
 }

@@ -50,3 +50,10 @@ class PreparedBackbone:
         if self._make_labeller is None:
             raise UsageError(f"the backbone {self.space.backbone!r} has no classifier, so it cannot label images")
         return self._make_labeller()
+
+    def labeller_if_any(self) -> "Labeller | None":
+        """Return what names the classes of raw pooled embeddings, None when the backbone has no classifier."""
+        try:
+            return self.labeller()
+        except UsageError:
+            return None

@@ -17,6 +17,7 @@ from indexer.jobs.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, Pi
 from indexer.jobs.planning import key_of
 from indexer.jobs.progress import Progress
 from indexer.jobs.remembering import RememberedSources
+from indexer.jobs.sighting import Spectator
 from indexer.sources.found import FoundFile, archive_of
 from indexer.sources.pruning import Part, Vanished, refusal
 from indexer.sources.sources import MAX_FILE_BYTES, Source, Walk
@@ -27,6 +28,7 @@ from search.records import Collection, ContentFacts, Embeddings
 from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
 from search.storing.origins import Origins
 from search.storing.store import Store
+from search.upkeep.sightings import Sighting
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +117,8 @@ class IndexJob:
         self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
         self._pending = Pending(target.space.dims)
         self._publisher = BackgroundPublisher(store, target)
+        self._spectator = Spectator(store, target, sources)
+        self._sighting: Sighting | None = None
         self._refused: str | None = None
         self._counts = Counts()
         self._labeller: Labeller | None = None
@@ -154,7 +158,10 @@ class IndexJob:
         finally:
             pipeline.close()
             self._publisher.close()
-            committer.finish(state, self._counts.as_json())
+            seen = {} if self._sighting is None else {"sighting": self._sighting.as_json()}
+            committer.finish(state, self._counts.as_json() | seen)
+        if self._target.labels_from is not None and options.labeller is not None:
+            self._store.catalogue.labels.settle(self._target)
         self._publish()
         return self._summary(pipeline, time.perf_counter() - began)
 
@@ -330,6 +337,9 @@ class IndexJob:
         if options.prune:
             self._prune(vanished, committer, options)
         committer.forget_failures(healed)
+        met = {*pipeline.seen_ids, *self._movements.claimed}
+        removed = self._counts.removed
+        self._sighting = self._spectator.sighting(found.files, met, newest, frozenset(self._failed), removed)
         self._progress.update(self._counts)
 
     def _prune(self, vanished: Vanished, committer: Committer, options: IndexOptions) -> None:

@@ -9,7 +9,7 @@ opened when they are named or matched by a glob, never when they are merely met.
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,7 +161,9 @@ def _expand_remote(argument: str, exclude: Exclusion, was_there: WasThere) -> It
 
 
 class Walk:
-    """One pass over sources. Iterate once; then `visits` tells of archives, manifests and remote folders, by uri."""
+    """One pass over sources. Iterate once; then `visits` tells of archives, manifests and remote folders, by uri, and
+    `files` how many files the others held.
+    """
 
     def __init__(
         self,
@@ -175,6 +177,8 @@ class Walk:
         known: of archives whose members are all known, by uri: (stamp, images). They are opened only when changed.
         """
         self.visits: dict[str, Visit] = {}
+        # Of folders and single files: what claims to be a picture, counted before anybody else has looked at it.
+        self.files = 0
         self._sources = sources
         self._skip = str(skip) if skip is not None else None
         self._max_bytes = max_bytes
@@ -184,13 +188,20 @@ class Walk:
         """Yield every file of the sources, folders in name order, without holding a listing of the whole tree."""
         for source in self._sources:
             if source.kind == "folder":
-                yield from self._folder(source)
+                yield from self._counted(self._folder(source))
             elif source.kind == "archive":
                 yield from self._archive(source)
             elif source.kind == "manifest":
                 yield from walk_manifest(source, self._visit(source))
             elif source.kind == "file":
-                yield look_remote(source.path) if source.remote else look_with_sidecar(source.path, named=source.named)
+                remote = source.remote
+                one = look_remote(source.path) if remote else look_with_sidecar(source.path, named=source.named)
+                yield from self._counted([one])
+
+    def _counted(self, found: Iterable[Found]) -> Iterator[Found]:
+        for one in found:
+            self.files += not isinstance(one, IgnoredFile)
+            yield one
 
     def _folder(self, source: Source) -> Iterator[Found]:
         return walk_remote(source, self._visit(source)) if source.remote else walk_folder(source, self._skip)

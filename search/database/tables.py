@@ -67,6 +67,8 @@ collection = _table(
     Column("sequence", BigInteger, nullable=False, server_default=text("0")),
     # Whether new images get labels: asked for once, remembered.
     Column("labels", Boolean, nullable=False, server_default=false()),
+    # Whose labels its images have while its own space has fewer; NULL for its own. No foreign key: as image.source_id.
+    Column("label_space_id", BigInteger),
     # The newest removal whose tombstone compaction purged: an index that knows less must not be published any more.
     Column("purged_sequence", BigInteger, nullable=False, server_default=text("0")),
     # Of the approximate index, such as .99; NULL for the default.

@@ -2,15 +2,17 @@
 
 When few images fulfil the condition, SQL names them, and every one of them is compared. Else most conditions are met by
 many of the nearest images, so those are put to the test: one SQL query about a few hundred ids. When too few of them
-pass, because the condition goes against the query, SQL names all images that fulfil it; the index then compares their
-codes in the lists that the stopping rule of search/index/inverted.py visits. That rule waits for k images that fulfil
-the condition, so it goes as far as they are.
+pass, because the condition goes against the query, SQL goes on where it had found the first few, until it has named all
+images that fulfil it; the index then compares their codes in the lists that the stopping rule of
+search/index/inverted.py visits. That rule waits for k images that fulfil the condition, so it goes as far as they are.
 """
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from search.conditions.filtering import Matches
 from search.conditions.where import Condition
 from search.finding.snapshot import Ranked, Snapshot
 from search.records import Embeddings
@@ -25,13 +27,19 @@ FEW_IMAGES: Final = 1_000  # up to here naming and comparing all of them takes n
 
 def search_where(snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
     """Return the k images closest to one query, (1, D) float32 of unit length, of those that fulfil a condition."""
-    few = catalogue.matching(snapshot.collection, condition, FEW_IMAGES)
-    if len(few) < FEW_IMAGES:
-        return snapshot.search_among(query, k, few)
+    with catalogue.matches(snapshot.collection, condition) as matches:
+        among = matches.first(FEW_IMAGES)
+        if len(among) >= FEW_IMAGES:
+            passing = _passing_nearby(snapshot, query, k, matches)
+            if len(passing) >= SPARE * k:
+                return snapshot.rank(query, k, passing)
+            among = matches.all()
+    return snapshot.search_among(query, k, among)
+
+
+def _passing_nearby(snapshot: Snapshot, query: Embeddings, k: int, matches: Matches) -> NDArray[np.int64]:
+    """Return those of the nearest images that match, ascending; none where the nearest would be most of all."""
     tried = max(TRIED, TRIED_PER_MATCH * k)
-    if len(snapshot) > 2 * tried:
-        nearest = np.unique(snapshot.candidates(query, tried))
-        passing = catalogue.passing(snapshot.collection, condition, nearest)
-        if len(passing) >= SPARE * k:
-            return snapshot.rank(query, k, passing)
-    return snapshot.search_among(query, k, catalogue.matching(snapshot.collection, condition))
+    if len(snapshot) <= 2 * tried:
+        return np.empty(0, np.int64)
+    return matches.passing(np.unique(snapshot.candidates(query, tried)))

@@ -166,7 +166,7 @@ def _images(target: Collection, where: Condition | None) -> Select[Any]:
         .join(embedding, (embedding.c.content_id == content.c.id) & here)
         .where(image.c.collection_id == target.id, ~image.c.deleted)
     )
-    return query if where is None else query.where(where.sql(target.space_id))
+    return query if where is None else query.where(where.sql(target.label_space_id))
 
 
 def _segments(connection: Connection, ids: set[int]) -> dict[int, SegmentRecord]:

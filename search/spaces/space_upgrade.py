@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, sel
 
 from search.blobs.segments import write_segment
 from search.database.database import chunks, insert_missing
-from search.database.tables import collection, content, content_label, embedding, image, reembedding
+from search.database.tables import collection, content, embedding, image, reembedding, space
 from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.records import Collection, Embeddings, Label, SpaceSpec
 from search.storing.commits import put_segment
-from search.storing.labels import put_labels
+from search.storing.labels import put_labels, source_of_labels
 from search.storing.store import Store, put_space, spec_of
 
 State = Literal["filling", "ready", "promoted", "rolled_back", "abandoned"]
@@ -93,6 +93,18 @@ class SpaceUpgrade:
             begun = _newest(connection, self._target.id)
             assert begun is not None  # noqa: S101 -- put there just above; for the type checker
             return begun
+
+    def consent_to(self, backbone: str) -> str | None:
+        """Return the licence of a backbone's weights that was agreed to for a space of this collection, None if none.
+
+        Its spaces are the one that is searched, and those it was or is on its way to.
+        """
+        ways = select(reembedding.c.from_space_id, reembedding.c.to_space_id)
+        with self._store.database.reading() as connection:
+            been = connection.execute(ways.where(reembedding.c.collection_id == self._target.id)).all()
+            mine = {self._target.space_id, *(space_id for way in been for space_id in way)}
+            agreed = select(space.c.licence_accepted).where(space.c.id.in_(mine), space.c.backbone == backbone)
+            return connection.execute(agreed.where(space.c.licence_accepted.is_not(None)).limit(1)).scalar()
 
     def in_space(self, space_id: int) -> Collection:
         """Return the collection as it would be in another of its spaces."""
@@ -218,11 +230,8 @@ class SpaceUpgrade:
             return self._count(connection, space_id, image.c.sequence <= sequence)
 
     def _enter(self, connection: Connection, space_id: int) -> None:
-        values: dict[str, object] = {"space_id": space_id, "sequence": collection.c.sequence + 1}
-        labelled = select(exists().where(content_label.c.space_id == space_id))
-        if self._target.labels and not connection.execute(labelled).scalar():
-            # Its backbone names nothing, and the next `index` would refuse to go on.
-            values["labels"] = False
+        labels = source_of_labels(connection, self._target.id, space_id)
+        values = {"space_id": space_id, "sequence": collection.c.sequence + 1, "label_space_id": labels}
         connection.execute(update(collection).where(collection.c.id == self._target.id).values(values))
 
     def _require_complete(self, missing: int, goal: Collection, allow_missing: bool) -> None:

@@ -1,20 +1,22 @@
-"""Every question asked of the catalogue about collections, images and files. Nothing here writes."""
+"""Every question asked of the catalogue about collections, images and files. It writes nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.blobs.segments import SegmentRecord
-from search.conditions.filtering import matching_ids, passing_ids
+from search.conditions.filtering import Matches, matching_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
 from search.database.tables import collection, content, embedding, image, ledger, segment, space
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
-from search.storing.labels import Labels, labels_of_images
+from search.storing.image_records import image_in, images_of, records
+from search.storing.labels import Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +122,9 @@ class Catalogue:
 
     def images(self, collection_id: int, *, after: int = 0, limit: int = 100) -> list[ImageRecord]:
         """Return a page of images by ascending id, those with an id above `after`."""
-        query = _images(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
+        query = images_of(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
         with self._database.reading() as connection:
-            return _records(connection, collection_id, query)
+            return records(connection, collection_id, query)
 
     def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
         """Return the images with these ids, by id; deleted and unknown ones are left out."""
@@ -130,24 +132,19 @@ class Catalogue:
             return {
                 record.id: record
                 for part in chunks(ids)
-                for record in _records(connection, collection_id, _images(collection_id).where(image.c.id.in_(part)))
+                for record in records(connection, collection_id, images_of(collection_id).where(image.c.id.in_(part)))
             }
 
-    def matching(self, target: Collection, condition: Condition, limit: int | None = None) -> NDArray[np.int64]:
-        """Return the ids of the images of a collection that a condition lets through, ascending.
-
-        limit: no more than these, whichever the database finds first.
-        """
+    def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
+        """Return the ids of the images of a collection that a condition lets through, ascending."""
         with self._database.reading() as connection:
-            return matching_ids(connection, target, condition, limit)
+            return matching_ids(connection, target, condition)
 
-    def passing(self, target: Collection, condition: Condition, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some image ids that a condition lets through, ascending.
-
-        ids: (N,) int64, some hundreds of candidates in any order; those of other collections and of tombstones fail.
-        """
-        with self._database.reading() as connection:
-            return passing_ids(connection, target, condition, ids)
+    @contextmanager
+    def matches(self, target: Collection, condition: Condition) -> Iterator[Matches]:
+        """Give the images that a condition lets through, to be read as far as one wants, with one connection."""
+        with self._database.reading() as connection, reading_matches(connection, target, condition) as found:
+            yield found
 
     def image_by_id(self, collection_id: int, image_id: int) -> ImageRecord:
         """Return one image.
@@ -165,7 +162,7 @@ class Catalogue:
             ImageNotFound: the collection has no image with this key.
         """
         with self._database.reading() as connection:
-            found = _records(connection, collection_id, _images(collection_id).where(image.c.key == key))
+            found = records(connection, collection_id, images_of(collection_id).where(image.c.key == key))
         if not found:
             raise ImageNotFound(f"there is no image with key {key!r} in this collection")
         return found[0]
@@ -280,18 +277,6 @@ def space_of(connection: Connection, fingerprint: str) -> int | None:
     return found
 
 
-def image_in(connection: Connection, collection_id: int, image_id: int) -> ImageRecord:
-    """Return one image as a transaction sees it.
-
-    Raises:
-        ImageNotFound: the collection has no image with this id.
-    """
-    found = _records(connection, collection_id, _images(collection_id).where(image.c.id == image_id))
-    if not found:
-        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
-    return found[0]
-
-
 def _collections() -> Select[tuple[object, ...]]:
     return select(
         collection.c.id,
@@ -300,6 +285,7 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.sequence,
         collection.c.labels,
         collection.c.recall_target,
+        collection.c.label_space_id,
         space.c.licence_accepted,
         space.c.licence_accepted_at,
         space.c.backbone,
@@ -330,33 +316,5 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
     )
     consent = (row.licence_accepted, row.licence_accepted_at)
     recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
-    return Collection(row.id, row.name, row.space_id, spec, row.sequence, row.labels, *consent, recall)
-
-
-def _images(collection_id: int) -> Select[tuple[object, ...]]:
-    return (
-        select(
-            image.c.id,
-            image.c.key,
-            image.c.uri,
-            content.c.width,
-            content.c.height,
-            content.c.size_bytes,
-            content.c.format,
-            content.c.sha256,
-            content.c.pixel_hash,
-            content.c.contrast,
-            content.c.taken_at,
-            image.c.mtime_ns,
-            image.c.metadata,
-        )
-        .join(content, content.c.id == image.c.content_id)
-        .where(image.c.collection_id == collection_id, ~image.c.deleted)
-    )
-
-
-def _records(connection: Connection, collection_id: int, query: Select[tuple[object, ...]]) -> list[ImageRecord]:
-    """Return the images of a query, with their labels."""
-    found = [ImageRecord(**row._mapping) for row in connection.execute(query)]
-    labels = labels_of_images(connection, collection_id, [record.id for record in found])
-    return [replace(record, labels=labels[record.id]) if record.id in labels else record for record in found]
+    about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id)
+    return Collection(row.id, row.name, *about)

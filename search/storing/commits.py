@@ -307,9 +307,23 @@ def _put_images(
     insert_rows(connection, image, IMAGE_COLUMNS, list(inserts.values()))
     if changes:
         connection.execute(_CHANGE, changes)
+        _renew(connection, collection_id, images, contents, sequence)
     for image_id, new in said:
         if new.metadata is not None or new.source_id is not None:
             _say(connection, image_id, new)
+
+
+def _renew(
+    connection: Connection, collection_id: int, images: Sequence[NewImage], contents: list[int], sequence: int
+) -> None:
+    """Make images newer than the generations whose content is as before, but was not embedded in this space until now.
+
+    `rollback` and `promote` can leave such images behind, and no generation knows them.
+    """
+    embedded = {at for new, at in zip(images, contents, strict=True) if isinstance(new.content, ContentFacts)}
+    for part in chunks(sorted(embedded)):
+        here = (image.c.collection_id == collection_id) & image.c.content_id.in_(part) & ~image.c.deleted
+        connection.execute(update(image).where(here, image.c.sequence < sequence).values(sequence=sequence))
 
 
 def _say(connection: Connection, image_id: int, new: NewImage) -> None:

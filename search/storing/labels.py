@@ -2,14 +2,19 @@
 
 A label is a text such as "tabby, tabby cat", stored once; `synonym` holds by what it is found, casefolded here, so
 that SQLite and PostgreSQL agree on upper and lower case. The labels of a content in a space are written once.
+
+An image has the labels of its collection's own space. When the collection moves to a space whose backbone names
+nothing, or has not yet named everything, it keeps those of the space it came from (`collection.label_space_id`), so
+that what was found by a label before is found by it still.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, cast, exists, func, select, update
 
 from search.database.database import Database, chunks, insert_missing
-from search.database.tables import collection, content_label, image, label, synonym
+from search.database.tables import collection, content_label, embedding, image, label, synonym
 from search.records import Collection, Label, LabelCount
 
 
@@ -83,7 +88,7 @@ def labels_of_images(
         .join(collection, collection.c.id == image.c.collection_id)
         .where(
             collection.c.id == collection_id,
-            content_label.c.space_id == collection.c.space_id,
+            content_label.c.space_id == func.coalesce(collection.c.label_space_id, collection.c.space_id),
         )
         .order_by(image.c.id, content_label.c.rank)
     )
@@ -92,6 +97,31 @@ def labels_of_images(
         for row in connection.execute(query.where(image.c.id.in_(part))):
             found[row.id] = (*found.get(row.id, ()), Label(row.name, row.probability))
     return found
+
+
+def source_of_labels(connection: Connection, collection_id: int, space_id: int) -> int | None:
+    """Return whose labels a collection should show in a space of its: None for the space's own.
+
+    It is another space, the one that they come from now, while images that can be found in this one would lose theirs.
+    """
+    shown = select(func.coalesce(collection.c.label_space_id, collection.c.space_id))
+    current = int(connection.execute(shown.where(collection.c.id == collection_id)).scalar_one())
+    if current == space_id:
+        return None
+    embedded = exists().where(
+        embedding.c.content_id == image.c.content_id, embedding.c.space_id == space_id, embedding.c.region == 0
+    )
+    here = (image.c.collection_id == collection_id) & ~image.c.deleted
+    loses = select(1).where(here, embedded, _labelled_in(current), ~_labelled_in(space_id)).limit(1)
+    return None if connection.execute(loses).first() is None else current
+
+
+def _labelled_in(space_id: int) -> ColumnElement[bool]:
+    return exists().where(
+        content_label.c.content_id == image.c.content_id,
+        content_label.c.space_id == space_id,
+        content_label.c.rank == 0,
+    )
 
 
 class Labels:
@@ -105,29 +135,51 @@ class Labels:
         with self._database.reading() as connection:
             return set(content_ids) - labelled_contents(connection, space_id, content_ids)
 
+    def settle(self, target: Collection) -> None:
+        """Show the labels of the collection's own space from now on, once no image loses any by that."""
+        with self._database.writing() as connection:
+            source = source_of_labels(connection, target.id, target.space_id)
+            here = (collection.c.id == target.id) & (collection.c.space_id == target.space_id)
+            connection.execute(update(collection).where(here).values(label_space_id=source))
+
     def counts(self, target: Collection) -> list[LabelCount]:
         """Return the labels of a collection with how many images have each among theirs, most frequent first.
 
-        Costs one pass over the labels of the space: .2 s for 100,000 images with five each (SQLite, 2 slow cores).
+        Costs one pass over the labels of the space.
         """
-        # Counted per content first: four times as fast as to look up the images of every label (SQLite).
-        copies = (
-            select(image.c.content_id, func.count().label("images"))
-            .where(image.c.collection_id == target.id, ~image.c.deleted)
-            .group_by(image.c.content_id)
-            .subquery()
-        )
-        counted = (
-            select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
-            .join(copies, copies.c.content_id == content_label.c.content_id)
-            .where(content_label.c.space_id == target.space_id)
-            .group_by(content_label.c.label_id)
-            .subquery()
-        )
-        query = (
-            select(label.c.name, counted.c.images)
-            .join(counted, counted.c.label_id == label.c.id)
-            .order_by(counted.c.images.desc(), label.c.id)
-        )
         with self._database.reading() as connection:
+            whole = connection.dialect.name == "postgresql"
+            counted = (_counted_by_join(target) if whole else _counted_by_content(target)).subquery()
+            query = (
+                select(label.c.name, counted.c.images)
+                .join(counted, counted.c.label_id == label.c.id)
+                .order_by(counted.c.images.desc(), label.c.id)
+            )
             return [LabelCount(*row) for row in connection.execute(query)]
+
+
+def _counted_by_join(target: Collection) -> Select[Any]:
+    """Count the images of each label as PostgreSQL does it soonest: it hashes all images, then reads all labels."""
+    here = (image.c.collection_id == target.id) & ~image.c.deleted
+    return (
+        select(content_label.c.label_id, func.count().label("images"))
+        .join(image, image.c.content_id == content_label.c.content_id)
+        .where(here, content_label.c.space_id == target.label_space_id)
+        .group_by(content_label.c.label_id)
+    )
+
+
+def _counted_by_content(target: Collection) -> Select[Any]:
+    """Count the images of each label as SQLite does it soonest, in a quarter of the time: first those of a content."""
+    copies = (
+        select(image.c.content_id, func.count().label("images"))
+        .where(image.c.collection_id == target.id, ~image.c.deleted)
+        .group_by(image.c.content_id)
+        .subquery()
+    )
+    return (
+        select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
+        .join(copies, copies.c.content_id == content_label.c.content_id)
+        .where(content_label.c.space_id == target.label_space_id)
+        .group_by(content_label.c.label_id)
+    )

@@ -16,7 +16,7 @@ from search.database.database import Database
 from search.database.tables import image
 from search.errors import ImageChanged
 from search.records import ImageRecord
-from search.storing.catalogue import image_in
+from search.storing.image_records import image_in
 
 
 def version(record: ImageRecord) -> str:

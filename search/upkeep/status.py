@@ -1,6 +1,6 @@
-"""Counts that tell whether a store is complete: files seen = images + ledger, images = searchable."""
+"""Counts that tell whether a store is complete: files seen = images + ledger, images = embeddings = searchable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,8 @@ from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection
 from search.spaces.space_upgrade import upgrade_as_json
-from search.storing.store import Store
+from search.storing.store import Store, spec_of
+from search.upkeep.sightings import disagreements
 
 TRIES = 5
 # How a job ended that has not looked at every file: `running` also stands for one that was killed.
@@ -24,16 +25,20 @@ UNFINISHED = {"running": "is running or was killed", "interrupted": "was interru
 class CollectionStatus:
     """The counts of one collection. searchable: images a search can return right now.
 
-    seen: files that are an image or in the ledger, each once: a picture that went bad after it was indexed is both.
+    seen: files that indexing jobs have seen, by their own count (search/upkeep/sightings.py); images + ledger_only, or
+    something is missing, which disagreements tell. ledger_only: files in the ledger that are no image: a picture that
+    went bad after it was indexed is both.
     ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
-    upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). index_facts: what was
-    measured of an approximate index (search/index/training.py), nothing for an exact one.
+    upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). labels_of: the
+    space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
+    index (search/index/training.py), nothing for an exact one.
     """
 
     collection: Collection
     seen: int
     images: int
+    ledger_only: int
     searchable: int
     failed: int
     ignored: int
@@ -46,6 +51,8 @@ class CollectionStatus:
     last_job: str | None
     damage: str | None = None
     upgrade: Mapping[str, object] | None = None
+    labels_of: str | None = None
+    disagreements: Sequence[str] = ()
     index_facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -63,6 +70,7 @@ class CollectionStatus:
         if self.searchable != self.embedded and self.damage is None:
             counts = f"{self.embedded:,} images have an embedding, {self.searchable:,} are searchable"
             found.append(f"{counts}; `lookalike verify` tells why")
+        found += self.disagreements
         if self.last_job in UNFINISHED:
             found.append(f"the last `index` {UNFINISHED[self.last_job]}; run it again to go on")
         return found
@@ -92,8 +100,10 @@ class CollectionStatus:
             "licence_accepted": self.collection.licence_accepted,
             "licence_accepted_at": self.accepted_at,
             "labels": self.collection.labels,
+            "labels_of": self.labels_of,
             "seen": self.seen,
             "images": self.images,
+            "ledger_only": self.ledger_only,
             "searchable": self.searchable,
             "failed": self.failed,
             "ignored": self.ignored,
@@ -162,9 +172,17 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         index_facts={} if record is None else record.facts,
         damage=damage,
         upgrade=upgrade_as_json(store, target),
+        labels_of=_labels_of(store, target),
         **counts,
     )
     return found, sequence, seen
+
+
+def _labels_of(store: Store, target: Collection) -> str | None:
+    if target.labels_from is None:
+        return None
+    with store.database.reading() as connection:
+        return spec_of(connection, target.labels_from).name
 
 
 def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
@@ -182,10 +200,14 @@ def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
     images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
     known = exists().where(here, ~image.c.deleted, image.c.uri == ledger.c.uri)
     unknown = select(func.count()).where(ledger.c.collection_id == target.id, ~known)
+    ledger_only = connection.execute(unknown).scalar_one()
+    differing = disagreements(connection, target)
     return {
         "sequence": connection.execute(select(collection.c.sequence).where(collection.c.id == target.id)).scalar_one(),
-        "seen": images + connection.execute(unknown).scalar_one(),
+        "seen": images + ledger_only + sum(differing.values()),
         "images": images,
+        "ledger_only": ledger_only,
+        "disagreements": tuple(differing),
         "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
         "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
         "segments": connection.execute(used).scalar_one(),

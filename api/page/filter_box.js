@@ -1,0 +1,188 @@
+// The filter of the results: a condition as in docs/searching.md, with the fields it can name, and errors in place.
+
+import { el } from "./elements.js";
+
+/** Every field, what it is, and a condition that names it (a test compares them with the server's). */
+export const FIELDS = [
+  ["width", "pixels", "width >= 1000"],
+  ["height", "pixels", "height >= 1000"],
+  ["bytes", "size of the file", "bytes > 1000000"],
+  ["taken_at", "date of the camera", "taken_at >= 2024-03"],
+  ["format", "kind of file", 'format in ("png", "webp")'],
+  ["path", "place of the file", 'path like "%/holidays/%"'],
+  ["uri", "place, percent-encoded", 'uri like "s3://%"'],
+  ["key", "your own name", 'key = "A-17"'],
+  ["label", "what it shows", 'label = "tabby"'],
+  ["metadata.KEY", "what you stored", "metadata.rating >= 4"],
+];
+const EXAMPLE = 'width >= 1000 and not format = "gif"';
+const WORD = /[a-z_.]+$/i;
+
+/** A box for a condition. text: at first; changed: called with another condition, or null for none. */
+export class FilterBox {
+  constructor(text, changed) {
+    this.changed = changed;
+    this.sent = text;
+    this.picked = -1;
+    this.input = el("input", {
+      id: "where",
+      type: "text",
+      value: text ?? "",
+      placeholder: EXAMPLE,
+      role: "combobox",
+      spellcheck: "false",
+      autocapitalize: "off",
+      autocomplete: "off",
+      "aria-autocomplete": "list",
+      "aria-controls": "where-fields",
+      "aria-expanded": "false",
+      "aria-describedby": "where-error where-hint",
+    });
+    this.list = el("ul", { id: "where-fields", role: "listbox", "aria-label": "Fields", hidden: true });
+    this.error = el("div", { id: "where-error", role: "alert" });
+    this.listen();
+    this.element = el(
+      "form",
+      { class: "filter", onsubmit: (event) => this.submit(event) },
+      el("label", { for: "where" }, "Only images where"),
+      el("div", { class: "filter-line" }, this.input, el("button", { type: "submit", class: "button" }, "Filter")),
+      this.list,
+      this.error,
+      this.help(),
+    );
+  }
+
+  /** Show what is wrong with the condition, with a caret under its place. at: letters before the place. */
+  refuse(message, at) {
+    this.sent = undefined;
+    const letters = [...this.input.value];
+    const place = Math.max(0, Math.min(at, letters.length));
+    // A caret under a letter needs letters of one width, and a line of its own.
+    const drawing = `${letters.join("")}\n${" ".repeat(place)}^`;
+    this.error.replaceChildren(el("pre", { "aria-hidden": "true" }, drawing), el("p", {}, message));
+    this.input.setAttribute("aria-invalid", "true");
+    const start = letters.slice(0, place).join("").length;
+    this.input.focus({ preventScroll: true });
+    this.input.setSelectionRange(start, start);
+  }
+
+  /** Forget the error: the condition was understood. */
+  accept() {
+    this.error.replaceChildren();
+    this.input.removeAttribute("aria-invalid");
+  }
+
+  help() {
+    const rows = FIELDS.flatMap(([name, meaning, example]) => [
+      el("dt", {}, name),
+      el(
+        "dd",
+        {},
+        `${meaning}: `,
+        el("button", { type: "button", class: "button quiet", onclick: () => this.use(example) }, example),
+      ),
+    ]);
+    const words = "Join tests with and, or, not and parentheses. Text stands in quotes; a date is 2024, 2024-03 or 2024-03-31.";
+    return el(
+      "details",
+      { id: "where-hint" },
+      el("summary", {}, "Fields and examples"),
+      el("p", { class: "quiet" }, words),
+      el("dl", {}, ...rows),
+    );
+  }
+
+  /** Put an example behind what is there. */
+  use(example) {
+    const before = this.input.value.trim();
+    this.input.value = before ? `${before} and ${example}` : example;
+    this.input.focus();
+  }
+
+  submit(event) {
+    event.preventDefault();
+    this.close();
+    const text = this.input.value.trim() || null;
+    if (text === this.sent) return;
+    this.sent = text;
+    this.changed(text);
+  }
+
+  listen() {
+    this.input.addEventListener("input", () => {
+      this.accept();
+      this.suggest();
+    });
+    this.input.addEventListener("blur", () => this.close());
+    this.input.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** List the fields that begin with the word before the caret. */
+  suggest() {
+    const word = this.word();
+    const found = word === "" ? [] : FIELDS.filter(([name]) => name.startsWith(word.toLowerCase()) && name !== word);
+    this.picked = -1;
+    this.list.replaceChildren(...found.map(([name, meaning], at) => this.option(name, meaning, at)));
+    this.show(found.length > 0);
+  }
+
+  option(name, meaning, at) {
+    const row = el(
+      "li",
+      { id: `where-field-${at}`, role: "option", "aria-selected": "false", "data-name": name },
+      el("code", {}, name),
+      ` ${meaning}`,
+    );
+    // Before the blur that a click would cause.
+    row.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      this.take(name);
+    });
+    return row;
+  }
+
+  /** The word that ends at the caret, "" inside a text in quotes. */
+  word() {
+    const before = this.input.value.slice(0, this.input.selectionStart);
+    const outside = before.replace(/"[^"]*"|'[^']*'/g, "");
+    return /["']/.test(outside) ? "" : (WORD.exec(before)?.[0] ?? "");
+  }
+
+  key(event) {
+    const open = !this.list.hidden;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (open && step) this.pick(this.picked + step);
+    else if (open && event.key === "Escape") this.close();
+    else if (open && this.picked >= 0 && ["Enter", "Tab"].includes(event.key))
+      this.take(this.list.children[this.picked].dataset.name);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  pick(at) {
+    const rows = [...this.list.children];
+    this.picked = (at + rows.length) % rows.length;
+    for (const [place, row] of rows.entries()) row.setAttribute("aria-selected", String(place === this.picked));
+    this.input.setAttribute("aria-activedescendant", rows[this.picked].id);
+  }
+
+  /** Put a field in the place of the word before the caret. */
+  take(name) {
+    const caret = this.input.selectionStart;
+    const written = name.replace("KEY", "");
+    this.input.setRangeText(written, caret - this.word().length, caret, "end");
+    this.close();
+  }
+
+  show(open) {
+    this.list.hidden = !open;
+    this.input.setAttribute("aria-expanded", String(open));
+    this.input.removeAttribute("aria-activedescendant");
+  }
+
+  close() {
+    this.picked = -1;
+    this.show(false);
+  }
+}

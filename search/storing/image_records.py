@@ -1,0 +1,52 @@
+"""Images as records: what the catalogue knows of each, with its labels, for answers."""
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, Select, select
+
+from search.database.tables import content, image
+from search.errors import ImageNotFound
+from search.records import ImageRecord
+from search.storing.labels import labels_of_images
+
+
+def image_in(connection: Connection, collection_id: int, image_id: int) -> ImageRecord:
+    """Return one image as a transaction sees it.
+
+    Raises:
+        ImageNotFound: the collection has no image with this id.
+    """
+    found = records(connection, collection_id, images_of(collection_id).where(image.c.id == image_id))
+    if not found:
+        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+    return found[0]
+
+
+def images_of(collection_id: int) -> Select[tuple[object, ...]]:
+    """Return the query for the living images of a collection, to be narrowed and given to `records`."""
+    return (
+        select(
+            image.c.id,
+            image.c.key,
+            image.c.uri,
+            content.c.width,
+            content.c.height,
+            content.c.size_bytes,
+            content.c.format,
+            content.c.sha256,
+            content.c.pixel_hash,
+            content.c.contrast,
+            content.c.taken_at,
+            image.c.mtime_ns,
+            image.c.metadata,
+        )
+        .join(content, content.c.id == image.c.content_id)
+        .where(image.c.collection_id == collection_id, ~image.c.deleted)
+    )
+
+
+def records(connection: Connection, collection_id: int, query: Select[tuple[object, ...]]) -> list[ImageRecord]:
+    """Return the images of a query, with their labels."""
+    found = [ImageRecord(**row._mapping) for row in connection.execute(query)]
+    labels = labels_of_images(connection, collection_id, [record.id for record in found])
+    return [replace(record, labels=labels[record.id]) if record.id in labels else record for record in found]
