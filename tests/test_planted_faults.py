@@ -30,7 +30,11 @@ from tests import fault_worker
 from tests.fakes import new_image
 from tests.fault_worker import DIMS, add, open_store, publish, remove
 from tests.power_loss import violations_after_power_loss
-from tests.test_bit_flips import undetected
+from tests.test_bit_flips import (
+    test_every_flipped_bit_of_a_backups_manifest_is_found,
+    test_no_flipped_bit_of_store_toml_leads_to_another_place,
+    undetected,
+)
 from tests.test_store_machine import ORDINARY, StoreMachine
 
 Patch = pytest.MonkeyPatch
@@ -127,6 +131,11 @@ def without_checksum(patch: Patch) -> None:
         patch.setattr(reader, "_check", lambda self, block: None)
 
 
+def without_sums(patch: Patch) -> None:
+    for module in ("search.settings", "search.moving.backup_files"):
+        patch.setattr(f"{module}._sum_of", lambda _: "0" * 64)
+
+
 def without_rename(patch: Patch) -> None:
     rename = Path.rename
     patch.setattr(Path, "rename", lambda self, to: to if to.parent.name == "segments" else rename(self, to))
@@ -217,6 +226,8 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
     "fsync of the folder": (nothing, power_cut("folder"), "missing"),
     "rename": (without_rename, power_cut(), "missing"),
     "checksum": (without_checksum, flipped_bits, "bit"),
+    "checksum of store.toml": (without_sums, test_no_flipped_bit_of_store_toml_leads_to_another_place, "byte"),
+    "checksum of a manifest": (without_sums, test_every_flipped_bit_of_a_backups_manifest_is_found, "byte"),
     "order of acknowledgement": (acknowledging_first, failed_commit, "acknowledged and is lost"),
     "age guard": (without_age_guard, sweep_beside_a_commit, "missing"),
     "commit sequence of a removal": (without_a_commit_sequence, machine, "mismatch|was named"),
