@@ -1,11 +1,13 @@
 """Job: make a store of a backup, in an empty place.
 
 Every byte is checked on its way. Segments come first, under fresh names; then the catalogue, at once; then store.toml,
-which makes the folder a store. A restore that was killed leaves no store, and the next one clears what it left.
+which makes the folder a store. A restore that was killed leaves no store, and the next one into the same folder
+clears what it left, also in a PostgreSQL database (`search.moving.claims`), and begins again.
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -14,7 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import Connection, select, update
 
 from search.blobs.blobs import sync_folder
 from search.blobs.segments import FOLDER, SUFFIX
@@ -25,9 +27,12 @@ from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreUnavai
 from search.faults import fault
 from search.finding.generations import Generations
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
+from search.moving.claims import claim, found_word, free_own, is_claimed, new_word, settle
 from search.moving.table_copy import copy_tables, is_empty
 from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
 from search.storing.store import Store, blobs_of
+
+log = logging.getLogger(__name__)
 
 MARK = ".restoring"  # lies in a folder while it is being restored into
 WORKING = ".restoring.sqlite"
@@ -77,10 +82,10 @@ def restore(
         StoreTooNew: a newer release wrote the backup.
         StoreUnavailable: the disk is full, or the database does not answer.
     """
-    with open_backup(backup) as opened, _held(root):
+    with open_backup(backup) as opened, _held(root) as hold:
         settings, text = new_settings(root, catalogue, blobs, opened.manifest.accept_license)
-        _require_empty_catalogue(settings)
-        run = _Restore(opened, settings, progress)
+        _require_empty_catalogue(settings, hold.word)
+        run = _Restore(opened, settings, hold, progress)
         try:
             run.restore()
             fault("restore.announce")
@@ -91,17 +96,30 @@ def restore(
         except BaseException:
             run.take_back()
             raise
+        run.settle()
     with Store(root) as store:
         unpublished = _publish(store)
     return RestoreReport(root, opened.manifest, run.bytes, unpublished)
 
 
+@dataclass(slots=True)
+class _Hold:
+    """A folder that is being restored into. word: in its mark. keep: a run that fails leaves the mark to the next one,
+
+    because there may be a database that only this word can empty.
+    """
+
+    word: str
+    keep: bool = False
+
+
 class _Restore:
     """One run, from the backup's catalogue to the store's."""
 
-    def __init__(self, backup: BackupReader, settings: StoreSettings, progress: Progress) -> None:
+    def __init__(self, backup: BackupReader, settings: StoreSettings, hold: _Hold, progress: Progress) -> None:
         self._backup = backup
         self._settings = settings
+        self._hold = hold
         self._blobs = blobs_of(settings)
         self._file = _sqlite_file(settings)
         # Beside its place, so that one rename brings it there.
@@ -141,6 +159,28 @@ class _Restore:
         self._blobs.sweep(FOLDER, frozenset(self._blobs.names(FOLDER)) - frozenset(self._written), -1.0)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+        else:
+            self._free_database()
+
+    def _free_database(self) -> None:
+        try:
+            _require_empty_catalogue(self._settings, self._hold.word)
+        except LookalikeError as error:
+            # What stopped the restore is told by who called; with its mark, the next one can do this.
+            log.warning("the catalogue could not be emptied again (%s); run the same restore once more", error)
+            self._hold.keep = True
+
+    def settle(self) -> None:
+        """Say in the database that it belongs to a store now; killed before, nobody takes it for half-done work."""
+        if self._file is not None:
+            return
+        database = Database(self._settings.catalogue)
+        try:
+            with database.writing() as connection:
+                fault("restore.settle")
+                settle(connection)
+        finally:
+            database.close()
 
     def _forget_journal(self) -> None:
         self._working.with_name(f"{WORKING}-journal").unlink(missing_ok=True)
@@ -184,20 +224,42 @@ class _Restore:
             schema.upgrade(database)
             with copied.reading() as source, database.writing() as target:
                 if not is_empty(target):
-                    raise _not_empty(database)
+                    raise _not_empty(target)
                 copy_tables(source, target)
+                claim(target, self._hold.word)
         finally:
             database.close()
 
 
 @contextmanager
-def _held(root: Path) -> Iterator[None]:
-    """Hold an empty folder by a lock, with a mark in it that says so until the store is whole.
+def _held(root: Path) -> Iterator[_Hold]:
+    """Hold an empty folder, with a mark in it that says so until the store is whole.
 
     Raises:
         GuardRefused: the folder is not empty.
-        StoreUnavailable: another restore is at work there.
+        StoreUnavailable: another restore is at work there, or the disk is full.
     """
+    with _locked(root) as lock:
+        if (root / FILE).exists():
+            (root / MARK).unlink()
+            raise GuardRefused(f"{root} holds a store, so nothing was restored; name an empty or a new folder")
+        word = found_word(lock)
+        hold = _Hold(word or "", keep=word is not None)
+        try:
+            _clear_leftovers(root)
+            hold.word = word or _marked(root, lock)
+            yield hold
+        finally:
+            if not (root / FILE).exists():
+                _clear_leftovers(root)
+            if not hold.keep or (root / FILE).exists():
+                (root / MARK).unlink(missing_ok=True)
+            sync_folder(root)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[int]:
+    """Lock the mark of an empty folder, or of one that a killed restore left; give its descriptor."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         present = {path.name for path in root.iterdir()}
@@ -211,18 +273,18 @@ def _held(root: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StoreUnavailable(f"another restore is at work in {root}; try again") from error
-        try:
-            if (root / FILE).exists():
-                raise GuardRefused(f"{root} holds a store, so nothing was restored; name an empty or a new folder")
-            _clear_leftovers(root)
-            yield
-        finally:
-            if not (root / FILE).exists():
-                _clear_leftovers(root)
-            (root / MARK).unlink(missing_ok=True)
-            sync_folder(root)
+        yield lock
     finally:
         os.close(lock)
+
+
+def _marked(root: Path, mark: int) -> str:
+    try:
+        word = new_word(mark)
+        sync_folder(root)
+    except OSError as error:
+        raise _cannot_write(root, error) from error
+    return word
 
 
 def _clear_leftovers(root: Path) -> None:
@@ -232,7 +294,8 @@ def _clear_leftovers(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def _require_empty_catalogue(settings: StoreSettings) -> None:
+def _require_empty_catalogue(settings: StoreSettings, word: str) -> None:
+    """Refuse a catalogue that holds anything but what a killed restore into the same folder left, which is cleared."""
     file = _sqlite_file(settings)
     if file is not None:
         if file.exists() and file.stat().st_size:
@@ -242,16 +305,17 @@ def _require_empty_catalogue(settings: StoreSettings) -> None:
         return
     database = Database(settings.catalogue)
     try:
-        with database.reading() as connection:
-            if inspect(connection).has_table("collection") and not is_empty(connection):
-                raise _not_empty(database)
+        with database.writing() as connection:
+            if not free_own(connection, word):
+                raise _not_empty(connection)
     finally:
         database.close()
 
 
-def _not_empty(database: Database) -> GuardRefused:
-    place = database.engine.url.render_as_string(hide_password=True)
-    return GuardRefused(f"the catalogue {place} is not empty, so nothing was restored; name an empty database")
+def _not_empty(connection: Connection) -> GuardRefused:
+    place = connection.engine.url.render_as_string(hide_password=True)
+    begun = ", or run the restore that was killed there again, into its own folder" if is_claimed(connection) else ""
+    return GuardRefused(f"the catalogue {place} is not empty, so nothing was restored; name an empty database{begun}")
 
 
 def _sqlite_file(settings: StoreSettings) -> Path | None:
