@@ -6,13 +6,11 @@ clears what it left, also in a PostgreSQL database (`search.moving.claims`), and
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
 
-import fcntl
 import logging
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,19 +21,18 @@ from search.blobs.segments import FOLDER, SUFFIX
 from search.database import schema
 from search.database.database import Database
 from search.database.tables import segment
-from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreUnavailable, UsageError
+from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
-from search.moving.claims import claim, found_word, free_own, is_claimed, new_word, settle
+from search.moving.claims import claim, free_own, is_claimed, settle
+from search.moving.restore_folder import WORKING, Hold, cannot_write, held
 from search.moving.table_copy import copy_tables, is_empty
-from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
+from search.settings import FILE, StoreSettings, new_settings, publish_settings
 from search.storing.store import Store, blobs_of
 
 log = logging.getLogger(__name__)
 
-MARK = ".restoring"  # lies in a folder while it is being restored into
-WORKING = ".restoring.sqlite"
 Progress = Callable[[int, int], None]
 
 
@@ -82,7 +79,7 @@ def restore(
         StoreTooNew: a newer release wrote the backup.
         StoreUnavailable: the disk is full, or the database does not answer.
     """
-    with open_backup(backup) as opened, _held(root) as hold:
+    with open_backup(backup) as opened, held(root) as hold:
         settings, text = new_settings(root, catalogue, blobs, opened.manifest.accept_license)
         _require_empty_catalogue(settings, hold.word)
         run = _Restore(opened, settings, hold, progress)
@@ -92,7 +89,7 @@ def restore(
             publish_settings(root, text)
         except OSError as error:
             run.take_back()
-            raise _cannot_write(root, error) from error
+            raise cannot_write(root, error) from error
         except BaseException:
             run.take_back()
             raise
@@ -102,21 +99,10 @@ def restore(
     return RestoreReport(root, opened.manifest, run.bytes, unpublished)
 
 
-@dataclass(slots=True)
-class _Hold:
-    """A folder that is being restored into. word: in its mark. keep: a run that fails leaves the mark to the next one,
-
-    because there may be a database that only this word can empty.
-    """
-
-    word: str
-    keep: bool = False
-
-
 class _Restore:
     """One run, from the backup's catalogue to the store's."""
 
-    def __init__(self, backup: BackupReader, settings: StoreSettings, hold: _Hold, progress: Progress) -> None:
+    def __init__(self, backup: BackupReader, settings: StoreSettings, hold: Hold, progress: Progress) -> None:
         self._backup = backup
         self._settings = settings
         self._hold = hold
@@ -197,7 +183,7 @@ class _Restore:
         except sqlite3.DatabaseError as error:
             raise CorruptFile(f"the catalogue of the backup is damaged: {error}; use another backup") from error
         except OSError as error:
-            raise _cannot_write(self._working, error) from error
+            raise cannot_write(self._working, error) from error
 
     def _restore_segments(self, database: Database) -> None:
         columns = (segment.c.id, segment.c.name, segment.c.size_bytes, segment.c.sha256)
@@ -229,69 +215,6 @@ class _Restore:
                 claim(target, self._hold.word)
         finally:
             database.close()
-
-
-@contextmanager
-def _held(root: Path) -> Iterator[_Hold]:
-    """Hold an empty folder, with a mark in it that says so until the store is whole.
-
-    Raises:
-        GuardRefused: the folder is not empty.
-        StoreUnavailable: another restore is at work there, or the disk is full.
-    """
-    with _locked(root) as lock:
-        if (root / FILE).exists():
-            (root / MARK).unlink()
-            raise GuardRefused(f"{root} holds a store, so nothing was restored; name an empty or a new folder")
-        word = found_word(lock)
-        hold = _Hold(word or "", keep=word is not None)
-        try:
-            _clear_leftovers(root)
-            hold.word = word or _marked(root, lock)
-            yield hold
-        finally:
-            if not (root / FILE).exists():
-                _clear_leftovers(root)
-            if not hold.keep or (root / FILE).exists():
-                (root / MARK).unlink(missing_ok=True)
-            sync_folder(root)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[int]:
-    """Lock the mark of an empty folder, or of one that a killed restore left; give its descriptor."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in root.iterdir()}
-        if MARK not in present and present - {"lost+found"}:
-            raise GuardRefused(f"{root} is not empty, so nothing was restored; name an empty or a new folder")
-        lock = os.open(root / MARK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UsageError(f"cannot write in {root}: {error.strerror}; choose another place") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreUnavailable(f"another restore is at work in {root}; try again") from error
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _marked(root: Path, mark: int) -> str:
-    try:
-        word = new_word(mark)
-        sync_folder(root)
-    except OSError as error:
-        raise _cannot_write(root, error) from error
-    return word
-
-
-def _clear_leftovers(root: Path) -> None:
-    """Remove what an unfinished restore left in its folder."""
-    shutil.rmtree(root / FOLDER, ignore_errors=True)
-    for name in (CATALOGUE_FILE, f"{CATALOGUE_FILE}-journal", WORKING, f"{WORKING}-journal"):
-        (root / name).unlink(missing_ok=True)
 
 
 def _require_empty_catalogue(settings: StoreSettings, word: str) -> None:
@@ -341,7 +264,3 @@ def _publish(store: Store) -> str | None:
         except LookalikeError as error:
             return str(error)
     return None
-
-
-def _cannot_write(path: Path, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(f"cannot write {path}: {error.strerror or error}; free space, then run again")
