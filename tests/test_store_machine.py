@@ -27,6 +27,7 @@ from search.storing.store import Store
 from search.upkeep.compaction import compact
 from search.upkeep.status import collection_status
 from search.upkeep.verification import verify
+from tests.conftest import emptied
 from tests.fakes import facts
 from tests.fault_worker import DIMS, SPACE, row_of
 
@@ -50,6 +51,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
         self.images: dict[str, tuple[int, str]] = {}
         self.ids: set[int] = set()
+        if "LOOKALIKE_CATALOGUE" in os.environ:
+            emptied(os.environ["LOOKALIKE_CATALOGUE"])
         self.store = Store.create(self.folder / "store")
         self.target = self.store.open_collection("default", SPACE)
         self.open_reader()
@@ -201,6 +204,11 @@ ORDINARY = settings(
 
 def test_a_store_answers_like_a_dictionary_whatever_is_done_to_it() -> None:
     run_state_machine_as_test(StoreMachine, settings=ORDINARY)
+
+
+@pytest.mark.usefixtures("on_postgresql")
+def test_a_store_on_postgresql_does_so_too() -> None:
+    run_state_machine_as_test(StoreMachine, settings=settings(ORDINARY, max_examples=5))
 
 
 @pytest.mark.slow
