@@ -128,9 +128,16 @@ def emptied(url: str) -> None:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
 
 
+def dropped(url: str) -> None:
+    """Remove a database."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 def new_database(server: str) -> str:
     """Return the URL of a fresh database on a PostgreSQL server."""
-    name = f"test_{time.monotonic_ns()}"
+    name = f"test_{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server}/{name}"

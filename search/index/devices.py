@@ -8,6 +8,7 @@ an index for CPUs.
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -143,7 +144,7 @@ def check_wheels(installed: Iterable[str] | None = None) -> None:
     Raises:
         LookalikeError: two wheels are; they write the same files, so what runs is a mixture.
     """
-    names = _installed() if installed is None else installed
+    names = _installed(tuple(sys.path)) if installed is None else installed
     normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names}
     wheels = sorted(name for name in normal if _WHEEL.fullmatch(name))
     if len(wheels) > 1:
@@ -155,9 +156,9 @@ def check_wheels(installed: Iterable[str] | None = None) -> None:
 
 
 @cache
-def _installed() -> frozenset[str]:
-    """Return the names of all distributions; a FAISS that comes later is not the one that this process imported."""
-    return frozenset(each.metadata["Name"] or "" for each in distributions())
+def _installed(places: tuple[str, ...]) -> frozenset[str]:
+    """Return the names of the distributions in these folders; a FAISS that comes later was not imported here."""
+    return frozenset(each.metadata["Name"] or "" for each in distributions(path=list(places)))
 
 
 def _allowed() -> bool:
