@@ -219,7 +219,14 @@ def long_examples(server: str | None, seeds: range) -> list[str]:
     catalogue = None if server is None else new_database(server)
     if catalogue is not None:
         os.environ["LOOKALIKE_CATALOGUE"] = catalogue
-    long = settings(ORDINARY, max_examples=len(seeds), stateful_step_count=50, derandomize=False, print_blob=True)
+    long = settings(
+        ORDINARY,
+        max_examples=len(seeds),
+        stateful_step_count=50,
+        derandomize=False,
+        print_blob=True,
+        report_multiple_bugs=False,
+    )
     try:
         run_state_machine_as_test(seed(seeds.start)(type("SeededMachine", (StoreMachine,), {})), settings=long)
     except Exception as error:  # noqa: BLE001 -- whatever it was, the next examples are to be run
