@@ -70,7 +70,7 @@ check: setup ## format, lint, types, direction of imports
 test: setup ## the tests; one of them: make test ARGS='-k mirrored'
 	@$(BIN)/pytest $(ARGS)
 
-soak: setup ## the tests that take minutes: crashes, endurance, the container's dry run
+soak: setup ## the tests that take hours: kills, power cuts, the container; less: SOAK_SCALE=.02, stop and go on: SOAK_SECONDS=600
 	@$(BIN)/pytest -m slow $(ARGS)
 
 bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=indexing_speed

@@ -64,7 +64,7 @@ POINTS = (
 # Of jobs that move whole stores; their own tests kill them there.
 BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
 EXPORT_POINTS = ("export.page", "export.rename")
-RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce")
+RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce", "restore.settle")
 UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")
 ACTIONS = ("kill", "eio", "enospc", "short", "cut", "delay")
 CUT_BYTES = 3

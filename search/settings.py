@@ -2,10 +2,15 @@
 
 store.toml holds `format` (a whole number), and optionally `catalogue` (a database URL), `blobs` (a folder, or the URL
 of object storage), `cache_gib` (room for copies of its blobs) and `accept_license` (a licence of weights that was
-agreed to). A plain local store needs none of them.
+agreed to). A plain local store needs none of them. The last line, `sha256`, is over what the others say, so that a
+flipped bit cannot lead to another catalogue; comments and blanks do not count. A file without it is read as it is:
+it is of an older release, or of a person who changed a setting and removed the line, as its comment says.
 """
 
+import difflib
 import errno
+import hashlib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -25,6 +30,11 @@ CACHE_GIB = 20.0
 GIB = 2**30
 # fsspec knows these too, but neither keeps what it is given through a power cut.
 NOT_DURABLE = ("memory", "file", "local")
+# Not a name that one flipped bit makes a comment of, as it would `checksum`.
+SUM = "sha256"
+KNOWN = ("format", "catalogue", "blobs", "cache_gib", "accept_license", SUM)
+# Behind the sum and not above it: a flipped end of line would pull the sum into the comment.
+ADVICE = "# of the settings above; after changing one, remove this line: `lookalike migrate` writes it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +60,51 @@ def read_settings(root: Path) -> StoreSettings:
         StoreTooNew: a newer release wrote it.
         UsageError: store.toml is not readable as settings.
     """
+    return _settings(root, _read(root)[1])
+
+
+def is_sealed(root: Path) -> bool:
+    """Return whether store.toml has the sum that shows damage.
+
+    Raises:
+        StoreNotFound, StoreTooNew, UsageError: as `read_settings`.
+    """
+    return SUM in _read(root)[1]
+
+
+def seal_settings(root: Path) -> None:
+    """Add the sum to a store.toml that has none; the rest of the file stays as a person wrote it.
+
+    Raises:
+        StoreNotFound, StoreTooNew, UsageError: as `read_settings`, or the folder cannot be written.
+    """
+    text, values = _read(root)
+    if SUM in values:
+        return
+    try:
+        # Where a link leads to, the link stays.
+        _replace((root / FILE).resolve(), _sealed(text, values))
+    except OSError as error:
+        raise UsageError(f"cannot write {root / FILE}, so it goes without a checksum: {error.strerror}") from error
+
+
+def _read(root: Path) -> tuple[str, dict[str, object]]:
+    """Return store.toml, and what it says."""
     file = root / FILE
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        values = tomllib.loads(text)
     except FileNotFoundError as error:
         raise StoreNotFound(f"there is no store in {root}; `lookalike init` or `lookalike index` makes one") from error
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}; choose another --store") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not valid TOML: {error}") from error
+    if SUM in values and values[SUM] != _sum_of(values):
+        raise UsageError(
+            f"{file} is not as Lookalike wrote it; if you have changed a setting, remove the line that begins with "
+            f"`{SUM}`, then `lookalike migrate` writes a new one; if nobody has, the file is damaged: compare each line"
+        )
     found = values.get("format")
     if not isinstance(found, int) or found < 1:
         raise UsageError(f"{file}: format is {found!r}, expected a whole number from 1")
@@ -66,7 +112,26 @@ def read_settings(root: Path) -> StoreSettings:
         raise StoreTooNew(
             f"{root} is a store of format {found}; this release knows up to {FORMAT}: install a newer Lookalike"
         )
-    return _settings(root, values)
+    _refuse_unknown(file, values)
+    return text, values
+
+
+def _refuse_unknown(file: Path, values: Mapping[str, object]) -> None:
+    """Refuse a misspelt setting, which would otherwise mean its default: another catalogue, say."""
+    for name in values.keys() - set(KNOWN):
+        near = difflib.get_close_matches(name, KNOWN, 1)
+        choice = f"did you mean {near[0]}?" if near else f"choose of {', '.join(KNOWN[:-1])}"
+        raise UsageError(f"{file}: there is no setting {name!r}; {choice}")
+
+
+def _sum_of(values: Mapping[str, object]) -> str:
+    said = {name: value for name, value in values.items() if name != SUM}
+    # Dates are no setting, but TOML has them.
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _sealed(text: str, values: Mapping[str, object]) -> str:
+    return f'{text.rstrip()}\n{SUM} = "{_sum_of(values)}"  {ADVICE}\n'
 
 
 def new_settings(
@@ -90,7 +155,9 @@ def new_settings(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_store(root, error) from error
-    return _settings(root, tomllib.loads("\n".join(lines))), "\n".join(lines) + "\n"
+    text = "\n".join(lines)
+    values = tomllib.loads(text)
+    return _settings(root, values), _sealed(text, values)
 
 
 def accepted_by_environment() -> str | None:
@@ -104,11 +171,20 @@ def publish_settings(root: Path, text: str) -> None:
     Raises:
         UsageError: the folder cannot be written.
     """
-    partial = root / f"{FILE}.{os.getpid()}.partial"
+    try:
+        _replace(root / FILE, text)
+    except OSError as error:
+        raise _no_store(root, error) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f"{FILE}.{os.getpid()}.partial")
     try:
         # Only for its owner: the URL of the catalogue may hold a password.
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if path.exists():
+                _take_after(path, handle)
             file.write(text)
             file.flush()
             fault("store.write", handle)
@@ -116,11 +192,19 @@ def publish_settings(root: Path, text: str) -> None:
             if os.fstat(handle).st_size != len(text.encode()):
                 raise OSError(errno.EIO, "the disk lost its end")
         fault("store.rename")
-        partial.rename(root / FILE)
-        sync_folder(root)
-    except OSError as error:
+        partial.rename(path)
+        sync_folder(path.parent)
+    except OSError:
         partial.unlink(missing_ok=True)
-        raise _no_store(root, error) from error
+        raise
+
+
+def _take_after(path: Path, handle: int) -> None:
+    """Let whoever may read a file read the one that replaces it."""
+    known = path.stat()
+    os.fchmod(handle, known.st_mode & 0o777)
+    if os.geteuid() == 0:
+        os.fchown(handle, known.st_uid, known.st_gid)
 
 
 def _no_store(root: Path, error: OSError) -> UsageError:

@@ -111,9 +111,33 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+@pytest.fixture
+def on_postgresql(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put the catalogue of every store of the test, wherever it is made, into one fresh database; return its URL."""
+    url = new_database(request.getfixturevalue("postgresql"))
+    monkeypatch.setenv("LOOKALIKE_CATALOGUE", url)
+    return url
+
+
+def emptied(url: str) -> None:
+    """Remove every row of a database; the tables stay, and ids begin anew."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        tables = ", ".join(name for (name,) in found if name != "alembic_version")
+        if tables:
+            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
+
+
+def dropped(url: str) -> None:
+    """Remove a database."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 def new_database(server: str) -> str:
     """Return the URL of a fresh database on a PostgreSQL server."""
-    name = f"test_{time.monotonic_ns()}"
+    name = f"test_{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server}/{name}"

@@ -1,20 +1,21 @@
 """A model of what a power cut leaves: everything that was fsynced, and any part of what was not.
 
 A `Recorder` notes what a journey does to the files of a store: contents at their fsync, renames and removals, fsyncs
-of folders, and the catalogue after each transaction (SQLite is taken at its word). `Recorder.state` then makes the
-folder that a cut at any moment may leave: names whose folder was not synced are old, new or gone; of contents that
-were not synced, any 4 KiB page may be missing or torn.
+of folders, and the catalogue after each transaction (SQLite and PostgreSQL are taken at their word). `Recorder.state`
+then makes the folder that a cut at any moment may leave: names whose folder was not synced are old, new or gone; of
+contents that were not synced, any 4 KiB page may be missing or torn.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psycopg
 import pytest
 from sqlalchemy import Connection
 
@@ -43,6 +44,7 @@ class Recorder:
     root: Path
     unseen: tuple[Kind, ...] = ()
     events: list[Event] = field(default_factory=list)
+    url: str | None = field(default_factory=lambda: os.environ.get("LOOKALIKE_CATALOGUE"))
 
     def note(self, event: Event) -> None:
         if event.kind not in self.unseen or not event.path.startswith(("segments", "generations")):
@@ -98,9 +100,20 @@ class Recorder:
         def watched(database: Database) -> Iterator[Connection]:
             with writing(database) as connection:
                 yield connection
-            self.note(Event("catalogue", data=(self.root / "store" / "catalogue.sqlite").read_bytes()))
+            self.note(Event("catalogue", data=self._copied_catalogue(database)))
 
         return watched
+
+    def _copied_catalogue(self, database: Database) -> bytes:
+        """Return the catalogue as it was just committed: SQLite's file, or the URL of a copy of the database."""
+        if self.url is None:
+            return (self.root / "store" / "catalogue.sqlite").read_bytes()
+        database.engine.dispose()  # a database that somebody is connected to cannot be copied
+        server, _, name = self.url.rpartition("/")
+        copy = f"{name}_{len(self.events)}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {copy} TEMPLATE {name}".encode())
+        return f"{server}/{copy}".encode()
 
     def _promise(self, promise: Callable[..., None]) -> Callable[..., None]:
         def watched(root: Path, mark: str, names: list[str]) -> None:
@@ -158,7 +171,9 @@ class _Disk:
         for event in self._pending:
             if self._rng.random() < 0.5:
                 self._happen(event)
-        if self._catalogue:
+        if self._catalogue.startswith(b"postgresql:"):
+            os.environ["LOOKALIKE_CATALOGUE"] = self._catalogue.decode()  # only read from now on
+        elif self._catalogue:
             (store / "catalogue.sqlite").write_bytes(self._catalogue)
         for name in self._names:
             (store / name).parent.mkdir(exist_ok=True)
@@ -189,14 +204,25 @@ def journey(root: Path) -> None:
         compact(store, older_than_s=-1)
 
 
-def violations_after_power_loss(folder: Path, states: int, unseen: tuple[Kind, ...] = ()) -> list[str]:
-    """Return the promises that do not hold after power cuts at random moments of the journey."""
+def recorded(folder: Path, unseen: tuple[Kind, ...] = ()) -> Recorder:
+    """Return what the journey does to a store, on the database of LOOKALIKE_CATALOGUE if there is one."""
     recorder = Recorder(folder / "live", unseen)
     recorder.root.mkdir()
     with pytest.MonkeyPatch.context() as patch, recorder.watching(patch):
         journey(recorder.root)
+    return recorder
+
+
+def violations_after_power_loss(folder: Path, states: int, unseen: tuple[Kind, ...] = ()) -> list[str]:
+    """Return the promises that do not hold after power cuts at random moments of the journey."""
+    recorder = recorded(folder, unseen)
+    return violations_after_cuts(recorder, folder, range(states))
+
+
+def violations_after_cuts(recorder: Recorder, folder: Path, seeds: Iterable[int]) -> list[str]:
+    """Return the promises that do not hold after these power cuts of a recorded journey."""
     found = []
-    for seed in range(states):
+    for seed in seeds:
         place = folder / str(seed)
         recorder.state(place, np.random.default_rng(seed))
         found += [f"state {seed}: {one}" for one in fault_worker.violations(place)]

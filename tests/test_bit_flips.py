@@ -1,4 +1,4 @@
-"""Any flipped bit of a segment or a generation is found before a result uses the block it lies in."""
+"""Any flipped bit is found before a result uses it: of a segment or a generation, of store.toml, of a manifest."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,14 +9,17 @@ from sqlalchemy import select
 
 from search.blobs.segments import Segment
 from search.database.tables import segment
-from search.errors import CorruptFile
+from search.errors import CorruptFile, LookalikeError
 from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
+from search.moving.backup import back_up
+from search.moving.backup_files import MANIFEST, load_manifest
+from search.settings import new_settings, publish_settings, read_settings
 from search.storing.store import Store
 from tests import fault_worker
 from tests.fault_worker import DIMS, row_of
 
-FLIPS = 2_000
+FLIPS = 2_000  # drawn; of store.toml and of a manifest each bit is flipped, which are thousands more
 HEAD = 64
 NAMES = [f"n{number}" for number in range(60)]
 
@@ -115,3 +118,42 @@ def test_no_answer_ever_comes_from_a_damaged_generation(store: Store) -> None:
             found = SnapshotReader(store.database, store.blobs, target).current().search(row_of("n7"), 5)
         assert found.ids.tolist() == expected.ids.tolist()
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+
+
+def flips_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each place of data, and data with a bit of it flipped."""
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        yield bit // 8, bytes(flipped)
+
+
+def test_no_flipped_bit_of_store_toml_leads_to_another_place(quick_folder: Path) -> None:
+    text = new_settings(quick_folder, "postgresql://user@host/name", "s3://bucket/prefix", "cc-by-nc-4.0")[1]
+    publish_settings(quick_folder, text)
+    file, settings = quick_folder / "store.toml", read_settings(quick_folder)
+    harmless = set()
+    for place, flipped in flips_of(text.encode()):
+        file.write_bytes(flipped)
+        try:
+            assert read_settings(quick_folder) == settings, f"byte {place} became {flipped[place : place + 1]!r}"
+        except LookalikeError:
+            continue
+        harmless.add(place)
+    assert harmless, "comments are a person's own"
+    assert min(harmless) > text.index("#"), "a setting was flipped, and nothing noticed"
+
+
+def test_every_flipped_bit_of_a_backups_manifest_is_found(quick_folder: Path) -> None:
+    with filled(quick_folder) as store:
+        back_up(store, quick_folder / "backup")
+    data = (quick_folder / "backup" / MANIFEST).read_bytes()
+    load_manifest(data, quick_folder)
+    missed = []
+    for place, flipped in flips_of(data):
+        try:
+            load_manifest(flipped, quick_folder)
+        except LookalikeError:
+            continue
+        missed.append(f"byte {place} became {flipped[place : place + 1]!r}")
+    assert missed == []

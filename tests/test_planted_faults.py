@@ -26,11 +26,10 @@ from search.storing.catalogue import Catalogue, Located
 from search.storing.commits import Batch, Committer, no_embeddings
 from search.storing.store import Store
 from search.upkeep import compaction, merging
-from tests import fault_worker
+from tests import fault_worker, test_bit_flips
 from tests.fakes import new_image
 from tests.fault_worker import DIMS, add, open_store, publish, remove
 from tests.power_loss import violations_after_power_loss
-from tests.test_bit_flips import undetected
 from tests.test_store_machine import ORDINARY, StoreMachine
 
 Patch = pytest.MonkeyPatch
@@ -54,7 +53,17 @@ def power_cut(*unseen: Any) -> Check:
 
 def flipped_bits(folder: Path) -> None:
     """tests/test_bit_flips.py."""
-    assert undetected(folder, 100) == []
+    assert test_bit_flips.undetected(folder, 100) == []
+
+
+def flipped_settings(folder: Path) -> None:
+    """tests/test_bit_flips.py."""
+    test_bit_flips.test_no_flipped_bit_of_store_toml_leads_to_another_place(folder)
+
+
+def flipped_manifest(folder: Path) -> None:
+    """tests/test_bit_flips.py."""
+    test_bit_flips.test_every_flipped_bit_of_a_backups_manifest_is_found(folder)
 
 
 def failed_commit(folder: Path) -> None:
@@ -125,6 +134,11 @@ def copy_beside_a_compaction(folder: Path) -> None:
 def without_checksum(patch: Patch) -> None:
     for reader in (_OpenMap, _OpenFile):
         patch.setattr(reader, "_check", lambda self, block: None)
+
+
+def without_sums(patch: Patch) -> None:
+    for module in ("search.settings", "search.moving.backup_files"):
+        patch.setattr(f"{module}._sum_of", lambda _: "0" * 64)
 
 
 def without_rename(patch: Patch) -> None:
@@ -211,12 +225,23 @@ def nothing(_patch: Patch) -> None:
     """The check itself is sound."""
 
 
+SQL_CHECKS = (machine, failed_commit, sweep_beside_a_commit, removal_beside_a_build, copy_beside_a_compaction)
 # Safeguard: the plant, the check, and what the check then complains about.
 PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
     "fsync": (nothing, power_cut("fsync"), "damaged|missing|bytes"),
     "fsync of the folder": (nothing, power_cut("folder"), "missing"),
     "rename": (without_rename, power_cut(), "missing"),
     "checksum": (without_checksum, flipped_bits, "bit"),
+    "checksum of store.toml": (
+        without_sums,
+        flipped_settings,
+        "byte",
+    ),
+    "checksum of a manifest": (
+        without_sums,
+        flipped_manifest,
+        "byte",
+    ),
     "order of acknowledgement": (acknowledging_first, failed_commit, "acknowledged and is lost"),
     "age guard": (without_age_guard, sweep_beside_a_commit, "missing"),
     "commit sequence of a removal": (without_a_commit_sequence, machine, "mismatch|was named"),
@@ -230,8 +255,27 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
 }
 
 
+# Those that SQL has a part in. The machine takes longest to stumble over the slow ones.
+LATE = (
+    "fsync of the folder",
+    "commit sequence of a removal",
+    "tombstones",
+    "order of copied rows",
+    "segments that an index reads",
+)
+ON_POSTGRESQL = [
+    pytest.param(name, marks=pytest.mark.slow if name in LATE else ())
+    for name, (_, check, _) in PLANTED.items()
+    if check in SQL_CHECKS or name in LATE
+]
+
+
 @pytest.mark.parametrize("safeguard", PLANTED)
 def test_without_a_safeguard_the_check_fails(safeguard: str, quick_folder: Path, monkeypatch: Patch) -> None:
+    fails_without(safeguard, quick_folder, monkeypatch)
+
+
+def fails_without(safeguard: str, quick_folder: Path, monkeypatch: Patch) -> None:
     plant, check, complaint = PLANTED[safeguard]
     with monkeypatch.context() as patch:
         plant(patch)
@@ -244,4 +288,20 @@ def test_without_a_safeguard_the_check_fails(safeguard: str, quick_folder: Path,
     "check", [failed_commit, sweep_beside_a_commit, removal_beside_a_build, copy_beside_a_compaction]
 )
 def test_with_all_safeguards_these_checks_pass(check: Check, quick_folder: Path) -> None:
+    check(quick_folder)
+
+
+@pytest.mark.parametrize("safeguard", ON_POSTGRESQL)
+@pytest.mark.usefixtures("on_postgresql")
+def test_without_a_safeguard_the_check_fails_on_postgresql_too(
+    safeguard: str, quick_folder: Path, monkeypatch: Patch
+) -> None:
+    fails_without(safeguard, quick_folder, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "check", [failed_commit, sweep_beside_a_commit, removal_beside_a_build, copy_beside_a_compaction]
+)
+@pytest.mark.usefixtures("on_postgresql")
+def test_with_all_safeguards_these_checks_pass_on_postgresql_too(check: Check, quick_folder: Path) -> None:
     check(quick_folder)

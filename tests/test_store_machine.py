@@ -6,11 +6,13 @@ Steps that fail at a fault point, and readers that stay open all the time, are p
 import os
 import shutil
 import tempfile
+import traceback
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -27,6 +29,8 @@ from search.storing.store import Store
 from search.upkeep.compaction import compact
 from search.upkeep.status import collection_status
 from search.upkeep.verification import verify
+from tests.conftest import dropped, emptied, new_database
+from tests.endurance import endure
 from tests.fakes import facts
 from tests.fault_worker import DIMS, SPACE, row_of
 
@@ -50,6 +54,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
         self.images: dict[str, tuple[int, str]] = {}
         self.ids: set[int] = set()
+        if "LOOKALIKE_CATALOGUE" in os.environ:
+            emptied(os.environ["LOOKALIKE_CATALOGUE"])
         self.store = Store.create(self.folder / "store")
         self.target = self.store.open_collection("default", SPACE)
         self.open_reader()
@@ -203,8 +209,42 @@ def test_a_store_answers_like_a_dictionary_whatever_is_done_to_it() -> None:
     run_state_machine_as_test(StoreMachine, settings=ORDINARY)
 
 
+@pytest.mark.usefixtures("on_postgresql")
+def test_a_store_on_postgresql_does_so_too() -> None:
+    run_state_machine_as_test(StoreMachine, settings=settings(ORDINARY, max_examples=5))
+
+
+def long_examples(server: str | None, seeds: range) -> list[str]:
+    """Run an example of 50 steps for each seed, on SQLite or in a database of its own; return why it failed."""
+    catalogue = None if server is None else new_database(server)
+    if catalogue is not None:
+        os.environ["LOOKALIKE_CATALOGUE"] = catalogue
+    long = settings(
+        ORDINARY,
+        max_examples=len(seeds),
+        stateful_step_count=50,
+        derandomize=False,
+        print_blob=True,
+        report_multiple_bugs=False,
+    )
+    try:
+        run_state_machine_as_test(seed(seeds.start)(type("SeededMachine", (StoreMachine,), {})), settings=long)
+    except Exception as error:  # noqa: BLE001 -- whatever it was, the next examples are to be run
+        return [f"seed {seeds.start}: {''.join(traceback.format_exception(error))}"]
+    finally:
+        if catalogue is not None:
+            dropped(catalogue)
+    return []
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(4 * 3600)
-def test_a_store_answers_like_a_dictionary_for_a_long_time() -> None:
-    long = settings(ORDINARY, max_examples=2_000, stateful_step_count=50, derandomize=False, print_blob=True)
-    run_state_machine_as_test(StoreMachine, settings=long)
+@pytest.mark.timeout(0)
+def test_a_store_answers_like_a_dictionary_for_a_long_time(pytestconfig: pytest.Config) -> None:
+    assert endure(pytestconfig, "state machine", 2_000, partial(long_examples, None), piece=10) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_a_store_on_postgresql_does_so_too_for_a_long_time(postgresql: str, pytestconfig: pytest.Config) -> None:
+    run = partial(long_examples, postgresql)
+    assert endure(pytestconfig, "state machine on PostgreSQL", 400, run, piece=10) == []

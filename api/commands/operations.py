@@ -10,8 +10,9 @@ from api.exits import ELSE
 from api.workspace import Workspace
 from search.database import schema
 from search.database.database import Database
+from search.errors import UsageError
 from search.finding.generations import Generations
-from search.settings import read_settings
+from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus
 from search.upkeep.verification import unnamed_files
@@ -171,6 +172,8 @@ def migrate(
             schema.upgrade(database)
     finally:
         database.close()
+    if not check and not is_sealed(session.store):
+        _seal(session)
     if session.json:
         print_json({"pending" if check else "applied": waiting})
     else:
@@ -178,3 +181,13 @@ def migrate(
         out().print(f"{word}: {', '.join(waiting)}" if waiting else "the catalogue is up to date")
     if check and waiting:
         raise typer.Exit(ELSE)
+
+
+def _seal(session: Session) -> None:
+    """Add the sum of store.toml; where it lies read-only, the migration counts all the same."""
+    try:
+        seal_settings(session.store)
+    except UsageError as error:
+        say(str(error))
+    else:
+        say("store.toml has a checksum now")

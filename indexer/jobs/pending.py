@@ -6,7 +6,8 @@ import numpy as np
 
 from indexer.jobs.outcomes import Counts, Failed
 from search.records import Embeddings
-from search.storing.commits import Batch, FailedFile, NewImage, no_embeddings
+from search.storing.commits import Batch, NewImage, no_embeddings
+from search.storing.ledger import FailedFile
 
 
 class Pending:

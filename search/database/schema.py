@@ -1,6 +1,7 @@
 """Creating and migrating the tables, with the migrations that ship in the package."""
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -48,19 +49,24 @@ def pending(database: Database) -> list[str]:
     """
     with database.reading() as connection:
         current = _refuse_unknown(connection)
-    scripts = ScriptDirectory.from_config(_config(None))
-    return [script.revision for script in scripts.iterate_revisions("head", current or "base")][::-1]
+    return [script.revision for script in _scripts().iterate_revisions("head", current or "base")][::-1]
 
 
 def _refuse_unknown(connection: Connection) -> str | None:
     current = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions()}
+    known = {script.revision for script in _scripts().walk_revisions()}
     if current is not None and current not in known:
         raise StoreTooNew(
             f"the catalogue is at revision {current}, which this release of Lookalike does not know; "
             "install the release that wrote it, or a newer one"
         )
     return current
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """Return the migrations of this release; each is a module to load, and every opening of a store asks for them."""
+    return ScriptDirectory.from_config(_config(None))
 
 
 def _config(connection: Connection | None) -> Config:

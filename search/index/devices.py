@@ -8,9 +8,11 @@ an index for CPUs.
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import distributions
 from typing import Any, Final, TypeVar
 
@@ -142,7 +144,7 @@ def check_wheels(installed: Iterable[str] | None = None) -> None:
     Raises:
         LookalikeError: two wheels are; they write the same files, so what runs is a mixture.
     """
-    names = (each.metadata["Name"] or "" for each in distributions()) if installed is None else installed
+    names = _installed(tuple(sys.path)) if installed is None else installed
     normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names}
     wheels = sorted(name for name in normal if _WHEEL.fullmatch(name))
     if len(wheels) > 1:
@@ -151,6 +153,12 @@ def check_wheels(installed: Iterable[str] | None = None) -> None:
             f"{' and '.join(wheels)} are installed together, and each overwrites files of the other: run "
             f"`pip uninstall --yes {' '.join(wheels)}` and then `pip install {kept}`"
         )
+
+
+@cache
+def _installed(places: tuple[str, ...]) -> frozenset[str]:
+    """Return the names of the distributions in these folders; a FAISS that comes later was not imported here."""
+    return frozenset(each.metadata["Name"] or "" for each in distributions(path=list(places)))
 
 
 def _allowed() -> bool:

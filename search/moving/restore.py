@@ -1,36 +1,38 @@
 """Job: make a store of a backup, in an empty place.
 
 Every byte is checked on its way. Segments come first, under fresh names; then the catalogue, at once; then store.toml,
-which makes the folder a store. A restore that was killed leaves no store, and the next one clears what it left.
+which makes the folder a store. A restore that was killed leaves no store, and the next one into the same folder
+clears what it left, also in a PostgreSQL database (`search.moving.claims`), and begins again.
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
 
-import fcntl
+import logging
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import Connection, select, update
 
 from search.blobs.blobs import sync_folder
 from search.blobs.segments import FOLDER, SUFFIX
 from search.database import schema
 from search.database.database import Database
 from search.database.tables import segment
-from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreUnavailable, UsageError
+from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
+from search.moving.claims import claim, free_own, is_claimed, settle
+from search.moving.restore_folder import WORKING, Hold, cannot_write, held
 from search.moving.table_copy import copy_tables, is_empty
-from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
+from search.settings import FILE, StoreSettings, new_settings, publish_settings
 from search.storing.store import Store, blobs_of
 
-MARK = ".restoring"  # lies in a folder while it is being restored into
-WORKING = ".restoring.sqlite"
+log = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 
 
@@ -77,20 +79,21 @@ def restore(
         StoreTooNew: a newer release wrote the backup.
         StoreUnavailable: the disk is full, or the database does not answer.
     """
-    with open_backup(backup) as opened, _held(root):
+    with open_backup(backup) as opened, held(root) as hold:
         settings, text = new_settings(root, catalogue, blobs, opened.manifest.accept_license)
-        _require_empty_catalogue(settings)
-        run = _Restore(opened, settings, progress)
+        _require_empty_catalogue(settings, hold.word)
+        run = _Restore(opened, settings, hold, progress)
         try:
             run.restore()
             fault("restore.announce")
             publish_settings(root, text)
         except OSError as error:
             run.take_back()
-            raise _cannot_write(root, error) from error
+            raise cannot_write(root, error) from error
         except BaseException:
             run.take_back()
             raise
+        run.settle()
     with Store(root) as store:
         unpublished = _publish(store)
     return RestoreReport(root, opened.manifest, run.bytes, unpublished)
@@ -99,9 +102,10 @@ def restore(
 class _Restore:
     """One run, from the backup's catalogue to the store's."""
 
-    def __init__(self, backup: BackupReader, settings: StoreSettings, progress: Progress) -> None:
+    def __init__(self, backup: BackupReader, settings: StoreSettings, hold: Hold, progress: Progress) -> None:
         self._backup = backup
         self._settings = settings
+        self._hold = hold
         self._blobs = blobs_of(settings)
         self._file = _sqlite_file(settings)
         # Beside its place, so that one rename brings it there.
@@ -141,6 +145,28 @@ class _Restore:
         self._blobs.sweep(FOLDER, frozenset(self._blobs.names(FOLDER)) - frozenset(self._written), -1.0)
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+        else:
+            self._free_database()
+
+    def _free_database(self) -> None:
+        try:
+            _require_empty_catalogue(self._settings, self._hold.word)
+        except LookalikeError as error:
+            # What stopped the restore is told by who called; with its mark, the next one can do this.
+            log.warning("the catalogue could not be emptied again (%s); run the same restore once more", error)
+            self._hold.keep = True
+
+    def settle(self) -> None:
+        """Say in the database that it belongs to a store now; killed before, nobody takes it for half-done work."""
+        if self._file is not None:
+            return
+        database = Database(self._settings.catalogue)
+        try:
+            with database.writing() as connection:
+                fault("restore.settle")
+                settle(connection)
+        finally:
+            database.close()
 
     def _forget_journal(self) -> None:
         self._working.with_name(f"{WORKING}-journal").unlink(missing_ok=True)
@@ -157,7 +183,7 @@ class _Restore:
         except sqlite3.DatabaseError as error:
             raise CorruptFile(f"the catalogue of the backup is damaged: {error}; use another backup") from error
         except OSError as error:
-            raise _cannot_write(self._working, error) from error
+            raise cannot_write(self._working, error) from error
 
     def _restore_segments(self, database: Database) -> None:
         columns = (segment.c.id, segment.c.name, segment.c.size_bytes, segment.c.sha256)
@@ -184,55 +210,15 @@ class _Restore:
             schema.upgrade(database)
             with copied.reading() as source, database.writing() as target:
                 if not is_empty(target):
-                    raise _not_empty(database)
+                    raise _not_empty(target)
                 copy_tables(source, target)
+                claim(target, self._hold.word)
         finally:
             database.close()
 
 
-@contextmanager
-def _held(root: Path) -> Iterator[None]:
-    """Hold an empty folder by a lock, with a mark in it that says so until the store is whole.
-
-    Raises:
-        GuardRefused: the folder is not empty.
-        StoreUnavailable: another restore is at work there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in root.iterdir()}
-        if MARK not in present and present - {"lost+found"}:
-            raise GuardRefused(f"{root} is not empty, so nothing was restored; name an empty or a new folder")
-        lock = os.open(root / MARK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UsageError(f"cannot write in {root}: {error.strerror}; choose another place") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreUnavailable(f"another restore is at work in {root}; try again") from error
-        try:
-            if (root / FILE).exists():
-                raise GuardRefused(f"{root} holds a store, so nothing was restored; name an empty or a new folder")
-            _clear_leftovers(root)
-            yield
-        finally:
-            if not (root / FILE).exists():
-                _clear_leftovers(root)
-            (root / MARK).unlink(missing_ok=True)
-            sync_folder(root)
-    finally:
-        os.close(lock)
-
-
-def _clear_leftovers(root: Path) -> None:
-    """Remove what an unfinished restore left in its folder."""
-    shutil.rmtree(root / FOLDER, ignore_errors=True)
-    for name in (CATALOGUE_FILE, f"{CATALOGUE_FILE}-journal", WORKING, f"{WORKING}-journal"):
-        (root / name).unlink(missing_ok=True)
-
-
-def _require_empty_catalogue(settings: StoreSettings) -> None:
+def _require_empty_catalogue(settings: StoreSettings, word: str) -> None:
+    """Refuse a catalogue that holds anything but what a killed restore into the same folder left, which is cleared."""
     file = _sqlite_file(settings)
     if file is not None:
         if file.exists() and file.stat().st_size:
@@ -242,16 +228,17 @@ def _require_empty_catalogue(settings: StoreSettings) -> None:
         return
     database = Database(settings.catalogue)
     try:
-        with database.reading() as connection:
-            if inspect(connection).has_table("collection") and not is_empty(connection):
-                raise _not_empty(database)
+        with database.writing() as connection:
+            if not free_own(connection, word):
+                raise _not_empty(connection)
     finally:
         database.close()
 
 
-def _not_empty(database: Database) -> GuardRefused:
-    place = database.engine.url.render_as_string(hide_password=True)
-    return GuardRefused(f"the catalogue {place} is not empty, so nothing was restored; name an empty database")
+def _not_empty(connection: Connection) -> GuardRefused:
+    place = connection.engine.url.render_as_string(hide_password=True)
+    begun = ", or run the restore that was killed there again, into its own folder" if is_claimed(connection) else ""
+    return GuardRefused(f"the catalogue {place} is not empty, so nothing was restored; name an empty database{begun}")
 
 
 def _sqlite_file(settings: StoreSettings) -> Path | None:
@@ -277,7 +264,3 @@ def _publish(store: Store) -> str | None:
         except LookalikeError as error:
             return str(error)
     return None
-
-
-def _cannot_write(path: Path, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(f"cannot write {path}: {error.strerror or error}; free space, then run again")

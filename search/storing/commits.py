@@ -16,18 +16,19 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from search.blobs.blobs import Blobs
 from search.blobs.segments import SegmentRecord, write_segment
 from search.database.bulk import Row, among, insert_missing_rows, insert_rows
 from search.database.database import Database, chunks
 from search.database.sequences import next_sequence
-from search.database.tables import content, embedding, image, job, ledger, segment
+from search.database.tables import content, embedding, image, job, segment
 from search.errors import StoreUnavailable, UsageError
 from search.faults import fault
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.storing.labels import put_labels
+from search.storing.ledger import FailedFile, forget_failures, put_failures
 from search.storing.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
@@ -85,17 +86,6 @@ class NewImage:
     labels: tuple[Label, ...] | None = None
     metadata: Mapping[str, object] | None = None
     source_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FailedFile:
-    """A file for the ledger."""
-
-    uri: str
-    reason: str
-    detail: str
-    size_bytes: int
-    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +158,7 @@ class Committer:
             _put_images(connection, self._target.id, batch.images, contents, sequence)
             named = {at: new.labels for at, new in zip(contents, batch.images, strict=True) if new.labels}
             put_labels(connection, self._target.space_id, named)
-            _put_ledger(connection, self._target.id, batch)
+            put_failures(connection, self._target.id, [new.uri for new in batch.images], batch.failed)
             self._progress(connection, "running", batch.progress)
             self._put_embeddings(connection, batch, ids, writing.result())
             fault("commit.end")
@@ -198,7 +188,7 @@ class Committer:
     def forget_failures(self, uris: Sequence[str]) -> None:
         """Take files out of the ledger that are not there any more."""
         with self._database.writing() as connection:
-            _forget(connection, self._target.id, uris)
+            forget_failures(connection, self._target.id, uris)
 
     def _start(self) -> int:
         now = time.time()
@@ -341,29 +331,3 @@ def _keyed_at(connection: Connection, collection_id: int, uris: Sequence[str]) -
     for uri, image_id, key in among(connection, KNOWN_URIS, (collection_id,), uris):
         found.setdefault(uri, []).append((image_id, key))
     return found
-
-
-def _forget(connection: Connection, collection_id: int, uris: Sequence[str]) -> None:
-    for part in chunks(uris):
-        connection.execute(delete(ledger).where(ledger.c.collection_id == collection_id, ledger.c.uri.in_(part)))
-
-
-def _put_ledger(connection: Connection, collection_id: int, batch: Batch) -> None:
-    """Write the failures of a batch, counting attempts on an unchanged file, and clear what succeeded."""
-    if connection.execute(select(ledger.c.id).where(ledger.c.collection_id == collection_id).limit(1)).first():
-        _forget(connection, collection_id, [new.uri for new in batch.images])
-    for failed in batch.failed:
-        where = (ledger.c.collection_id == collection_id) & (ledger.c.uri == failed.uri)
-        old = connection.execute(select(ledger).where(where)).first()
-        same = old is not None and (old.size_bytes, old.mtime_ns) == (failed.size_bytes, failed.mtime_ns)
-        values = {
-            "reason": failed.reason,
-            "detail": failed.detail,
-            "size_bytes": failed.size_bytes,
-            "mtime_ns": failed.mtime_ns,
-            "attempts": old.attempts + 1 if old is not None and same else 1,
-        }
-        if old is None:
-            connection.execute(insert(ledger).values(collection_id=collection_id, uri=failed.uri, **values))
-        else:
-            connection.execute(update(ledger).where(where).values(**values))

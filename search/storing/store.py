@@ -74,7 +74,9 @@ class Store:
         """
         if (root / FILE).exists():
             if catalogue or blobs or accept_license:
-                raise UsageError(f"{root} already holds a store; edit {root / FILE} to change its settings")
+                raise UsageError(
+                    f"{root} already holds a store; to change its settings, edit {root / FILE} and remove its last line"
+                )
             return cls(root)
         # The tables first and store.toml last: a folder with a store.toml is a whole store, whenever this is killed.
         settings, text = new_settings(root, catalogue, blobs, accept_license)
