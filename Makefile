@@ -67,8 +67,15 @@ check: setup ## format, lint, types, direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# Two at once, as much of a test goes to waiting for disks, databases and children. A worker that has run out takes what
+# the other has left, so that the tests of a file mostly share its fixtures. One at a time, which --pdb and -s need:
+# make test WORKERS=0
+WORKERS ?= 2
+
+# Threads that wait shall sleep, as in the program itself (api/__main__.py): the other worker has use for the core.
+test: export OMP_WAIT_POLICY := PASSIVE
 test: setup ## the tests; one of them: make test ARGS='-k mirrored'
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 soak: setup ## the tests that take hours: kills, power cuts, the container; less: SOAK_SCALE=.02, stop and go on: SOAK_SECONDS=600
 	@$(BIN)/pytest -m slow $(ARGS)

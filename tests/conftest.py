@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -36,39 +37,42 @@ def skip(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """A PostgreSQL server of our own in a temporary folder; its URL without a database name."""
     found = shutil.which("initdb") or "/usr/lib/postgresql/15/bin/initdb"
     programs = Path(found).resolve().parent
     if not (programs / "postgres").exists():
         skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgresql")
-    # PostgreSQL refuses to run as root; the folder must be reachable for the other user.
+    # PostgreSQL refuses to run as root. The other user could not pass through pytest's own folders: whenever a pytest
+    # starts, it closes them to others.
     user, group = ("nobody", "nogroup") if os.geteuid() == 0 else (None, None)
-    if user is not None:
-        make_reachable(folder)
-        shutil.chown(folder, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    initialise: list[str | Path] = [programs / "initdb", "-D", data, "-U", "tester", "-A", "trust"]
-    subprocess.run(initialise, check=True, capture_output=True, cwd="/", user=user, group=group)
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        user=user,
-        group=group,
-    )
-    url = f"postgresql://tester@127.0.0.1:{port}"
-    try:
-        _wait_for(url)
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryDirectory(prefix="lookalike-postgresql-") as folder:
+        if user is not None:
+            shutil.chown(folder, user)
+        data = f"{folder}/data"
+        initialise: list[str | Path] = [programs / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync"]
+        subprocess.run(initialise, check=True, capture_output=True, cwd="/", user=user, group=group)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        # Nothing here survives the run, so nothing waits for the disk. What a commit of ours owes to fsync is shown by
+        # fault points and by tests/power_loss.py, not by this server's disk.
+        settings = [f"-cport={port}", "-clisten_addresses=127.0.0.1", "-cfsync=off"]
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", data, "-k", folder, *settings],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=user,
+            group=group,
+        )
+        url = f"postgresql://tester@127.0.0.1:{port}"
+        try:
+            _wait_for(server, url)
+            yield url
+        finally:
+            server.send_signal(signal.SIGQUIT)  # at once: SIGTERM would wait until the last connection is closed
+            server.wait()
 
 
 def make_reachable(folder: Path) -> None:
@@ -80,15 +84,15 @@ def make_reachable(folder: Path) -> None:
         place.chmod(place.stat().st_mode | 0o055)
 
 
-def _wait_for(url: str) -> None:
-    for _ in range(100):
+def _wait_for(server: "subprocess.Popen[bytes]", url: str) -> None:
+    while server.poll() is None:  # pytest-timeout ends the wait for one that never answers
         try:
             psycopg.connect(f"{url}/postgres").close()
         except psycopg.OperationalError:
             time.sleep(0.1)
         else:
             return
-    pytest.fail("PostgreSQL did not start")
+    pytest.fail(f"PostgreSQL ended by itself with {server.returncode}")
 
 
 @pytest.fixture(scope="session")
@@ -101,14 +105,32 @@ def object_server() -> Iterator["ObjectServer"]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a closed, empty store on SQLite, to be copied: the tables are made once and not for every test."""
+    root = tmp_path_factory.mktemp("empty") / "store"
+    Store.create(root).close()
+    return root
+
+
+@pytest.fixture(scope="session")
+def empty_catalogue(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a PostgreSQL database with the tables of an empty store, to be copied."""
+    url = new_database(postgresql)
+    Store.create(tmp_path_factory.mktemp("empty") / "store", catalogue=url).close()
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store, once on each database."""
-    catalogue = None
     if request.param == "postgresql":
-        catalogue = new_database(request.getfixturevalue("postgresql"))
-    with Store.create(tmp_path / "store", catalogue=catalogue) as made:
-        yield made
+        catalogue = new_database(*request.getfixturevalue("empty_catalogue").rsplit("/", 1))
+        opened = Store.create(tmp_path / "store", catalogue=catalogue)
+    else:
+        opened = Store(shutil.copytree(request.getfixturevalue("empty_store"), tmp_path / "store"))
+    with opened:
+        yield opened
 
 
 @pytest.fixture
@@ -135,11 +157,11 @@ def dropped(url: str) -> None:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def new_database(server: str) -> str:
-    """Return the URL of a fresh database on a PostgreSQL server."""
+def new_database(server: str, template: str = "template1") -> str:
+    """Return the URL of a fresh database on a PostgreSQL server, a copy of the template."""
     name = f"test_{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     return f"{server}/{name}"
 
 
@@ -161,10 +183,10 @@ def album_rows(album_store: Store) -> Collection:
 
 
 @pytest.fixture
-def local_store(tmp_path: Path) -> Iterator[Store]:
+def local_store(empty_store: Path, tmp_path: Path) -> Iterator[Store]:
     """An empty store on SQLite."""
-    with Store.create(tmp_path / "store") as made:
-        yield made
+    with Store(shutil.copytree(empty_store, tmp_path / "store")) as opened:
+        yield opened
 
 
 @pytest.fixture

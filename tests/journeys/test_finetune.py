@@ -24,6 +24,23 @@ TINY = "test_resnet.r160_in1k"
 # The real program as on a machine with one core: on a busy one, tiny networks mostly wait for their threads.
 # With as many threads as the calls in this process have, both come to the same bits.
 PROGRAM = [sys.executable, "-c", "import os; os.cpu_count = lambda: 1; from api.__main__ import main; main()"]
+# The same, but after each epoch it waits at its stdin, so that it cannot have ended before it is interrupted.
+WAITING = [
+    sys.executable,
+    "-c",
+    """
+import os
+os.cpu_count = lambda: 1
+from api.training_progress import Lines
+ended = Lines.ended
+def ended_and_waits(self, result, *, best):
+    ended(self, result, best=best)
+    os.read(0, 1)
+Lines.ended = ended_and_waits
+from api.__main__ import main
+main()
+""",
+]
 Shape = dict[str, Any]
 Run = Callable[..., tuple[int, Shape]]
 
@@ -178,14 +195,22 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on_to_the_same_end(
 ) -> None:
     command = ["finetune", str(place / "classes"), *settings(place), "--epochs", "12", "--batch-size", "8"]
     environment = os.environ | {"LOOKALIKE_MODELS": str(place / "models")}
-    broken = [*PROGRAM, "--progress", "json", *command, "--name", "broken"]
-    with subprocess.Popen(broken, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment) as job:
+    broken = [*WAITING, "--progress", "json", *command, "--name", "broken"]
+    with subprocess.Popen(
+        broken,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as job:
         assert job.stderr is not None
         for line in job.stderr:
             if '"event": "epoch"' in line:
                 break
         job.send_signal(signal.SIGINT)
-        last = job.stderr.read().splitlines()
+        _, rest = job.communicate()
+        last = rest.splitlines()
     assert job.returncode == 130
     assert "finished epochs stay in" in last[-2]
     assert "run the same command again to go on" in last[-1]

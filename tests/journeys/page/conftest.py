@@ -1,0 +1,126 @@
+"""A real browser before a real server on a small store of generated pictures; one of each for all these journeys."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from api.app import Parts, create_app
+from api.cli import main
+from api.readiness import Readiness
+from api.thumbnails import Thumbnails
+from api.workspace import Workspace
+from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.decoding.decoder_pool import DecoderPool
+from search.records import Embeddings, Label
+from tests.conftest import skip
+from tests.fakes import ColourLabeller
+from tests.web_page import FOREIGN, HOSTILE, PLAIN, Watch, drawing
+
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class FirstLabels(ColourLabeller):
+    """Only the most probable of the three labels."""
+
+    def labels(self, raw: Embeddings) -> list[tuple[Label, ...]]:
+        return [found[:1] for found in super().labels(raw)]
+
+
+@pytest.fixture(scope="package")
+def chromium() -> str:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    skip("Chromium is not installed")
+    raise AssertionError
+
+
+@pytest.fixture(scope="package")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The indexed folder: plain drawings, two names to be careful with, and one picture with two copies."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(PLAIN):
+        drawing(number).save(folder / f"drawing {number:02}.png")
+    drawing(1000).save(folder / HOSTILE)
+    drawing(1001).save(folder / FOREIGN)
+    original = drawing(1002)
+    original.save(folder / "original.png")
+    shutil.copy(folder / "original.png", folder / "same bytes.png")
+    original.resize((144, 120)).save(folder / "smaller.jpg", quality=70)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the collections `default`, `few` and `named`, whose images have labels.
+
+    chromium: without it none is started.
+    """
+    store = tmp_path_factory.mktemp("served") / "store"
+    options = ["--store", str(store), "--progress", "none"]
+    few = [str(pictures / f"drawing {number:02}.png") for number in range(3)]
+    named = tmp_path_factory.mktemp("named")
+    for number in range(30):
+        drawing(2000 + number).save(named / f"named {number:02}.png")
+    for command in (["index", str(pictures)], ["--collection", "few", "index", *few]):
+        with pytest.raises(SystemExit, match="0"):
+            main([*options, *command])
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
+        patch.setattr("indexer.backbones.prepared_backbone.PreparedBackbone.labeller", lambda _self: FirstLabels())
+        main([*options, "--collection", "named", "index", "--labels", str(named)])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        Workspace(store) as workspace,
+        DecoderPool(BUILTIN_PREPARATION, children=1) as pool,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",))
+        server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
+        running = thread.submit(server.run, [listening])
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        running.result()
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def context(browser: Browser, url: str) -> BrowserContext:
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return context
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def page(context: BrowserContext, watch: Watch) -> Iterator[Page]:
+    page = context.new_page()
+    watch.follow(page)
+    yield page
+    page.close()
+    assert watch.complaints == []
