@@ -82,8 +82,7 @@ soak: setup ## the tests that take hours: kills, power cuts, the container; less
 
 bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=indexing_speed
 	@benches="$(BENCH)"; \
-	[ -n "$$benches" ] || benches=$$(cd bench && grep -l __main__ [a-z]*.py | grep -v -x -e sample_collection.py -e run_all.py | sed 's/\.py$$//'); \
-	[ -n "$(BENCH)" ] || [ ! -e bench/run_all.py ] || benches=run_all; \
+	[ -n "$$benches" ] || benches=$$(cd bench && grep -l __main__ [a-z]*.py | grep -v -x sample_collection.py | sed 's/\.py$$//'); \
 	for name in $$benches; do printf '\n\033[1m%s\033[0m\n' "$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
 
 # --- upkeep ---------------------------------------------------------------------------------------

@@ -97,3 +97,17 @@ def test_searching_loads_no_torch(module: str) -> None:
     script = f"import sys, {module}; sys.exit(','.join({heavy} & set(sys.modules)) or None)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_file_of_the_project_that_a_page_or_a_docstring_names_is_there() -> None:
+    rooms = "api|bench|docker|docs|indexer|migrations|search|tests|training"
+    named = re.compile(rf"(?<![\w/.-])(?:{rooms})/[\w/.-]*\.(?:py|md|toml|yaml)\b")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "pyproject.toml", ROOT / "Makefile"]
+    code = [file for room in ("api", "indexer", "search", "bench", "training") for file in (ROOT / room).rglob("*.py")]
+    missing = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in (*pages, *code)
+        for name in named.findall(file.read_text("utf-8"))
+        if not (ROOT / name).exists()
+    }
+    assert missing == set()
