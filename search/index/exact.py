@@ -15,7 +15,7 @@ from search.index.mapped import open_index
 from search.records import Embeddings
 
 EXACT = "exact"
-BLOCK_ROWS = 512  # of a product with a batch: what a core's cache holds of a few thousand dims
+BLOCK_ROWS = 384  # of a product with a batch: what a core's cache holds of a few thousand dims
 LARGEST_SCORES = 8_000_000  # numbers in memory while a batch is compared
 ALL_FROM = 4  # a quarter of the rows
 ROUNDING = np.float32(1e-5)  # of scores: far above what sums of a few thousand products differ by
