@@ -10,7 +10,6 @@ fulfil the condition. One thread.
 
 import argparse
 import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.reporting import heading, write
+from bench.reporting import heading, one_thread, write
 from bench.search_speed import OURS, K, prepared, unit
 from bench.synthetic_embeddings import Pictures
 from search.records import Embeddings
@@ -51,7 +50,8 @@ def main() -> None:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         prepared(folder, [OURS], options.rows, options.dims)
-        results = list(measured(folder))
+        with one_thread():
+            results = list(measured(folder))
     print(heading(f"{options.rows} rows of {options.dims} dims, {QUERIES} queries, one thread, k {K}"))
     print(f"{'kind':8} {'share %':>8} {'recall@10':>10} {'ours ms':>9} {'exact ms':>9} {'ours / exact':>13}")
     for one in results:
@@ -133,5 +133,4 @@ def conditions(pictures: Pictures) -> Conditions:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -3,11 +3,15 @@
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import faiss
+from threadpoolctl import threadpool_limits
 
 
 def machine() -> str:
@@ -42,6 +46,16 @@ def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
 def ratios(ours: Sequence[float], peer: Sequence[float]) -> list[float]:
     """Return ours / peer, round by round."""
     return [one / other for one, other in zip(ours, peer, strict=True)]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep FAISS and NumPy's products to one thread meanwhile, whenever they were loaded."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    faiss.omp_set_num_threads(before)
 
 
 def write(report: dict[str, Any], file: Path | None) -> None:

@@ -1,6 +1,13 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 from sqlalchemy import bindparam, select, text
 
+from search.database.database import Database
 from search.database.tables import collection
+from search.errors import StoreUnavailable
 from search.records import SpaceSpec
 from search.storing.store import Store
 
@@ -22,6 +29,27 @@ def test_a_glance_at_what_is_not_there_says_nothing_and_leaves_the_connection_us
     assert store.database.glance(NAMED, name="cats") is None
     with store.database.reading() as connection:
         assert connection.execute(select(collection.c.id)).all() == []
+
+
+def test_a_glance_at_a_database_that_is_gone_says_nothing_and_an_ordinary_look_says_why(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/gone/catalogue.sqlite")
+    assert database.glance(NAMED, name="cats") is None
+    with pytest.raises(StoreUnavailable, match="unable to open"), database.reading() as connection:
+        connection.execute(select(collection.c.id))
+
+
+def test_forty_threads_that_hold_an_answer_may_each_ask_another_question(store: Store) -> None:
+    together = threading.Barrier(40)
+
+    def asks(_: int) -> int:
+        with store.database.reading() as one:
+            one.execute(select(collection.c.id)).all()
+            together.wait(20)
+            with store.database.reading() as other:
+                return len(other.execute(select(collection.c.id)).all())
+
+    with ThreadPoolExecutor(40) as threads:
+        assert list(threads.map(asks, range(40))) == [0] * 40
 
 
 def test_a_glance_holds_no_lock_once_it_has_answered(store: Store) -> None:

@@ -6,7 +6,7 @@ import pytest
 from search.blobs.generation_files import Section, packed, unpacked
 from search.embeddings import unit_rows
 from search.index import exact
-from search.index.exact import ExactIndex, first
+from search.index.exact import ExactIndex, near_best
 
 AXES = np.eye(3, dtype=np.float32)
 NOBODY = np.empty(0, np.int64)
@@ -18,39 +18,49 @@ def query(*numbers: float) -> np.ndarray:
 
 
 def test_the_axes_come_in_the_order_of_a_query_s_numbers() -> None:
-    found = ExactIndex.build(AXES).search(query(0.1, 0.7, 0.3), 3, NOBODY)
+    found = ExactIndex.build(AXES).search(query(0.1, 0.7, 0.3), 3)
     assert found.rows.tolist() == [[1, 2, 0]]
     assert found.scores[0] == pytest.approx([0.7, 0.3, 0.1])
 
 
-def test_of_equal_scores_the_lower_row_comes_first_even_where_only_some_fit() -> None:
-    same = ExactIndex.build(np.repeat(AXES[:1], 50, axis=0))
-    assert same.search(query(1, 0, 0), 4, NOBODY).rows.tolist() == [[0, 1, 2, 3]]
+def test_the_candidates_of_a_query_are_its_best_rows() -> None:
+    index = ExactIndex.build(AXES)
+    assert index.candidates(query(0.1, 0.7, 0.3), 2, NOBODY).tolist() == [1, 2]
+    assert index.candidates(query(0.1, 0.7, 0.3), 2, np.array([1])).tolist() == [0, 2]
+    assert index.candidates(query(0.1, 0.7, 0.3), 9, np.array([1])).tolist() == [0, 2]
+    assert index.candidates(query(0.1, 0.7, 0.3), 0, NOBODY).tolist() == []
 
 
-def test_excluded_rows_are_not_found_and_missing_ones_are_minus_one() -> None:
-    found = ExactIndex.build(AXES).search(query(0.1, 0.7, 0.3), 5, np.array([1]))
-    assert found.rows.tolist() == [[2, 0, -1]]
+@pytest.mark.parametrize("dims", [3, 64, 200, 512])
+@pytest.mark.parametrize("copies", [5, 150])
+def test_all_copies_are_candidates_though_products_differ_in_their_last_bits(dims: int, copies: int) -> None:
+    rows = unit_rows(np.random.default_rng(dims).normal(size=(300, dims)))
+    rows[50 : 50 + copies] = rows[50]
+    found = ExactIndex.build(rows).candidates(rows[50:51], 3, NOBODY)
+    assert found.tolist() == list(range(50, 50 + copies))
+    assert ExactIndex.build(rows).candidates_among(rows[50:51], 3, np.arange(40, 60)).tolist() == list(
+        range(50, min(60, 50 + copies))
+    )
 
 
 @pytest.mark.parametrize("queries", [1, 2, 64])
-@pytest.mark.parametrize("k", [1, 10, 700, 10**9])
+@pytest.mark.parametrize("k", [0, 1, 10, 700, 10**9])
 def test_it_finds_what_sorting_all_scores_finds(queries: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "LARGEST_SCORES", 7_000)  # ten queries at a time
-    found = ExactIndex.build(SOME).search(SOME[:queries], k, NOBODY)
+    found = ExactIndex.build(SOME).search(SOME[:queries], k)
     scores = SOME[:queries] @ SOME.T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     # The last bit of a product depends on how many queries it was made for.
     assert found.scores == pytest.approx(np.take_along_axis(scores, best, axis=1), abs=1e-6)
-    assert (found.rows[:, 0] == np.arange(queries)).all()
+    assert k == 0 or (found.rows[:, 0] == np.arange(queries)).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 100, 699])
 def test_among_some_rows_it_finds_the_best_of_them_whether_few_or_many(count: int) -> None:
     rows = np.sort(np.random.default_rng(1).choice(700, count, replace=False))
-    found = ExactIndex.build(SOME).search_among(SOME[3:4], 10, rows)
+    found = ExactIndex.build(SOME).candidates_among(SOME[3:4], 10, rows)
     scores = SOME[rows] @ SOME[3]
-    assert found.rows.tolist() == [rows[np.argsort(-scores, kind="stable")[:10]].tolist()]
+    assert found.tolist() == sorted(rows[np.argsort(-scores, kind="stable")[:10]].tolist())
 
 
 def test_the_numbers_of_an_opened_generation_lie_where_the_processor_likes_them() -> None:
@@ -68,6 +78,8 @@ def test_the_numbers_of_an_opened_generation_lie_where_the_processor_likes_them(
     assert (sections["before"].tobytes(), sections["after"].tobytes()) == (b"12345", b"6")
 
 
-@pytest.mark.parametrize(("scores", "best"), [([], []), ([1.0], [0]), ([3, 1, 2, 3], [0, 3]), ([0] * 50, [0, 1])])
-def test_the_first_two_of_some_scores(scores: list[float], best: list[int]) -> None:
-    assert first(np.array(scores, np.float32), 2).tolist() == best
+@pytest.mark.parametrize(
+    ("scores", "best"), [([], []), ([1.0], [0]), ([3, 1, 2, 3], [0, 3]), ([0, 1, 1 - 1e-7, 1, 0.9], [1, 2, 3])]
+)
+def test_the_two_best_of_some_scores_and_what_is_as_high(scores: list[float], best: list[int]) -> None:
+    assert near_best(np.array(scores, np.float32), 2).tolist() == best

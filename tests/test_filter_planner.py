@@ -60,6 +60,12 @@ class Album:
         return [int(row) + 1 for row in allowed[np.argsort(-scores, kind="stable")[:k]]]
 
 
+@pytest.fixture(autouse=True)
+def fewer_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All three ways of the planner have conditions that take them in an album of this size."""
+    monkeypatch.setattr("search.finding.filter_planner.FEW_IMAGES", 1_000)
+
+
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Album]:
     with pytest.MonkeyPatch.context() as patch:

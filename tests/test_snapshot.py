@@ -61,6 +61,82 @@ def test_equal_scores_are_ordered_by_lower_id(
     assert reader.current().search(same[:1], 4).ids.tolist() == [1, 2, 3, 4]
 
 
+def test_of_many_copies_the_lowest_ids_are_found_wherever_they_lie(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    embeddings = rows(150)
+    embeddings[50:] = embeddings[50]
+    names = [new_image(str(number)) for number in range(150)]
+    committer.commit(Batch(names[:140], embeddings[:140]))
+    publish(store, target)
+    committer.commit(Batch(names[140:], embeddings[140:]))
+    snapshot = reader.current()
+    assert snapshot.search(embeddings[50:51], 5).ids.tolist() == [51, 52, 53, 54, 55]
+    assert snapshot.search_among(embeddings[50:51], 3, np.arange(60, 150)).ids.tolist() == [60, 61, 62]
+    assert snapshot.exact_search(embeddings[50:51], 5).ids.tolist() == [51, 52, 53, 54, 55]
+
+
+def test_a_reader_takes_up_a_generation_published_after_the_last_commit(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    committer.commit(Batch([new_image("a"), new_image("b")], rows(2)))
+    assert (reader.current().generation, len(reader.current().delta.ids)) == (None, 2)
+    publish(store, target)
+    snapshot = reader.current()
+    assert snapshot.generation is not None
+    assert (len(snapshot), len(snapshot.delta.ids)) == (2, 0)
+
+
+def damage(store: Store, generation: int) -> None:
+    """Flip a byte in the middle of the n-th generation that was published."""
+    record = Generations(store.database, store.blobs, store.catalogue.collection("default")).newest()[-1 - generation]
+    path = store.blobs.local_path(record.name, record.size_bytes)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_reader_that_met_a_damaged_generation_takes_up_the_rebuilt_one(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    committer.commit(Batch([new_image("a"), new_image("b")], rows(2)))
+    publish(store, target)
+    damage(store, 0)
+    assert (reader.current().generation, len(reader.current().delta.ids)) == (None, 2)
+    publish(store, target)
+    assert reader.current().generation is not None
+
+
+def test_instead_of_a_damaged_generation_the_one_before_it_is_searched_with_what_is_newer(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    embeddings = rows(5)
+    names = [new_image(name) for name in "abcde"]
+    committer.commit(Batch(names[:3], embeddings[:3]))
+    publish(store, target)
+    committer.commit(Batch(names[3:], embeddings[3:]))
+    publish(store, target)
+    damage(store, 1)
+    snapshot = reader.current()
+    assert snapshot.generation is not None
+    assert (len(snapshot), len(snapshot.generation.ids), snapshot.delta.ids.tolist()) == (5, 3, [4, 5])
+    assert snapshot.search(embeddings[4:], 1).ids.tolist() == [5]
+
+
+def test_an_older_generation_from_which_something_was_purged_is_not_searched(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    committer.commit(Batch([new_image(name) for name in "abc"], rows(3)))
+    publish(store, target)
+    last = committer.commit(Batch([new_image("d")], rows(1, 4)))
+    publish(store, target)
+    damage(store, 1)
+    with store.database.writing() as connection:
+        connection.execute(update(collection).values(purged_sequence=last))
+    snapshot = reader.current()
+    assert (snapshot.generation, snapshot.delta.ids.tolist()) == (None, [1, 2, 3, 4])
+
+
 def test_a_changed_image_is_found_only_as_it_is_now(
     store: Store, target: Collection, committer: Committer, reader: SnapshotReader
 ) -> None:

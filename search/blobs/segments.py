@@ -6,7 +6,7 @@ Rows are of unit length before rounding to float16; readers restore the length, 
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,11 @@ HEADER = struct.Struct("<8sII48x")
 FOLDER = "segments"
 SUFFIX = ".lks"
 MANY_ROWS = 32  # from here on one look at the whole span is cheaper than one look per row
+
+
+def place_of(row: int, dims: int) -> int:
+    """Return the byte at which an embedding begins in its segment."""
+    return HEADER.size + row * 2 * dims
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +112,14 @@ class Segment:
         raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
         return lengthened(raw.reshape(stop - first, self._dims)[wanted - first])
 
-    def read_rows(self, rows: Iterable[int], out: Iterable[memoryview]) -> None:
-        """Fill each buffer, of 2 * D bytes, with the embedding of a row as it is stored: float16. Thread-safe.
+    def read_into(self, places: Sequence[tuple[int, memoryview]]) -> None:
+        """Fill each buffer, of 2 * D bytes, with the embedding that begins at a byte (`place_of`), float16 as stored.
+
+        Thread-safe.
 
         Raises:
             CorruptFile: its block is damaged, or it is out of range.
         """
-        width, last = 2 * self._dims, self._record.rows - 1
-        places = []
-        for row, buffer in zip(rows, out, strict=True):
-            if not 0 <= row <= last:
-                raise CorruptFile(f"{self._record.name}: row {row} of {last + 1} was asked for")
-            places.append((HEADER.size + row * width, buffer))
         self._file.read_into(places)
 
     def read_all(self) -> Embeddings:

@@ -6,13 +6,13 @@ failing half way.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from search.errors import CorruptFile, StoreUnavailable
@@ -24,6 +24,9 @@ CHUNK = 500
 BUSY_TIMEOUT_S = 30.0
 # Of pages per connection, filled as they are used: with SQLite's own 2 MiB a commit reads the same pages over and over.
 CACHE_KIB = 64 * 1024
+# Of connections beyond those kept open. A search that reads one answer row by row may open a segment meanwhile, which
+# asks for another connection: were there a limit, as many searches could wait for each other.
+UNLIMITED = -1
 # Words of errors that waiting does not mend.
 LASTING = ("readonly", "does not exist", "unable to open", "authentication", "permission")
 FULL = ("is full", "No space left")
@@ -71,18 +74,13 @@ class Database:
         """
         statement, names = self._spelled(query)
         given = tuple(values[name] for name in names) if names is not None else values
-        connection = self.engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute(statement, given)
-            row: tuple[Any, ...] | None = cursor.fetchone()
-            cursor.close()
-        except self.engine.dialect.loaded_dbapi.Error:
+            with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+                cursor.execute(statement, given)
+                row: tuple[Any, ...] | None = cursor.fetchone()
+        except (self.engine.dialect.loaded_dbapi.Error, SQLAlchemyError):
             return None
-        else:
-            return row
-        finally:
-            connection.close()
+        return row
 
     def _spelled(self, query: Select[Any]) -> tuple[str, list[str] | None]:
         """Return a query in the words of the driver, and the order of its parameters if it wants them by place."""
@@ -133,8 +131,8 @@ def _translated(engine: Engine) -> Iterator[None]:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+        return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True, max_overflow=UNLIMITED)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=UNLIMITED)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

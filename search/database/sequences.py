@@ -53,12 +53,19 @@ def advance_all(connection: Connection) -> None:
 
 
 def may_be_named(connection: Connection, collection_id: int, sequence: int, segment_ids: Iterable[int]) -> bool:
-    """Tell whether a generation of these commits and segments is still true, locking the collection's row.
+    """Tell what `is_true` tells, locking the collection's row, so that it stays so until the transaction ends."""
+    connection.execute(select(collection.c.id).where(collection.c.id == collection_id).with_for_update())
+    return is_true(connection, collection_id, sequence, segment_ids)
 
-    While it was built, compaction may have purged the tombstone of an image it holds, or forgotten a segment it reads.
+
+def is_true(connection: Connection, collection_id: int, sequence: int, segment_ids: Iterable[int]) -> bool:
+    """Tell whether a generation of these commits and segments is still true.
+
+    Since it was built, compaction may have purged the tombstone of an image it holds, or forgotten a segment it reads.
     """
-    mine = select(collection.c.purged_sequence).where(collection.c.id == collection_id)
-    purged: int | None = connection.execute(mine.with_for_update()).scalar()
+    purged: int | None = connection.execute(
+        select(collection.c.purged_sequence).where(collection.c.id == collection_id)
+    ).scalar()
     if purged is None or sequence < purged:
         return False
     for part in chunks(segment_ids):

@@ -22,18 +22,19 @@ TRIED: Final = 300  # of the nearest, at least
 TRIED_PER_MATCH: Final = 10
 # So many of the tried must pass for each match wanted: codes order them nearly as their embeddings do, not exactly.
 SPARE: Final = 3
-FEW_IMAGES: Final = 1_000  # up to here naming and comparing all of them takes no longer than the trial
+FEW_IMAGES: Final = 3_000  # up to here naming and comparing all of them takes no longer than the trial
 
 
 def search_where(snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
     """Return the k images closest to one query, (1, D) float32 of unit length, of those that fulfil a condition."""
     with catalogue.matches(snapshot.collection, condition) as matches:
         among = matches.first(FEW_IMAGES)
-        if len(among) >= FEW_IMAGES:
-            passing = _passing_nearby(snapshot, query, k, matches)
-            if len(passing) >= SPARE * k:
-                return snapshot.rank(query, k, passing)
-            among = matches.all()
+        if len(among) < FEW_IMAGES:
+            return snapshot.rank(query, k, among)
+        passing = _passing_nearby(snapshot, query, k, matches)
+        if len(passing) >= SPARE * k:
+            return snapshot.rank(query, k, passing)
+        among = matches.all()
     return snapshot.search_among(query, k, among)
 
 

@@ -44,6 +44,8 @@ def find_similar(
 ) -> list[Match]:
     """Return at most k matches of one query, best first; equal scores by lower id.
 
+    All of them when everything is compared; an approximate index may name others of many that score the same.
+
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
     taken is left out. watch: who checks the recall of some searches.
     """

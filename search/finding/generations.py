@@ -12,7 +12,7 @@ from search.blobs.blobs import Blobs
 from search.blobs.checksums import CheckedBlob, StreamedChecksums
 from search.blobs.generation_files import Section, array_section, packed, unpacked
 from search.database.database import Database
-from search.database.sequences import may_be_named
+from search.database.sequences import is_true, may_be_named
 from search.database.tables import generation
 from search.errors import CorruptFile
 from search.faults import fault
@@ -104,11 +104,22 @@ class Generations:
 
     def current(self) -> GenerationRecord | None:
         """Return the newest generation, None before the first."""
+        return next(iter(self.newest()), None)
+
+    def newest(self) -> list[GenerationRecord]:
+        """Return the generations there are, the newest first."""
         columns = [generation.c[name] for name in GenerationRecord.__dataclass_fields__]
-        query = select(*columns).where(*self._mine).order_by(*self._newest).limit(1)
+        query = select(*columns).where(*self._mine).order_by(*self._newest).limit(KEPT)
         with self._database.reading() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else GenerationRecord(*row)
+            return [GenerationRecord(*row) for row in connection.execute(query)]
+
+    def is_true(self, found: Generation) -> bool:
+        """Return whether an open generation may be searched: nothing that it needs or hides was purged since."""
+        newest = self.current()
+        if newest is not None and newest.id == found.record.id:
+            return True
+        with self._database.reading() as connection:
+            return is_true(connection, self._target.id, found.record.sequence, np.unique(found.segments).tolist())
 
     def open(self, record: GenerationRecord) -> Generation:
         """Return a generation whose every byte was compared with its checksum.

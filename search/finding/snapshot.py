@@ -16,7 +16,7 @@ from search.database.database import Database
 from search.errors import CorruptFile, ImageNotFound
 from search.finding.generations import Generation, Generations
 from search.finding.segment_cache import SegmentCache
-from search.index.exact import ExactIndex, first
+from search.index.exact import ExactIndex, near_best
 from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.storing.catalogue import Catalogue, Located
@@ -72,29 +72,30 @@ class Snapshot:
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
-        places = first(self.delta.embeddings @ query[0], k)
+        places = self._newest(query, k)
         if self.is_exact or self.generation is None:
             return self._ranked(query, k, places, self._nearest(query, k))
         best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
         for start in range(0, self._generation_rows(), BLOCK_ROWS):
             block = np.arange(start, min(start + BLOCK_ROWS, self._generation_rows()))
             block = np.setdiff1d(block, self._stale, assume_unique=True)
-            best = np.concatenate([best, self.generation.embeddings_at(block) @ query[0]])
+            best = np.concatenate([best, _scores(self.generation.embeddings_at(block), query)])
             rows = np.concatenate([rows, block])
-            kept = first(best, k)
+            kept = np.argsort(-best, kind="stable")[:k]
             best, rows = best[kept], rows[kept]
         return self._ranked(query, k, places, rows)
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
         """Return the ids of about `count` images that are the closest, in no order that means anything."""
         scores = self.delta.embeddings @ query[0]
-        places = first(scores, count)
+        places = near_best(scores, count)
         rows = self._nearest(query, count, ranked=False)
         if self.generation is None:
             return self.delta.ids[places]
         if len(rows) >= count:
             # Of what is new, only what is as close as the last of the others: filters are judged by how many pass.
-            places = places[scores[places] >= (self.generation.embeddings_at(rows[-1:]) @ query[0])[0]]
+            farthest = rows if self.is_exact else rows[-1:]
+            places = places[scores[places] >= (self.generation.embeddings_at(farthest) @ query[0]).min()]
         return np.concatenate([self.delta.ids[places], self.generation.ids[rows]])
 
     def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
@@ -110,7 +111,7 @@ class Snapshot:
         query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
         """
         here = rows_of(self.delta.ids, among)
-        places = here[first(self.delta.embeddings[here] @ query[0], k)]
+        places = here[near_best(self.delta.embeddings[here] @ query[0], k)]
         rows = np.empty(0, np.int64)
         if self.generation is not None:
             wanted = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
@@ -123,8 +124,7 @@ class Snapshot:
         if generation is None:
             return np.empty(0, np.int64)
         if isinstance(generation.index, ExactIndex):
-            found: NDArray[np.int64] = generation.index.search(query, k, self._stale).rows[0]
-            return found[found >= 0]
+            return generation.index.candidates(query, k, self._stale)
         assert generation.projection is not None  # noqa: S101 -- every approximate index has one
         count = candidates_for(k, generation.per_neighbour) if ranked else k
         return generation.index.candidates(generation.projection.codes(query), k, count, self._living)[0]
@@ -135,8 +135,7 @@ class Snapshot:
         if generation is None or len(wanted) <= k:
             return wanted
         if isinstance(generation.index, ExactIndex):
-            found: NDArray[np.int64] = generation.index.search_among(query, k, wanted).rows[0]
-            return found
+            return generation.index.candidates_among(query, k, wanted)
         assert generation.projection is not None  # noqa: S101 -- every approximate index has one
         count = candidates_for(k, generation.filtered_per_neighbour)
         if len(wanted) <= count:
@@ -147,7 +146,7 @@ class Snapshot:
 
     def _newest(self, query: Embeddings, k: int) -> NDArray[np.int64]:
         """Return the places of the k closest rows of the delta."""
-        return first(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
+        return near_best(self.delta.embeddings @ query[0], k) if len(self.delta.ids) else np.empty(0, np.int64)
 
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
@@ -162,7 +161,7 @@ class Snapshot:
             if len(places):
                 ids = np.concatenate([self.delta.ids[places], ids])
                 embeddings = np.concatenate([self.delta.embeddings[places], embeddings])
-        scores = np.einsum("nd,d->n", embeddings, query[0])
+        scores = _scores(embeddings, query)
         order = np.lexsort((ids, -scores))[:k]
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
 
@@ -214,6 +213,7 @@ class SnapshotReader:
         self._generations = Generations(self._database, self._blobs, target)
         self._segments = SegmentCache(self._catalogue, self._blobs, target.space.dims)
         self._snapshot: Snapshot | None = None
+        self._damaged: set[int] = set()
 
     def current(self) -> Snapshot:
         """Return a snapshot that holds everything acknowledged before this call.
@@ -228,36 +228,41 @@ class SnapshotReader:
             target = self._catalogue.collection(self._name)
             if target.space_id != self._space_id:
                 self._enter(target)  # the collection was promoted, or rolled back
-            old = self._snapshot
-            if old is None or old.collection != target:
-                self._snapshot = self._renewed(target, old)
+            self._snapshot = self._renewed(target, self._snapshot)
             self._state = state  # as it was before the collection was read: what came between is seen next time
-            assert self._snapshot is not None  # noqa: S101 -- set just above; for the type checker
             return self._snapshot
 
     def _renewed(self, target: Collection, old: Snapshot | None) -> Snapshot:
-        generation = self._newest(old.generation if old is not None else None)
-        same = old is not None and generation is old.generation
-        known = old.delta if old is not None and same else self._nothing(target)
-        if old is not None and same:
-            since = old.collection.sequence
-        else:
-            since = generation.record.sequence if generation is not None else 0
-        # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
-        newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
-        return Snapshot(target, generation, self._advanced(known, newer))
+        untrue: set[int] = set()
+        while True:
+            generation = self._newest(old.generation if old is not None else None, untrue)
+            same = old is not None and generation is old.generation
+            known = old.delta if old is not None and same else self._nothing(target)
+            if old is not None and same:
+                since = old.collection.sequence
+            else:
+                since = generation.record.sequence if generation is not None else 0
+            # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
+            newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
+            # Asked last: what was purged before `newer` was read is missing there.
+            if generation is None or self._generations.is_true(generation):
+                return Snapshot(target, generation, self._advanced(known, newer))
+            untrue.add(generation.record.id)
 
-    def _newest(self, open_generation: Generation | None) -> Generation | None:
-        record = self._generations.current()
-        if record is None:
-            return None
-        if open_generation is not None and open_generation.record.id == record.id:
-            return open_generation
-        try:
-            return self._generations.open(record)
-        except CorruptFile as error:
-            log.warning("generation left out, searching the segments instead: %s", error)
-            return None
+    def _newest(self, open_generation: Generation | None, untrue: set[int]) -> Generation | None:
+        """Return the newest generation that is sound; what is newer than it is then read from the segments."""
+        for record in self._generations.newest():
+            if record.id in self._damaged or record.id in untrue:
+                continue
+            if open_generation is not None and open_generation.record.id == record.id:
+                return open_generation
+            try:
+                return self._generations.open(record)
+            except CorruptFile as error:
+                # Looked at once: whatever rebuilds it gives it another id.
+                self._damaged.add(record.id)
+                log.warning("generation left out, searching what is older and the segments instead: %s", error)
+        return None
 
     def _nothing(self, target: Collection) -> Delta:
         none = np.empty(0, np.int64)
@@ -271,6 +276,12 @@ class SnapshotReader:
         embeddings = np.concatenate([known.embeddings[keep], added])
         order = np.argsort(ids, kind="stable")
         return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
+
+
+def _scores(embeddings: Embeddings, query: Embeddings) -> NDArray[np.float32]:
+    """Return the cosine of each row with a query, (N,): one sum for each row, the same wherever the row lies."""
+    scores: NDArray[np.float32] = np.einsum("nd,d->n", embeddings, query[0])
+    return scores
 
 
 def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -38,10 +38,9 @@ class CpuPairs:
     def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
         """Return the k best rows of each query. Costs O(Q * N * D)."""
         index = ExactIndex.build(embeddings)
-        nobody = np.empty(0, np.int64)
 
         def top(part: Embeddings, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            found = index.search(part, count, nobody)
+            found = index.search(part, count)
             return found.scores, found.rows
 
         return nearest_exactly(queries, embeddings, k, top, float32_margin(embeddings.shape[1]))

@@ -15,9 +15,10 @@ from search.index.mapped import open_index
 from search.records import Embeddings
 
 EXACT = "exact"
-BLOCK_ROWS = 512  # of a product with a batch: what a core's cache holds of a few thousand dims
+BLOCK_ROWS = 384  # of a product with a batch: what a core's cache holds of a few thousand dims
 LARGEST_SCORES = 8_000_000  # numbers in memory while a batch is compared
 ALL_FROM = 4  # a quarter of the rows
+ROUNDING = np.float32(1e-5)  # of scores: far above what sums of a few thousand products differ by
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +86,45 @@ class ExactIndex:
         """Return the index as bytes; writing them durably is the caller's work (faiss.write_index does not)."""
         return bytes(faiss.serialize_index(self._index).tobytes())
 
-    def search(self, xq: Embeddings, k: int, exclude: NDArray[np.int64]) -> Neighbours:
-        """Return the k best rows of each query, best first, leaving out the rows in `exclude`.
+    def candidates(self, query: Embeddings, k: int, exclude: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows among which the k best of one query are, in no order; none of `exclude`.
 
-        xq: (Q, D) float32 of unit length. Equal scores: the lower row first. Thread-safe. Costs O(Q * N * D).
+        Usually k, and more where the k-th scores as others do but for rounding. query: (1, D) float32 of unit length.
+        Thread-safe. Costs O(N * D).
         """
-        xb = self.embeddings()
-        k = min(k, len(xb))
-        found = Neighbours(np.full((len(xq), k), -1, np.int64), np.full((len(xq), k), -np.inf, np.float32))
-        at_once = max(1, LARGEST_SCORES // max(1, len(xb)))
-        for start in range(0, len(xq), at_once):
-            scores = _products(xq[start : start + at_once], xb)
-            scores[:, exclude] = -np.inf
-            for query, row in enumerate(scores, start):
-                best = first(row, k)
-                best = best[row[best] > -np.inf]
-                found.rows[query, : len(best)], found.scores[query, : len(best)] = best, row[best]
-        return found
+        scores = self.embeddings() @ query[0]
+        scores[exclude] = -np.inf
+        found = near_best(scores, min(k, len(scores) - len(exclude)))
+        wanted: NDArray[np.int64] = found[scores[found] > -np.inf]
+        return wanted
 
-    def search_among(self, query: Embeddings, k: int, rows: NDArray[np.int64]) -> Neighbours:
-        """Return the k best of these rows for one query, best first; no other row counts.
+    def candidates_among(self, query: Embeddings, k: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of `rows` among which the k best of them are, in no order; no other row counts.
 
         query: (1, D) float32 of unit length. rows: (R,) row numbers, each once. Thread-safe. Costs O(min(N, R) * D).
         """
         xb = self.embeddings()
         # Reading all in a row is sooner done than copying many.
         scores = (xb @ query[0])[rows] if ALL_FROM * len(rows) > len(xb) else xb[rows] @ query[0]
-        best = first(scores, k)
-        return Neighbours(rows[best][np.newaxis], scores[best][np.newaxis])
+        return rows[near_best(scores, k)]
+
+    def search(self, xq: Embeddings, k: int) -> Neighbours:
+        """Return the k best rows of each query, best first; rows that score the same but for rounding in any order.
+
+        xq: (Q, D) float32 of unit length. Thread-safe. Costs O(Q * N * D).
+        """
+        xb = self.embeddings()
+        k = min(k, len(xb))
+        found = Neighbours(np.empty((len(xq), k), np.int64), np.empty((len(xq), k), np.float32))
+        at_once = max(1, LARGEST_SCORES // max(1, len(xb)))
+        for start in range(0, len(xq), at_once):
+            part = slice(start, start + at_once)
+            scores = _products(xq[part], xb)
+            best = _best(scores, k)
+            order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+            found.rows[part] = np.take_along_axis(best, order, axis=1)
+            found.scores[part] = np.take_along_axis(scores, found.rows[part], axis=1)
+        return found
 
     def range_search(self, xq: Embeddings, threshold: float) -> Pairs:
         """Return every (query, row) that scores at least `threshold`, ordered by query.
@@ -132,23 +144,31 @@ class ExactIndex:
         return flat.reshape(self._index.ntotal, self._index.d)
 
 
-def first(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the places of the k highest scores, best first, equal ones by place. scores: (N,); fewer than k: all."""
-    if len(scores) > 4 * k:
-        # Only what is not below the k-th can be among them.
-        few = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
-    else:
-        few = np.arange(len(scores))
-    best: NDArray[np.int64] = few[np.argsort(-scores[few], kind="stable")[:k]]
-    return best
+def near_best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest scores, and of all that are as high as the k-th but for rounding, ascending.
+
+    A product's last bits depend on where a row lies, so equal rows can score a little differently: whoever wants a
+    certain one of them compares these again by one and the same sum. scores: (N,), of rows of unit length.
+    """
+    if k <= 0:
+        return np.empty(0, np.int64)
+    if k >= len(scores):
+        return np.arange(len(scores))
+    kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero(scores >= kth - ROUNDING)
+
+
+def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the k highest of each row of (Q, N) scores, in no order: (Q, k)."""
+    rest = scores.shape[1] - k
+    if k == 0 or rest == 0:
+        return np.tile(np.arange(k), (len(scores), 1))
+    return np.argpartition(scores, rest, axis=1)[:, rest:]
 
 
 def _products(xq: Embeddings, xb: Embeddings) -> NDArray[np.float32]:
     """Return the score of each query and row, (Q, N)."""
     scores = np.empty((len(xq), len(xb)), np.float32)
-    if len(xq) == 1:
-        np.dot(xb, xq[0], out=scores[0])
-        return scores
     for start in range(0, len(xb), BLOCK_ROWS):
-        scores[:, start : start + BLOCK_ROWS] = xq @ xb[start : start + BLOCK_ROWS].T
+        np.matmul(xq, xb[start : start + BLOCK_ROWS].T, out=scores[:, start : start + BLOCK_ROWS])
     return scores

@@ -128,7 +128,7 @@ def _nearest(index: DeviceFlat, queries: Embeddings, part: Embeddings, k: int, h
             return np.concatenate([scores for scores, _ in blocks]), np.concatenate([rows for _, rows in blocks])
         if not exact:
             exact.append(ExactIndex.build(part))
-        found = exact[0].search(asked, count, np.empty(0, np.int64))
+        found = exact[0].search(asked, count)
         return found.scores, found.rows
 
     return nearest_exactly(queries, part, k, top, float16_margin(part.shape[1]))

@@ -57,7 +57,6 @@ class InvertedIndex:
         self._owner = owner
         self._graph = isinstance(faiss.downcast_index(index.quantizer), faiss.IndexHNSW)
         self._centroids: NDArray[np.float32] = index.quantizer.reconstruct_n(0, index.nlist)
-        self._lengths = np.einsum("ld,ld->l", self._centroids, self._centroids)
         self._inverted: Any = index.invlists
         self._sizes = np.array([self._inverted.list_size(number) for number in range(index.nlist)], np.int64)
         self._list_of: NDArray[np.int32] | None = None
@@ -164,8 +163,10 @@ class InvertedIndex:
             distances, lists = self._index.quantizer.search(code, min(GRAPH_FIRST, self.lists))
             return lists[0][lists[0] >= 0], distances[0][lists[0] >= 0]
         centroids = self._centroids if only is None else self._centroids[only]
-        lengths = self._lengths if only is None else self._lengths[only]
-        distances = lengths - 2 * (centroids @ code[0]) + code[0] @ code[0]
+        distances = np.empty(len(centroids), np.float32)
+        # Not by NumPy's product, for which many threads would meet (search/index/projection.py).
+        pointers = (faiss.swig_ptr(distances), faiss.swig_ptr(code), faiss.swig_ptr(centroids))
+        faiss.fvec_L2sqr_ny(*pointers, centroids.shape[1], len(centroids))  # type: ignore[attr-defined]
         order = np.argsort(distances)
         return order if only is None else only[order], distances[order]
 

@@ -28,7 +28,7 @@ SAMPLE_ROWS: Final = 40_000  # for the projection
 ROWS_PER_CENTROID: Final = 40
 ITERATIONS: Final = 10
 # Of the misses allowed, kept back: the held-out queries are a sample. There are fewer of those with a filter.
-MARGIN: Final = 0.3
+MARGIN: Final = 0.4
 FILTERED_MARGIN: Final = 0.5
 # Candidates that are ranked exactly, for each neighbour wanted.
 PER_NEIGHBOUR: Final = (3, 4, 6, 8, 12, 20)

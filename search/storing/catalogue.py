@@ -12,7 +12,7 @@ from search.blobs.segments import SegmentRecord
 from search.conditions.filtering import Matches, matching_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
-from search.database.tables import collection, content, embedding, image, ledger, segment, space
+from search.database.tables import collection, content, embedding, generation, image, ledger, segment, space
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.storing.image_records import image_in, images_of, records
@@ -75,7 +75,7 @@ class Catalogue:
 
         None when there is no such collection, or the database does not answer; `collection` then says which.
         """
-        return self._database.glance(_COLLECTION, name=name)
+        return self._database.glance(_STATE, name=name)
 
     def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
         """Return what is known of these uris, by uri; unknown ones are left out."""
@@ -299,8 +299,13 @@ def _collections() -> Select[tuple[object, ...]]:
     ).join(space, space.c.id == collection.c.space_id)
 
 
-# Asked before every search, so put together once.
 _COLLECTION = _collections().where(collection.c.name == bindparam("name"))
+# Asked before every search, so put together once: the collection, and its last generation.
+_STATE = _COLLECTION.add_columns(
+    select(func.max(generation.c.id))
+    .where(generation.c.collection_id == collection.c.id, generation.c.space_id == collection.c.space_id)
+    .scalar_subquery()
+)
 
 
 def _collection(row: Row[tuple[object, ...]]) -> Collection:

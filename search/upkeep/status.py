@@ -161,7 +161,8 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         damage = str(error)
     else:
         searchable, delta_rows, seen = len(snapshot), len(snapshot.delta.ids), snapshot.collection.sequence
-        if record is not None and snapshot.generation is None:
+        used = snapshot.generation
+        if record is not None and (used is None or used.record.id < record.id):
             damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
     found = CollectionStatus(
         collection=target,
