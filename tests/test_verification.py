@@ -186,7 +186,7 @@ def test_a_planted_fault_is_named_by_a_deep_look(filled: Store, kind: str) -> No
 
 
 @pytest.mark.parametrize(
-    "stored", ["'not json'", "'{\"a\": 1'", "'null'", "7", "x'ff00'", "CAST(x'7b22ff227d' AS TEXT)"]
+    "stored", ["'not json'", "'{\"a\": 1'", "'null'", "7", "x'ff00'", "CAST(x'7b2261223a22ff227d' AS TEXT)"]
 )
 def test_metadata_that_could_not_be_listed_is_named_with_its_image(filled: Store, stored: str) -> None:
     change(filled, f"UPDATE image SET metadata = {stored} WHERE id = 2")
