@@ -20,10 +20,8 @@ from search.errors import CorruptFile, GuardRefused, LookalikeError, StoreTooNew
 from search.faults import BACKUP_POINTS, RESTORE_POINTS
 from search.finding.generations import Generations
 from search.moving import backup as backup_module
-from search.moving import restore as restore_module
 from search.moving.backup import back_up
 from search.moving.backup_files import MANIFEST
-from search.moving.claims import is_claimed
 from search.moving.restore import restore
 from search.storing.store import Store
 from search.upkeep.verification import verify
@@ -363,7 +361,7 @@ def test_a_killed_backup_is_none_and_the_next_one_clears_its_remains(
     restore(place, tmp_path / "again")
 
 
-LOCAL_POINTS = [point for point in RESTORE_POINTS if point != "restore.settle"]  # PostgreSQL alone has that one
+LOCAL_POINTS = [point for point in RESTORE_POINTS if point != "restore.settle"]  # it is a store already then
 
 
 @pytest.mark.parametrize("point", [*LOCAL_POINTS, "segment.write", "segment.folder", "store.rename"])
@@ -399,81 +397,3 @@ def test_a_full_disk_while_restoring_leaves_the_folder_empty(
     with pytest.raises(LookalikeError, match="No space left on device"):
         restore_there(str(sound / "backup"), str(tmp_path / "again"))
     assert list((tmp_path / "again").iterdir()) == []
-
-
-@pytest.mark.parametrize("point", ["restore.catalogue", "store.rename"])
-def test_a_restore_into_postgresql_that_was_killed_empties_the_database_and_begins_again(
-    sound: Path, tmp_path: Path, postgresql: str, point: str
-) -> None:
-    root, url = tmp_path / "again", new_database(postgresql)
-    killed = in_process(restore_there, sound / "backup", root, url, fault=f"{point}:1:kill")
-    assert killed == -signal.SIGKILL
-    with pytest.raises(GuardRefused, match="or run the restore that was killed there again, into its own folder"):
-        restore(sound / "backup", tmp_path / "elsewhere", catalogue=url)
-    # What goes wrong in between does not make the database a stranger's.
-    with pytest.raises(StoreUnavailable):
-        restore(sound / "backup", root, catalogue="postgresql://tester@127.0.0.1:1/none")
-    restore(sound / "backup", root, catalogue=url)
-    with Store(root) as again, Store(sound / "store") as made:
-        assert golden(again) == golden(made)
-        assert verify(again, deep=True) == []
-        with again.database.reading() as connection:
-            assert not is_claimed(connection)
-    assert not (root / ".restoring").exists()
-
-
-def test_a_restore_into_postgresql_that_was_killed_at_its_very_end_is_a_store(
-    sound: Path, tmp_path: Path, postgresql: str
-) -> None:
-    root, url = tmp_path / "again", new_database(postgresql)
-    assert in_process(restore_there, sound / "backup", root, url, fault="restore.settle:1:kill") == -signal.SIGKILL
-    with pytest.raises(GuardRefused, match="holds a store"):
-        restore(sound / "backup", root, catalogue=url)
-    with Store(root) as again:
-        assert verify(again, deep=True) == []
-
-
-def test_a_database_that_was_used_since_a_restore_was_killed_is_never_emptied(
-    sound: Path, tmp_path: Path, postgresql: str
-) -> None:
-    root, url = tmp_path / "again", new_database(postgresql)
-    in_process(restore_there, sound / "backup", root, url, fault="restore.announce:1:kill")
-    with Store.create(tmp_path / "other", catalogue=url) as other:
-        add(other, 900, 1)
-        with pytest.raises(GuardRefused, match="is not empty"):
-            restore(sound / "backup", root, catalogue=url)
-        assert other.catalogue.count_images(other.catalogue.collection("default").id) == 21
-
-
-@pytest.mark.parametrize("reachable", [True, False])
-def test_a_restore_into_postgresql_that_fails_leaves_the_database_empty_or_its_mark(  # noqa: PLR0913
-    sound: Path,
-    tmp_path: Path,
-    postgresql: str,
-    fail: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    reachable: bool,
-) -> None:
-    root, url = tmp_path / "again", new_database(postgresql)
-    fail("restore.announce:1:enospc")
-    with monkeypatch.context() as patch:
-        if not reachable:
-            # As after a cut of the network: what was committed cannot be taken back now.
-            asked = restore_module._require_empty_catalogue
-            patch.setattr(restore_module, "_require_empty_catalogue", _once(asked))
-        with pytest.raises(StoreUnavailable, match="No space left on device"):
-            restore(sound / "backup", root, catalogue=url)
-    assert [path.name for path in root.iterdir()] == ([] if reachable else [".restoring"])
-    restore(sound / "backup", root if not reachable else tmp_path / "elsewhere", catalogue=url)
-
-
-def _once(asked: Callable[..., None]) -> Callable[..., None]:
-    """Return a question that is answered the first time only."""
-    times = iter([True])
-
-    def ask(*arguments: object) -> None:
-        if not next(times, False):
-            raise StoreUnavailable("the database does not answer")
-        asked(*arguments)
-
-    return ask

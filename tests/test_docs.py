@@ -13,6 +13,8 @@ from api import exits
 from api.cli import GLOBAL_OPTIONS, app
 from api.routes import router
 from search.errors import BadImage
+from search.upkeep.references import references
+from search.upkeep.stored_json import json_columns, kind_of
 
 ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -47,6 +49,7 @@ def test_every_reason_of_the_ledger_is_explained(reason: str) -> None:
 def test_every_kind_of_fault_is_listed() -> None:
     code = "".join((ROOT / "search" / name).read_text() for name in ("upkeep/verification.py", "upkeep/invariants.py"))
     kinds = set(re.findall(r'Fault\("([a-z_]+)"', code)) | set(re.findall(r'^ +\(?"([a-z_]+)",', code, re.M))
+    kinds |= {one.kind for one in references()} | {kind_of(column) for column in json_columns()}
     assert len(kinds) > 30
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in OPERATIONS] == []
 

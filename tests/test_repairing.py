@@ -1,6 +1,7 @@
 """Repair: told first, done when wanted; what is sound stays, what is lost is named and read again."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from search.upkeep.verification import verify
 from tests.conftest import Draw, painted
 from tests.fakes import FAKE_DIMS
 from tests.jobs import index
-from tests.test_verification import DEEP, SHALLOW, flip
+from tests.test_verification import DEEP, SHALLOW, change, flip
 
 PICTURES = 200  # 75 KiB of embeddings: two blocks
 
@@ -139,6 +140,16 @@ MENDED = [
     "label_dangling",
     "synonym_dangling",
     "ledger_dangling",
+    "job_dangling",
+    "generation_dangling",
+    "source_dangling",
+    "reembedding_dangling",
+    "labels_of_unknown_space",
+    "image_without_source",
+    "metadata_unreadable",
+    "facts_unreadable",
+    "progress_unreadable",
+    "report_unreadable",
     "path_wrong",
 ]
 BY_HAND = ["row_used_twice", "fingerprint_wrong", "content_impossible", "image_without_content"]
@@ -179,6 +190,16 @@ def digest(store: Store) -> dict[str, str]:
         files = sorted(place.iterdir()) if place.is_dir() else [place]
         found[part] = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     return found
+
+
+def test_metadata_that_is_no_json_stays_as_a_text_so_that_its_image_can_be_listed_again(filled: Store) -> None:
+    change(filled, """UPDATE image SET metadata = '{"by": "me' WHERE id = 1""")
+    with pytest.raises(json.JSONDecodeError):
+        keys(filled)
+    (done,) = repairs(filled, verify(filled, deep=True), apply=True)
+    assert done.action == "keep the text, as the field `unreadable` of new metadata"
+    assert keys(filled)[1][1] == {"unreadable": '{"by": "me'}
+    assert keys(filled)[2][1] == {}
 
 
 def test_a_healthy_store_has_nothing_to_repair(filled: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import case, delete, insert, text, update
+from sqlalchemy import case, delete, insert, select, text, update
 
 from search.blobs.checksums import block_checksums
 from search.database.tables import (
@@ -18,7 +18,10 @@ from search.database.tables import (
     image,
     job,
     ledger,
+    metadata,
+    reembedding,
     segment,
+    source,
     space,
     synonym,
 )
@@ -26,6 +29,7 @@ from search.records import Label
 from search.storing.labels import put_labels
 from search.storing.store import Store
 from search.upkeep.compaction import compact
+from search.upkeep.references import references
 from search.upkeep.verification import unnamed_files, verify
 from tests.conftest import new_database, painted
 from tests.jobs import index
@@ -95,6 +99,7 @@ def zero_first_row(data: bytearray) -> None:
     data[64 : 64 + 2 * 192] = bytes(2 * 192)
 
 
+WAY = {"collection_id": 1, "from_space_id": 1, "to_space_id": 1, "state": "ready", "started_at": 1.0, "changed_at": 1.0}
 FIRST = {"content_id": 1, "space_id": 1, "region": 1, "segment_id": 1, "row": 0}
 Plant = Callable[[Store], None]
 SHALLOW: dict[str, Plant] = {
@@ -116,6 +121,7 @@ SHALLOW: dict[str, Plant] = {
         ),
     ),
     "stranger_in_generation": lambda store: change(store, delete(image).where(image.c.id == 3)),
+    "facts_unreadable": lambda store: change(store, "UPDATE generation SET facts = 'not json'"),
     "key_used_twice": lambda store: change(
         store, "DROP INDEX uq_image_collection_id_key", update(image).values(key="same")
     ),
@@ -146,6 +152,15 @@ DEEP: dict[str, Plant] = {
     ),
     "segment_without_space": lambda store: change(store, update(segment).values(space_id=9)),
     "collection_without_space": lambda store: change(store, update(collection).values(space_id=9)),
+    "reembedding_dangling": lambda store: change(store, insert(reembedding).values(WAY | {"from_space_id": 9})),
+    "source_dangling": lambda store: change(
+        store, insert(source).values(collection_id=9, uri="file:///a.tar", stamp="", images=0)
+    ),
+    "labels_of_unknown_space": lambda store: change(store, update(collection).values(label_space_id=9)),
+    "image_without_source": lambda store: change(store, update(image).where(image.c.id == 1).values(source_id=9)),
+    "metadata_unreadable": lambda store: change(store, "UPDATE image SET metadata = '[1]' WHERE id = 1"),
+    "progress_unreadable": lambda store: change(store, "UPDATE job SET progress = '7'"),
+    "report_unreadable": lambda store: change(store, insert(reembedding).values(WAY | {"report": ["a", "list"]})),
     "path_wrong": lambda store: change(store, update(image).where(image.c.id == 1).values(path="/elsewhere")),
     "fingerprint_wrong": lambda store: change(store, update(space).values(pooling="max")),
 }
@@ -168,6 +183,32 @@ def test_a_planted_fault_is_named(filled: Store, kind: str) -> None:
 def test_a_planted_fault_is_named_by_a_deep_look(filled: Store, kind: str) -> None:
     DEEP[kind](filled)
     assert kind in {fault.kind for fault in verify(filled, deep=True)}
+
+
+@pytest.mark.parametrize(
+    "stored", ["'not json'", "'{\"a\": 1'", "'null'", "7", "x'ff00'", "CAST(x'7b2261223a22ff227d' AS TEXT)"]
+)
+def test_metadata_that_could_not_be_listed_is_named_with_its_image(filled: Store, stored: str) -> None:
+    change(filled, f"UPDATE image SET metadata = {stored} WHERE id = 2")
+    (fault,) = verify(filled, deep=True)
+    assert (fault.kind, fault.where) == ("metadata_unreadable", uri_of(filled, 2))
+
+
+def uri_of(store: Store, image_id: int) -> str:
+    with store.database.reading() as connection:
+        return str(connection.execute(select(image.c.uri).where(image.c.id == image_id)).scalar_one())
+
+
+def test_metadata_of_any_other_shape_is_no_fault(filled: Store) -> None:
+    change(filled, """UPDATE image SET metadata = '{"a": [1, {"b": null}], "c": "\u00e9"}' WHERE id = 2""")
+    assert verify(filled, deep=True) == []
+
+
+def test_every_column_that_names_a_row_of_a_table_is_asked_after() -> None:
+    asked = {(one.column.table.name, one.column.name) for one in references()}
+    told_elsewhere = {("image", "content_id"), ("embedding", "segment_id")}
+    named = {(table.name, column.name) for table in metadata.sorted_tables for column in table.c}
+    assert {name for name in named if name[1].endswith("_id")} == asked | told_elsewhere
 
 
 def test_a_missing_segment_file_is_named(filled: Store) -> None:
@@ -204,7 +245,17 @@ def test_a_damaged_page_of_the_database_is_named(filled: Store) -> None:
 
 
 # Plants that leave room for each other.
-TOGETHER = ("segment_changed", "image_without_commit", "label_dangling", "job_dangling", "path_wrong", "row_used_twice")
+TOGETHER = (
+    "segment_changed",
+    "image_without_commit",
+    "label_dangling",
+    "job_dangling",
+    "path_wrong",
+    "row_used_twice",
+    "reembedding_dangling",
+    "labels_of_unknown_space",
+    "metadata_unreadable",
+)
 
 
 def test_on_postgresql_the_same_questions_are_asked(postgresql: str, tmp_path: Path) -> None:

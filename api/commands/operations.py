@@ -166,7 +166,6 @@ def migrate(
     session: Session = context.obj
     database = Database(read_settings(session.store).catalogue)
     try:
-        schema.refuse_empty(database)
         waiting = schema.pending(database)
         if waiting and not check:
             schema.upgrade(database)

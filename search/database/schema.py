@@ -25,16 +25,6 @@ def upgrade(database: Database) -> None:
         command.upgrade(_config(connection), "head")
 
 
-def refuse_empty(database: Database) -> None:
-    """Raises:
-    CorruptFile: the database has no tables of ours, although a store says it is its catalogue.
-    """
-    with database.reading() as connection:
-        if _refuse_unknown(connection) is None:
-            place = database.engine.url.render_as_string(hide_password=True)
-            raise CorruptFile(f"the catalogue {place} is missing or empty; restore it from a backup")
-
-
 def downgrade(database: Database, revision: str) -> None:
     """Take the tables back to an earlier revision; `base` removes them."""
     with database.writing() as connection:
@@ -42,14 +32,18 @@ def downgrade(database: Database, revision: str) -> None:
 
 
 def pending(database: Database) -> list[str]:
-    """Return the revisions this release would still apply, oldest first; read-only.
+    """Return the revisions this release would still apply to a store's catalogue, oldest first; read-only.
 
     Raises:
+        CorruptFile: the database has no tables of ours, although a store says it is its catalogue.
         StoreTooNew: a newer release wrote the tables.
     """
     with database.reading() as connection:
         current = _refuse_unknown(connection)
-    return [script.revision for script in _scripts().iterate_revisions("head", current or "base")][::-1]
+    if current is None:
+        place = database.engine.url.render_as_string(hide_password=True)
+        raise CorruptFile(f"the catalogue {place} is missing or empty; restore it from a backup")
+    return [script.revision for script in _scripts().iterate_revisions("head", current)][::-1]
 
 
 def _refuse_unknown(connection: Connection) -> str | None:

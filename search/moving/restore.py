@@ -2,7 +2,8 @@
 
 Every byte is checked on its way. Segments come first, under fresh names; then the catalogue, at once; then store.toml,
 which makes the folder a store. A restore that was killed leaves no store, and the next one into the same folder
-clears what it left, also in a PostgreSQL database (`search.moving.claims`), and begins again.
+clears what it left, also in a PostgreSQL database or beside an SQLite catalogue elsewhere (`search.moving.claims`), and
+begins again.
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
 
@@ -16,19 +17,20 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select, update
 
-from search.blobs.blobs import sync_folder
 from search.blobs.segments import FOLDER, SUFFIX
 from search.database import schema
+from search.database.claims import claim, is_claimed, settle
 from search.database.database import Database
 from search.database.tables import segment
 from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
-from search.moving.claims import claim, free_own, is_claimed, settle
-from search.moving.restore_folder import WORKING, Hold, cannot_write, held
+from search.moving.catalogue_file import clear, put, require_free, working_file
+from search.moving.claims import free_own
+from search.moving.restore_folder import Hold, cannot_write, held
 from search.moving.table_copy import copy_tables, is_empty
-from search.settings import FILE, StoreSettings, new_settings, publish_settings
+from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
 from search.storing.store import Store, blobs_of
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ def restore(
     with open_backup(backup) as opened, held(root) as hold:
         settings, text = new_settings(root, catalogue, blobs, opened.manifest.accept_license)
         _require_empty_catalogue(settings, hold.word)
+        hold.clear()
         run = _Restore(opened, settings, hold, progress)
         try:
             run.restore()
@@ -108,13 +111,16 @@ class _Restore:
         self._hold = hold
         self._blobs = blobs_of(settings)
         self._file = _sqlite_file(settings)
-        # Beside its place, so that one rename brings it there.
-        self._working = (self._file.parent if self._file is not None else settings.root) / WORKING
+        # Without a file, what travels on to the database lies where one would.
+        self._place = settings.root / CATALOGUE_FILE if self._file is None else self._file
+        self._working = working_file(self._place, hold.word)
         self._written: list[str] = []
         self._progress = progress
         self.bytes = 0
 
     def restore(self) -> None:
+        if self._file is not None:
+            self._hold.note(self._file)
         self._fetch_catalogue()
         database = Database(f"sqlite:///{self._working}")
         try:
@@ -122,54 +128,55 @@ class _Restore:
             self._restore_segments(database)
             if self._file is None:
                 self._load(database)
+            else:
+                with database.writing() as connection:
+                    claim(connection, self._hold.word)
         finally:
             database.close()
         fault("restore.catalogue")
-        if self._file is not None:
-            self._forget_journal()
-            # Of a database that was here once, SQLite would roll it into the new one.
-            self._file.with_name(f"{self._file.name}-journal").unlink(missing_ok=True)
-            self._working.rename(self._file)
-            sync_folder(self._file.parent)
+        if self._file is None:
+            clear(self._place, self._hold.word)
         else:
-            self._working.unlink()
-            self._forget_journal()
+            self._put(self._file)
+
+    def _put(self, catalogue: Path) -> None:
+        try:
+            put(self._working, catalogue)
+        except OSError as error:
+            raise cannot_write(catalogue, error) from error
 
     def take_back(self) -> None:
-        """Remove what was written, also outside of the folder, unless it has become a store."""
+        """Remove what this run wrote outside of the folder, unless it has become a store."""
         if (self._settings.root / FILE).exists():
             return
-        self._working.unlink(missing_ok=True)
-        self._forget_journal()
         # As a sweep that knows everything but these.
         self._blobs.sweep(FOLDER, frozenset(self._blobs.names(FOLDER)) - frozenset(self._written), -1.0)
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
-        else:
+        try:
+            clear(self._place, self._hold.word)
+        except OSError as error:
+            self._leave(error)
+        if self._file is None:
             self._free_database()
+
+    def _leave(self, error: Exception) -> None:
+        """Keep the mark: what stopped the restore is told by who called, and with the mark the next one can do this."""
+        log.warning("what was restored could not be removed again (%s); run the same restore once more", error)
+        self._hold.keep = True
 
     def _free_database(self) -> None:
         try:
             _require_empty_catalogue(self._settings, self._hold.word)
         except LookalikeError as error:
-            # What stopped the restore is told by who called; with its mark, the next one can do this.
-            log.warning("the catalogue could not be emptied again (%s); run the same restore once more", error)
-            self._hold.keep = True
+            self._leave(error)
 
     def settle(self) -> None:
-        """Say in the database that it belongs to a store now; killed before, nobody takes it for half-done work."""
-        if self._file is not None:
-            return
+        """Take the claim off; killed before, the first who opens the store does it."""
         database = Database(self._settings.catalogue)
         try:
-            with database.writing() as connection:
-                fault("restore.settle")
-                settle(connection)
+            fault("restore.settle")
+            settle(database)
         finally:
             database.close()
-
-    def _forget_journal(self) -> None:
-        self._working.with_name(f"{WORKING}-journal").unlink(missing_ok=True)
 
     def _fetch_catalogue(self) -> None:
         try:
@@ -221,10 +228,13 @@ def _require_empty_catalogue(settings: StoreSettings, word: str) -> None:
     """Refuse a catalogue that holds anything but what a killed restore into the same folder left, which is cleared."""
     file = _sqlite_file(settings)
     if file is not None:
-        if file.exists() and file.stat().st_size:
-            raise GuardRefused(f"the catalogue {file} exists, so nothing was restored; name another")
         if not file.parent.is_dir():
             raise UsageError(f"{file.parent} is no folder; make it first")
+        try:
+            clear(file, word)
+            require_free(file)
+        except OSError as error:
+            raise cannot_write(file, error) from error
         return
     database = Database(settings.catalogue)
     try:
@@ -244,7 +254,8 @@ def _not_empty(connection: Connection) -> GuardRefused:
 def _sqlite_file(settings: StoreSettings) -> Path | None:
     if not settings.catalogue.startswith("sqlite:///"):
         return None
-    return Path(settings.catalogue.removeprefix("sqlite:///"))
+    # Absolute, as a mark that names it may be read from another folder.
+    return Path(settings.catalogue.removeprefix("sqlite:///")).absolute()
 
 
 def _refuse_foreign(connection: sqlite3.Connection) -> None:

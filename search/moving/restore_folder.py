@@ -1,9 +1,10 @@
 """The folder that a restore fills: empty at first, then held by a mark until it is a store.
 
-A restore that was killed leaves the mark, and the next one into the same folder clears what lies beside it. The mark
-keeps a word that tells our own half-done work in a database from a stranger's (`search.moving.claims`).
+A restore that was killed leaves the mark, and the next one into the same folder clears what lies beside it, and where
+the mark says that more lies (`search.moving.claims`).
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -15,27 +16,53 @@ from pathlib import Path
 from search.blobs.blobs import sync_folder
 from search.blobs.segments import FOLDER
 from search.errors import GuardRefused, StoreUnavailable, UsageError
-from search.moving.claims import found_word, new_word
+from search.moving.catalogue_file import clear
+from search.moving.claims import Mark, found_mark, new_word, note_catalogue
 from search.settings import CATALOGUE_FILE, FILE
 
 MARK = ".restoring"  # lies in a folder while it is being restored into
-WORKING = ".restoring.sqlite"
+LOST = "lost+found"  # lies in a file system of its own
 
 
 @dataclass(slots=True)
 class Hold:
-    """A folder that is being restored into. word: in its mark. keep: a run that fails leaves the mark to the next one,
+    """A folder that is being restored into. mark: its open mark. word: in the mark. cleared: nothing else is there.
 
-    because there may be a database that only this word can empty.
+    keep: a run that fails leaves the mark to the next one, because there may be a database that only this word can
+    empty, or a file that only this mark names.
     """
 
+    root: Path
+    mark: int
     word: str
     keep: bool = False
+    cleared: bool = False
+
+    def clear(self) -> None:
+        """Remove what an unfinished restore left in the folder."""
+        self.cleared = True
+        shutil.rmtree(self.root / FOLDER, ignore_errors=True)
+        clear(self.root / CATALOGUE_FILE, self.word)
+        for partial in self.root.glob(f"{FILE}.*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def note(self, catalogue: Path) -> None:
+        """Say in the mark where an SQLite catalogue shall lie, before anything is made there.
+
+        Raises:
+            StoreUnavailable: the disk is full.
+        """
+        try:
+            note_catalogue(self.mark, catalogue)
+        except OSError as error:
+            raise cannot_write(catalogue, error) from error
 
 
 @contextmanager
 def held(root: Path) -> Iterator[Hold]:
     """Hold an empty folder, with a mark in it that says so until the store is whole.
+
+    What a killed restore left in the folder stays until `Hold.clear`: somebody may have made a store of it.
 
     Raises:
         GuardRefused: the folder is not empty.
@@ -45,15 +72,19 @@ def held(root: Path) -> Iterator[Hold]:
         if (root / FILE).exists():
             (root / MARK).unlink()
             raise GuardRefused(f"{root} holds a store, so nothing was restored; name an empty or a new folder")
-        word = found_word(lock)
-        hold = Hold(word or "", keep=word is not None)
+        found = found_mark(lock)
+        if found is None and {path.name for path in root.iterdir()} - {MARK, LOST}:
+            raise _not_empty(root)
+        hold = Hold(root, lock, "" if found is None else found.word, keep=found is not None)
         try:
-            _clear_leftovers(root)
-            hold.word = word or _marked(root, lock)
+            if found is None:
+                hold.word = _marked(root, lock)
+            else:
+                _clear_elsewhere(found)
             yield hold
         finally:
-            if not (root / FILE).exists():
-                _clear_leftovers(root)
+            if hold.cleared and not (root / FILE).exists():
+                hold.clear()
             if not hold.keep or (root / FILE).exists():
                 (root / MARK).unlink(missing_ok=True)
             sync_folder(root)
@@ -65,14 +96,16 @@ def _locked(root: Path) -> Iterator[int]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         present = {path.name for path in root.iterdir()}
-        if MARK not in present and present - {"lost+found"}:
-            raise GuardRefused(f"{root} is not empty, so nothing was restored; name an empty or a new folder")
+        if MARK not in present and present - {LOST}:
+            raise _not_empty(root)
         lock = os.open(root / MARK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise UsageError(f"cannot write in {root}: {error.strerror}; choose another place") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat((root / MARK).stat(), os.fstat(lock)):
+                raise OSError(errno.ESTALE, "its mark has just been replaced")
         except OSError as error:
             raise StoreUnavailable(f"another restore is at work in {root}; try again") from error
         yield lock
@@ -89,11 +122,18 @@ def _marked(root: Path, mark: int) -> str:
     return word
 
 
-def _clear_leftovers(root: Path) -> None:
-    """Remove what an unfinished restore left in its folder."""
-    shutil.rmtree(root / FOLDER, ignore_errors=True)
-    for name in (CATALOGUE_FILE, f"{CATALOGUE_FILE}-journal", WORKING, f"{WORKING}-journal"):
-        (root / name).unlink(missing_ok=True)
+def _clear_elsewhere(found: Mark) -> None:
+    """Remove what a killed restore left where its mark says."""
+    if found.catalogue is None:
+        return
+    try:
+        clear(found.catalogue, found.word)
+    except OSError as error:
+        raise cannot_write(found.catalogue, error) from error
+
+
+def _not_empty(root: Path) -> GuardRefused:
+    return GuardRefused(f"{root} is not empty, so nothing was restored; name an empty or a new folder")
 
 
 def cannot_write(path: Path, error: OSError) -> StoreUnavailable:

@@ -1,9 +1,12 @@
 """Copies all rows of a catalogue into an empty one, from SQLite to PostgreSQL and back, in bounded memory."""
 
+import json
+
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from search.database.database import chunks
 from search.database.tables import metadata
+from search.errors import CorruptFile
 
 PAGE_ROWS = 1_000
 
@@ -12,14 +15,27 @@ def copy_tables(source: Connection, target: Connection) -> None:
     """Copy every row of our tables, and where the counting of ids goes on, so that none is ever used twice.
 
     source: sees one state of its database. target: has the tables, all empty.
+
+    Raises:
+        CorruptFile: a value that should be JSON is none.
     """
     for table in metadata.sorted_tables:
-        rows = source.execute(select(table).execution_options(yield_per=PAGE_ROWS)).mappings()
-        for page in chunks(rows, PAGE_ROWS):
-            target.execute(insert(table), [dict(row) for row in page])
+        _copy_rows(source, target, table)
     for table in metadata.sorted_tables:
         if "id" in table.c:
             _continue_ids(target, table, _last_id(source, table))
+
+
+def _copy_rows(source: Connection, target: Connection, table: Table) -> None:
+    rows = source.execute(select(table).execution_options(yield_per=PAGE_ROWS)).mappings()
+    try:
+        for page in chunks(rows, PAGE_ROWS):
+            target.execute(insert(table), [dict(row) for row in page])
+    except json.JSONDecodeError as error:
+        raise CorruptFile(
+            f"table {table.name} holds a value that is no JSON ({error}), so nothing was copied; `lookalike repair` "
+            "mends the store that was backed up"
+        ) from error
 
 
 def is_empty(connection: Connection) -> bool:

@@ -14,6 +14,7 @@ from search.blobs.blob_cache import BlobCache
 from search.blobs.blobs import Blobs, LocalBlobs
 from search.blobs.object_blobs import ObjectBlobs
 from search.database import schema
+from search.database.claims import settle
 from search.database.database import Database
 from search.database.sequences import lock_collections
 from search.database.tables import collection, generation, segment, space
@@ -49,9 +50,9 @@ class Store:
         self.blobs = blobs_of(self.settings)
         self.catalogue = Catalogue(self.database)
         try:
-            schema.refuse_empty(self.database)
             if schema.pending(self.database):
                 raise UsageError(f"the store in {root} is of an older release: run `lookalike migrate`")
+            settle(self.database)
         except LookalikeError:
             self.database.close()
             raise

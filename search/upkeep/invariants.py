@@ -7,7 +7,7 @@ cheap and asked by every `verify`; the second is asked by `verify --deep`.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, exists, func, literal, or_, select
+from sqlalchemy import Connection, Select, exists, func, or_, select
 
 from search.database.tables import (
     collection,
@@ -16,7 +16,6 @@ from search.database.tables import (
     embedding,
     generation,
     image,
-    job,
     label,
     ledger,
     segment,
@@ -26,8 +25,11 @@ from search.database.tables import (
 from search.errors import BadImage
 from search.records import UNKNOWN_FORMAT, Fault, SpaceSpec, shown_path
 from search.storing.labels import synonyms
+from search.upkeep.references import dangling, references
+from search.upkeep.stored_json import json_columns, kind_of, unreadable
 
 Question = tuple[str, Select[Any], str]
+SHOWN_LETTERS = 80  # of a text that is damaged
 
 _embedded = exists().where(
     embedding.c.content_id == image.c.content_id,
@@ -143,21 +145,6 @@ DEEP: tuple[Question, ...] = (
     ),
 )
 
-# What one table says of another, and how the fault is called when the other does not know it.
-_REFERENCES: tuple[tuple[str, Table], ...] = (
-    ("image_without_collection", image),
-    ("embedding_without_content", embedding),
-    ("label_dangling", content_label),
-    ("synonym_dangling", synonym),
-    ("segment_without_space", segment),
-    ("collection_without_space", collection),
-    ("generation_dangling", generation),
-    ("ledger_dangling", ledger),
-    ("job_dangling", job),
-)
-# Named above, with more to say.
-_TOLD_ELSEWHERE = frozenset({("image", "content_id"), ("embedding", "segment_id")})
-
 
 def broken(connection: Connection, *, deep: bool) -> Iterator[Fault]:
     """Yield what does not hold between the rows of the catalogue."""
@@ -165,22 +152,19 @@ def broken(connection: Connection, *, deep: bool) -> Iterator[Fault]:
     for kind, query, detail in questions:
         for where, value in map(tuple, connection.execute(query)):
             yield Fault(kind, str(where), detail.format(value))
+    for column in json_columns():
+        # Whoever looks for the newest generation reads its facts: the rest of `verify` does.
+        if deep or column.table is generation:
+            for one in unreadable(connection, column):
+                yield Fault(kind_of(column), one.where, f"it is no JSON object: {one.text[:SHOWN_LETTERS]!r}")
     if deep:
         yield from _computed(connection)
 
 
 def _dangling() -> Iterator[Question]:
-    """Yield a question for each reference: databases check them, unless somebody switched that off."""
-    for kind, table in _REFERENCES:
-        for column in table.c:
-            for key in column.foreign_keys:
-                if (table.name, column.name) not in _TOLD_ELSEWHERE:
-                    yield kind, _unknown(table, column, key.column), f"its {column.name} {{}} is not there"
-
-
-def _unknown(table: Table, column: ColumnElement[Any], other: ColumnElement[Any]) -> Select[Any]:
-    first = next(iter(table.primary_key.columns))
-    return select(first, column).where(column.is_not(None), ~exists(select(literal(1)).where(other == column)))
+    """Yield a question for each reference: databases check most of them, unless somebody switched that off."""
+    for one in references():
+        yield one.kind, dangling(one), f"its {one.column.name} {{}} is not there"
 
 
 def _computed(connection: Connection) -> Iterator[Fault]:

@@ -7,14 +7,14 @@ anything else, so its images go to the ledger as `embedding_lost`, with their ke
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, Table, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from search.blobs.segments import Segment, SegmentRecord
-from search.database.database import chunks, insert_missing
+from search.database.database import chunks
 from search.database.sequences import advance_all
 from search.database.tables import (
     collection,
@@ -23,9 +23,11 @@ from search.database.tables import (
     embedding,
     generation,
     image,
-    label,
+    job,
     ledger,
+    reembedding,
     segment,
+    source,
     space,
     synonym,
 )
@@ -33,10 +35,22 @@ from search.embeddings import usable_rows
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import Generations
-from search.records import Fault, shown_path
-from search.storing.labels import synonyms
+from search.records import Fault
 from search.storing.store import Store
 from search.upkeep.merging import Row, SegmentMerger
+from search.upkeep.references import IMAGE_SOURCE, LABELS_FROM
+from search.upkeep.row_repairs import (
+    KEPT_AS,
+    Act,
+    compute_paths,
+    compute_synonyms,
+    count_commits,
+    drop_orphans,
+    empty,
+    forget,
+    keep_text,
+    unretire,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +72,6 @@ class Repair:
     def as_json(self) -> dict[str, object]:
         """Return the item of `repair`."""
         return self.fault.as_json() | {"action": self.action, "hint": self.hint, "lost": self.lost}
-
-
-Act = Callable[[Store, Fault], list[str]]
 
 
 def repairs(store: Store, faults: Sequence[Fault], *, apply: bool) -> list[Repair]:
@@ -253,53 +264,9 @@ def _publish_missing(store: Store) -> None:
                 log.warning("no new index for %s: %s", target.name, error)
 
 
-def _unretire(store: Store, one: Fault) -> list[str]:
-    with store.database.writing() as connection:
-        connection.execute(update(segment).where(segment.c.name == one.where).values(retired_at=None))
-    return []
-
-
-def _count_commits(store: Store, _one: Fault) -> list[str]:
-    """Raise the commit sequence of collections to the newest commit that anything names."""
-    with store.database.writing() as connection:
-        for row in connection.execute(select(collection.c.id, collection.c.sequence)).all():
-            newest = [
-                connection.execute(select(func.max(table.c.sequence)).where(table.c.collection_id == row.id)).scalar()
-                for table in (image, generation)
-            ]
-            highest = max(row.sequence, *(number or 0 for number in newest))
-            connection.execute(update(collection).where(collection.c.id == row.id).values(sequence=highest))
-    return []
-
-
-def _compute_paths(store: Store, one: Fault) -> list[str]:
-    with store.database.writing() as connection:
-        connection.execute(update(image).where(image.c.uri == one.where).values(path=shown_path(one.where)))
-    return []
-
-
-def _compute_synonyms(store: Store, one: Fault) -> list[str]:
-    with store.database.writing() as connection:
-        label_id = connection.execute(select(label.c.id).where(label.c.name == one.where)).scalar_one()
-        connection.execute(delete(synonym).where(synonym.c.label_id == label_id))
-        insert_missing(connection, synonym, [{"label_id": label_id, "name": name} for name in synonyms(one.where)])
-    return []
-
-
-def _drop_orphans(table: Table) -> Act:
-    def act(store: Store, _one: Fault) -> list[str]:
-        with store.database.writing() as connection:
-            for column in table.c:
-                for key in column.foreign_keys:
-                    connection.execute(delete(table).where(column.not_in(select(key.column))))
-        return []
-
-    return act
-
-
 _SAVE = ("save the intact rows into a new segment; have the files of the others read again", _save_segment)
 _REBUILD = ("build the search index again from the segments", _forget_generation)
-_COUNT = ("count the collection's commits on from the newest one there is", _count_commits)
+_COUNT = ("count the collection's commits on from the newest one there is", count_commits)
 _ON_SEGMENTS = frozenset({"segment_damaged", "segment_changed", "embedding_unusable"})
 _REPAIRS: dict[str, tuple[str, Act]] = {
     "segment_damaged": _SAVE,
@@ -307,20 +274,30 @@ _REPAIRS: dict[str, tuple[str, Act]] = {
     "embedding_unusable": _SAVE,
     "embedding_outside_segment": ("drop what points nowhere; have the files read again", _lose_outside),
     "image_without_embedding": ("have the file read again", _lose_image),
-    "embedding_in_retired_segment": ("keep the segment in use", _unretire),
+    "embedding_in_retired_segment": ("keep the segment in use", unretire),
     "image_of_the_future": _COUNT,
     "generation_of_the_future": _COUNT,
-    "path_wrong": ("compute the path from the uri", _compute_paths),
-    "synonyms_wrong": ("compute the synonyms from the label", _compute_synonyms),
-    "label_dangling": ("drop labels of nothing", _drop_orphans(content_label)),
-    "synonym_dangling": ("drop synonyms of nothing", _drop_orphans(synonym)),
-    "embedding_without_content": ("drop embeddings of nothing", _drop_orphans(embedding)),
-    "ledger_dangling": ("drop ledger entries of no collection", _drop_orphans(ledger)),
+    "path_wrong": ("compute the path from the uri", compute_paths),
+    "synonyms_wrong": ("compute the synonyms from the label", compute_synonyms),
+    "label_dangling": ("drop labels of nothing", drop_orphans(content_label)),
+    "synonym_dangling": ("drop synonyms of nothing", drop_orphans(synonym)),
+    "embedding_without_content": ("drop embeddings of nothing", drop_orphans(embedding)),
+    "ledger_dangling": ("drop ledger entries of no collection", drop_orphans(ledger)),
+    "job_dangling": ("drop jobs of no collection", drop_orphans(job)),
+    "source_dangling": ("drop archives and manifests of no collection", drop_orphans(source)),
+    "reembedding_dangling": ("drop ways to spaces that are not there", drop_orphans(reembedding)),
+    LABELS_FROM.kind: ("show the labels of the collection's own space", forget(LABELS_FROM)),
+    IMAGE_SOURCE.kind: ("forget the archive or manifest; the next `index` of it names it again", forget(IMAGE_SOURCE)),
+    "metadata_unreadable": (f"keep the text, as the field `{KEPT_AS}` of new metadata", keep_text),
+    "progress_unreadable": ("empty the job's progress; the next job has its own", empty(job.c.progress)),
+    "report_unreadable": ("empty the report; `reembed` makes it again", empty(reembedding.c.report)),
 }
 _REPAIRS |= dict.fromkeys(
     (
         "generation_damaged",
         "generation_changed",
+        "generation_dangling",
+        "facts_unreadable",
         "generation_without_segment",
         "image_not_in_generation",
         "stranger_in_generation",

@@ -1,5 +1,6 @@
 """Recompute what must hold in a store and name every fault. Reads only; repairing is another command's work."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -125,9 +126,12 @@ def _generation_faults(store: Store, target: Collection, deep: bool) -> list[Fau
     generations = Generations(store.database, store.blobs, target)
     faults: list[Fault] = []
     for _ in range(TRIES):
-        record = generations.current()
-        faults = [] if record is None else list(_faults_of(store, target, generations, record, deep))
-        now = generations.current()
+        try:
+            record = generations.current()
+            faults = [] if record is None else list(_faults_of(store, target, generations, record, deep))
+            now = generations.current()
+        except json.JSONDecodeError:
+            return []  # its facts: named already
         if not faults or (record is not None and now is not None and now.id == record.id):
             break
     return faults
