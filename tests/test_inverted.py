@@ -130,7 +130,7 @@ def test_the_measured_recall_is_what_searches_find(embeddings: Embeddings) -> No
     queries = HeldOut.choose(Matrix(embeddings), np.random.default_rng(0))
     queries.compare(0, embeddings, np.zeros(4_000, np.int64))
     codes = built.projection.codes(queries.embeddings)
-    curves = queries.curves(built.index, codes)
+    curves = queries.curves(built.index, codes, Matrix(embeddings))
     hits, compared = [], []
     for number in range(QUERIES):
         itself = int(queries._own[number] >= 0)

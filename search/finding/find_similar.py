@@ -1,12 +1,16 @@
 """Use case: from a query embedding to the images that resemble it."""
 
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_where
 from search.finding.recall_watch import RecallWatch
 from search.finding.snapshot import Snapshot
-from search.records import Embeddings, ImageRecord, Match, Relation
+from search.records import Collection, Embeddings, ImageRecord, Match, Relation
 from search.storing.catalogue import Catalogue
 
 MAX_K = 1000
@@ -49,12 +53,14 @@ def find_similar(
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
     taken is left out. watch: who checks the recall of some searches.
     """
-    if wanted.where is None:
-        ranked = snapshot.search(query, wanted.k)
-        if watch is not None:
-            watch.observe(snapshot, query, ranked)
+    condition = wanted.where
+    if condition is None:
+        ranked, matching = snapshot.search(query, wanted.k), None
     else:
-        ranked = search_where(snapshot, catalogue, query, wanted.k, wanted.where)
+        ranked = search_where(snapshot, catalogue, query, wanted.k, condition)
+        matching = partial(_matching, catalogue, snapshot.collection, condition)
+    if watch is not None:
+        watch.observe(snapshot, query, ranked, wanted.k, matching)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
     matches = []
     for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
@@ -63,6 +69,11 @@ def find_similar(
             continue
         matches.append(Match(record, score, _relation(record, score, content, wanted.threshold)))
     return matches
+
+
+def _matching(catalogue: Catalogue, target: Collection, condition: Condition) -> NDArray[np.int64]:
+    with catalogue.matches(target, condition) as matches:
+        return matches.all()
 
 
 def _relation(record: ImageRecord, score: float, content: QueryContent | None, threshold: float | None) -> Relation:

@@ -2,6 +2,8 @@
 
 Half are stored rows, which do not count as their own neighbours; half are blends of two, which lie where no row does. A
 further set may not use the lists that are nearest to them, as when a filter runs against a query.
+
+Found is what scores as high as the tenth best row does: of a thousand copies, any ten are right.
 """
 
 from dataclasses import dataclass
@@ -20,10 +22,11 @@ QUERIES: Final = 400
 FILTERED_QUERIES: Final = 120
 LEFT_OUT: Final = (0.1, 0.5, 0.9)  # shares of the nearest lists that those filters leave out
 BLEND: Final = 0.7  # the share of the first of two rows in a blend
-TIES: Final = 30  # neighbours kept, so that equal ones count alike
-TIE: Final = 1e-6
+TIES: Final = 30  # neighbours kept; where all of them are as good as the tenth, there may be any number more
+TIE: Final = 1e-6  # of scores: how far two sums over the same numbers may lie apart
 NO_SCORE: Final = -2.0  # below every cosine
 DEEPEST: Final = 20 * NEIGHBOURS  # candidates looked at
+READ_ROWS: Final = 4_096  # embeddings in memory at once
 
 
 class Rows(Protocol):
@@ -40,22 +43,26 @@ class Rows(Protocol):
 class Curves:
     """What each slack and each number of candidates would find of the neighbours of Q queries.
 
-    needed, place: (Q, 10), the slack and the number of candidates that each neighbour takes, infinite where there is
-    none. blended: (Q,). margins, compared: per query, the steps of a whole search (`inverted.Explored`).
+    query, needed, place: (M,), of each row found that is as good as the last neighbour of a query: that query, the
+    slack it takes, and the row's place among the candidates, from 0. expected: (Q,), how many of them are to be found:
+    10, or all that a query has. blended: (Q,). margins, compared: per query, the steps of a whole search
+    (`inverted.Explored`).
     """
 
+    query: NDArray[np.int64]
     needed: NDArray[np.float64]
-    place: NDArray[np.float64]
-    there: NDArray[np.bool_]
+    place: NDArray[np.int64]
+    expected: NDArray[np.int64]
     blended: NDArray[np.bool_]
     margins: list[NDArray[np.float64]]
     compared: list[NDArray[np.int64]]
 
     def recall(self, slack: float, candidates: int) -> float:
-        """Return recall@10, of stored rows or of blends, whichever is lower."""
-        hit = (self.needed <= slack) & (self.place < candidates)
-        kinds = [kind for kind in (self.blended, ~self.blended) if self.there[kind].any()]
-        return min((float(hit[kind].sum() / self.there[kind].sum()) for kind in kinds), default=1.0)
+        """Return recall@10, of stored rows or of blends, whichever is lower; 1 where no query has a neighbour."""
+        found = self.query[(self.needed <= slack) & (self.place < candidates)]
+        hits = np.minimum(np.bincount(found, minlength=len(self.expected)), self.expected)
+        kinds = [kind for kind in (self.blended, ~self.blended) if self.expected[kind].any()]
+        return min((float(hits[kind].sum() / self.expected[kind].sum()) for kind in kinds), default=1.0)
 
     def rows_compared(self, slack: float) -> float:
         """Return how many rows a query compares on average."""
@@ -63,11 +70,13 @@ class Curves:
         return float(np.mean([compared[step - 1] for step, compared in zip(steps, self.compared, strict=True)]))
 
     def least_slack(self, recall: float, candidates: int) -> float | None:
-        """Return the least slack that reaches a recall, None when none does."""
-        slacks = np.unique(self.needed[self.there])
-        low, high = 0, len(slacks) - 1
-        if self.recall(float(slacks[high]), candidates) < recall:
+        """Return the least slack that reaches a recall, None when none does; 0 where there is nothing to find."""
+        if self.recall(np.inf, candidates) < recall:
             return None
+        slacks = np.unique(self.needed[self.place < candidates])
+        if not len(slacks):
+            return 0.0
+        low, high = 0, len(slacks) - 1
         while low < high:
             middle = (low + high) // 2
             enough = self.recall(float(slacks[middle]), candidates) >= recall
@@ -121,37 +130,70 @@ class HeldOut:
         self._scores = np.take_along_axis(scores, order, axis=1)
         self._rows = np.take_along_axis(rows, order, axis=1)
 
-    def curves(self, index: InvertedIndex, codes: Codes) -> Curves:
-        """Search an index of all rows for the codes of these queries, visiting every list. Costs Q * N distances."""
+    def curves(self, index: InvertedIndex, codes: Codes, rows: Rows) -> Curves:
+        """Search an index of all rows for the codes of these queries, visiting every list. Costs Q * N distances.
+
+        rows: those that were compared; of some queries with many equal neighbours, a few hundred are read again.
+        """
         list_of = index.list_of_rows()
-        needed = np.full((len(codes), NEIGHBOURS), np.inf)
-        place = np.full((len(codes), NEIGHBOURS), np.inf)
-        margins, compared = [], []
+        candidates, needed, margins, compared = [], [], [], []
         for number in range(len(codes)):
             wanted, only = self._filter(number, list_of)
-            # A stored row finds itself, too, and before all others.
+            # A stored row may find itself, too, which is no neighbour.
             itself = int(self._own[number] >= 0)
             seen = index.explore(codes[number : number + 1], NEIGHBOURS + itself, DEEPEST + itself, wanted, only)
             margins.append(seen.margins)
             compared.append(seen.compared)
-            true = self._neighbours(number)
-            if len(true):
-                at = np.full(len(list_of), np.inf)
-                at[seen.found] = np.arange(len(seen.found)) - itself
-                order = np.lexsort((seen.needed[list_of[true]], at[true]))[:NEIGHBOURS]
-                needed[number, : len(order)] = seen.needed[list_of[true[order]]]
-                place[number, : len(order)] = at[true[order]]
-        counts = np.array([min(NEIGHBOURS, len(self._neighbours(number))) for number in range(len(codes))])
-        there = np.arange(NEIGHBOURS) < counts[:, np.newaxis]
-        return Curves(needed, place, there, self._own < 0, margins, compared)
+            candidates.append(seen.found[seen.found != self._own[number]])
+            needed.append(seen.needed[list_of[candidates[-1]]])
+        good = self._good(candidates, rows)
+        return Curves(
+            np.repeat(np.arange(len(codes)), [int(each.sum()) for each in good]),
+            np.concatenate([slack[each] for slack, each in zip(needed, good, strict=True)]),
+            np.concatenate([np.flatnonzero(each) for each in good]),
+            self._expected(),
+            self._own < 0,
+            margins,
+            compared,
+        )
 
-    def _neighbours(self, number: int) -> NDArray[np.int64]:
-        """Return the 10 nearest rows of a query, and those that score as the last of them does."""
-        scores = self._scores[number]
-        there = scores > NO_SCORE
-        expected = max(1, min(NEIGHBOURS, int(there.sum())))
-        near: NDArray[np.int64] = self._rows[number][there & (scores >= scores[expected - 1] - TIE)]
-        return near
+    def _expected(self) -> NDArray[np.int64]:
+        """Return how many neighbours each query has, at most 10: (Q,)."""
+        expected: NDArray[np.int64] = np.minimum(NEIGHBOURS, np.count_nonzero(self._scores > NO_SCORE, axis=1))
+        return expected
+
+    def _least(self) -> NDArray[np.float32]:
+        """Return the score from which on a row is as good as the last neighbour of each query, (Q,)."""
+        expected = self._expected()
+        last = self._scores[np.arange(len(expected)), np.maximum(expected, 1) - 1]
+        return np.where(expected > 0, last - np.float32(TIE), np.float32(np.inf))
+
+    def _good(self, candidates: list[NDArray[np.int64]], rows: Rows) -> list[NDArray[np.bool_]]:
+        """Tell for each query which of its candidates are as good as its last neighbour."""
+        least = self._least()
+        kept = self._scores >= least[:, np.newaxis]
+        good = [np.isin(found, self._rows[number][kept[number]]) for number, found in enumerate(candidates)]
+        unknown = [np.empty(0, np.int64) for _ in candidates]
+        for number in np.flatnonzero(kept.all(axis=1)).tolist():
+            # Up to the place where enough are known: who comes later is needed no more.
+            last = np.searchsorted(np.cumsum(good[number]), NEIGHBOURS)
+            unknown[number] = np.flatnonzero(~good[number][:last])
+        queries = np.repeat(np.arange(len(candidates)), [len(places) for places in unknown])
+        numbers = np.concatenate([found[places] for found, places in zip(candidates, unknown, strict=True)])
+        enough = self._scored(queries, numbers, rows) >= least[queries]
+        for number, places in enumerate(unknown):
+            good[number][places] = enough[queries == number]
+        return good
+
+    def _scored(self, queries: NDArray[np.int64], numbers: NDArray[np.int64], rows: Rows) -> NDArray[np.float32]:
+        """Return the scores of pairs of a query and a row, (P,). Each row is read once, in the order of the files."""
+        scores = np.empty(len(numbers), np.float32)
+        distinct, place = np.unique(numbers, return_inverse=True)
+        for start in range(0, len(distinct), READ_ROWS):
+            block = rows.read(distinct[start : start + READ_ROWS])
+            here = np.flatnonzero((place >= start) & (place < start + len(block)))
+            scores[here] = (self.embeddings @ block.T)[queries[here], place[here] - start]
+        return scores
 
     def _filter(
         self, number: int, list_of: NDArray[np.int32]

@@ -117,24 +117,26 @@ def _build(rows: Rows, recall_target: float, progress: Progress, gpu: FaissGpu |
             queries.compare(start, block, lists)
             filtered.compare(start, block, lists)
             progress(start + len(block), len(rows))
-    return Built(projection, index, tuned(index, projection, queries, filtered, recall_target))
+    curves = queries.curves(index, projection.codes(queries.embeddings), rows)
+    contrary = filtered.curves(index, projection.codes(filtered.embeddings), rows)
+    return Built(projection, index, tuned(index, curves, contrary, recall_target))
 
 
-def tuned(
-    index: InvertedIndex, projection: Projection, queries: HeldOut, filtered: HeldOut, recall_target: float
-) -> Measured:
-    """Give an index the settings that reach a target at the least cost, and return what was measured with them."""
+def tuned(index: InvertedIndex, curves: Curves, contrary: Curves, recall_target: float) -> Measured:
+    """Give an index the settings that reach a target at the least cost, and return what was measured with them.
+
+    contrary: of the queries with a filter that leaves out what is nearest.
+    """
     aim = recall_target + MARGIN * (1 - recall_target)
     filtered_aim = recall_target + FILTERED_MARGIN * (1 - recall_target)
-    curves = queries.curves(index, projection.codes(queries.embeddings))
-    contrary = filtered.curves(index, projection.codes(filtered.embeddings))
-    per_neighbour, filtered_per_neighbour = _cheapest(curves, aim), _cheapest(contrary, filtered_aim)
+    per_neighbour, slack = _cheapest(curves, aim)
+    filtered_per_neighbour, filtered_slack = _cheapest(contrary, filtered_aim)
     candidates = candidates_for(NEIGHBOURS, per_neighbour)
     filtered_candidates = candidates_for(NEIGHBOURS, filtered_per_neighbour)
     # Never below 0: where 10 neighbours are found at once, the 300 that another search asks for may lie elsewhere.
-    index.slack = max(0.0, _slack(curves, aim, candidates))
+    index.slack = max(0.0, slack)
     # Never less than without a filter: those queries are few.
-    index.filtered_slack = max(index.slack, _slack(contrary, filtered_aim, filtered_candidates))
+    index.filtered_slack = max(index.slack, filtered_slack)
     return Measured(
         recall_target,
         curves.recall(index.slack, candidates),
@@ -143,26 +145,24 @@ def tuned(
         index.filtered_slack,
         per_neighbour,
         filtered_per_neighbour,
-        len(queries.embeddings),
+        len(curves.expected),
         curves.rows_compared(index.slack) / len(index),
     )
 
 
-def _cheapest(curves: Curves, aim: float) -> int:
-    """Return how many candidates for each neighbour cost least, with the lists they ask for, the most if none do."""
+def _cheapest(curves: Curves, aim: float) -> tuple[int, float]:
+    """Return the candidates for each neighbour, and the slack, that reach an aim at the least cost.
+
+    An aim out of reach becomes the most that can be reached: to visit more lists than find that would change nothing.
+    """
+    reachable = min(aim, curves.recall(math.inf, candidates_for(NEIGHBOURS, PER_NEIGHBOUR[-1])))
     costs = {}
     for per_neighbour in PER_NEIGHBOUR:
         candidates = candidates_for(NEIGHBOURS, per_neighbour)
-        slack = curves.least_slack(aim, candidates)
+        slack = curves.least_slack(reachable, candidates)
         if slack is not None:
-            costs[per_neighbour] = curves.rows_compared(slack) + CANDIDATE_COST * candidates
-    return min(costs, key=lambda each: costs[each], default=PER_NEIGHBOUR[-1])
-
-
-def _slack(curves: Curves, aim: float, candidates: int) -> float:
-    """Return the least slack that reaches the aim, else the one with which every list is visited."""
-    least = curves.least_slack(aim, candidates)
-    return max(float(margins[-1]) for margins in curves.margins) if least is None else least
+            costs[per_neighbour, slack] = curves.rows_compared(slack) + CANDIDATE_COST * candidates
+    return min(costs, key=lambda each: costs[each])
 
 
 @contextmanager
