@@ -111,7 +111,7 @@ class Lookalike:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
             ValueError: not exactly one of image, id and key is given.
         """
-        from api.commands.searching import read_picture
+        from api.named_pictures import read_picture
         from api.workspace import QueryRequest
 
         if sum(given is not None for given in (image, id, key)) != 1:

@@ -82,7 +82,9 @@ def lookalike(
     from search.storing.store import default_root
 
     root = store.expanduser() if store is not None else default_root()
-    context.obj = Session(root.absolute(), collection, json, modes[progress])
+    source = context.get_parameter_source("collection")
+    named = source is not None and source.name == "COMMANDLINE"
+    context.obj = Session(root.absolute(), collection, json, modes[progress], named)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -135,11 +137,26 @@ class _Report:
 
     def usage(self, error: Any) -> int:
         """Report a mistake in the command line; `lookalike` alone is a wish for help."""
-        message = error.format_message()
+        message = _about_value(error) or error.format_message()
         if type(error).__name__ == "NoArgsIsHelpError":
             say(message)
             return USAGE
         return self.error("UsageError", f"{message}; `lookalike COMMAND --help` tells more", USAGE)
+
+
+def _about_value(error: Any) -> str | None:
+    """Return what is wrong with the value of an option in the words of HTTP; None where the option parser has its own.
+
+    Its checks of values are pydantic's, whose sentences name neither the value nor the remedy.
+    """
+    from pydantic import ValidationError
+
+    from api.request_errors import REMEDIES, in_words
+
+    if not isinstance(error.__cause__, ValidationError):
+        return None
+    found = error.__cause__.errors()[0]
+    return in_words({**found, "loc": (max(error.param.opts, key=len),)}) if found["type"] in REMEDIES else None
 
 
 def hoisted(arguments: list[str]) -> list[str]:

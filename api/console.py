@@ -22,12 +22,13 @@ COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The global options of one call."""
+    """The global options of one call. named: whether the collection is one that the user asked for in this call."""
 
     store: Path
     collection: str
     json: bool
     progress: ProgressMode
+    named: bool = False
 
 
 def out() -> Console:

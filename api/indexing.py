@@ -11,7 +11,7 @@ import torch
 from api.console import Session, say
 from api.progress import Silent, index_progress
 from api.watch_progress import keep_watching
-from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space
+from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space, refuse_for_builtin
 from indexer.backbones.labelling import Labeller
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
 from indexer.backbones.prepared_backbone import PreparedBackbone
@@ -189,12 +189,14 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
         return _named(request)
     if known.space.is_imported:
         return load_for_space(known.space)  # which says why there is none
+    if known.space.backbone == BUILTIN:
+        refuse_for_builtin(weights=request.weights, mode=request.mode, size=request.size)
     made = Preparation.from_json(known.space.preparation)
     asked = replace(
         request,
         backbone=known.space.backbone,
         mode=request.mode or made.mode,
-        size=request.size or made.height if known.space.backbone != BUILTIN else request.size,
+        size=request.size or made.height,
         dct_scaling=made.dct_scaling if request.dct_scaling is None else request.dct_scaling,
     )
     if (asked.mode, asked.dct_scaling) != (made.mode, made.dct_scaling) or request.size not in (None, made.height):
@@ -212,7 +214,7 @@ def _require_same_preparation(known: Collection, asked: IndexRequest) -> None:
         SpaceMismatch: the collection was made with another one.
     """
     made = Preparation.from_json(known.space.preparation)
-    if asked.size == "test" and known.space.backbone != BUILTIN:
+    if asked.size == "test":
         return  # what that means, only the model's card can tell
     wanted = (asked.mode, asked.size if isinstance(asked.size, int) else made.height, bool(asked.dct_scaling))
     if wanted != (made.mode, made.height, made.dct_scaling):

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from api.console import ProgressMode
+from api.named_pictures import real_path
 from api.picture_progress import picture_progress
 from indexer.backbones.backbone import Pixels
 from indexer.decoding.decoder_pool import DecoderPool
@@ -18,8 +19,9 @@ from indexer.decoding.decoding import Decoder
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.resizing import resizer
 from indexer.devices import usable_cores
-from indexer.sources.sources import reason_of
-from search.errors import BadImage, LookalikeError, UsageError
+from indexer.sources.found import MAX_FILE_BYTES
+from indexer.sources.local_files import read_local
+from search.errors import BadImage, LookalikeError
 from search.records import displayable
 
 READ_AHEAD = 2  # pictures per decoding child
@@ -69,20 +71,6 @@ class Pace:
     batch_size: int
     progress: ProgressMode
     all_or_nothing: bool = False
-
-
-def require_pictures(paths: Sequence[Path]) -> None:
-    """Refuse what is no picture by its name, before anything heavy is loaded.
-
-    Raises:
-        UsageError: a path does not exist, or is a folder.
-    """
-    for path in paths:
-        real = Path(os.path.expanduser(path))  # noqa: PTH111 -- Path.expanduser fails on names like ~draft.jpg
-        if real.is_dir():
-            raise UsageError(f"{path} is a folder: name its pictures, such as {path}/*.jpg (`index` takes folders)")
-        if not real.exists():
-            raise UsageError(f"{path}: No such file; name a picture that can be read")
 
 
 def answer_pictures(
@@ -163,10 +151,7 @@ def _decode(path: Path, pool: Decoder) -> Pixels | BadImage:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        data = Path(os.path.expanduser(path)).read_bytes()  # noqa: PTH111
-    except OSError as error:
-        raise BadImage(reason_of(error), error.strerror or str(error)) from error
+    data = read_local(os.fspath(real_path(path)), MAX_FILE_BYTES)
     if not data:
         raise BadImage("empty", "no bytes")
     return data

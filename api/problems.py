@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from api.request_errors import in_words
 from search import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -85,9 +86,7 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
 async def _validation(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or "body"
-    return problem("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}")
+    return problem("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, in_words(error.errors()[0]))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

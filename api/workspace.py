@@ -170,9 +170,13 @@ class Workspace:
         finder = pair_finder(len(snapshot), self._device)
         return find_duplicates(snapshot, self.store.catalogue, threshold, progress, finder)
 
-    def status(self) -> list[CollectionStatus]:
-        """Return the counts of every collection."""
-        targets = self.store.catalogue.collections()
+    def status(self, name: str | None = None) -> list[CollectionStatus]:
+        """Return the counts of every collection, or of the one of this name.
+
+        Raises:
+            CollectionNotFound: there is none of this name.
+        """
+        targets = self.store.catalogue.collections() if name is None else [self.collection(name)]
         return [collection_status(self.store, target, self._reader(target)) for target in targets]
 
     def snapshot(self, target: Collection) -> Snapshot:

@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +36,24 @@ def skip(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have it: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Path]:
+    """A named pipe under a picture's name. Whoever reads it gets a word at once, so that no test waits for ever."""
+    path = tmp_path / "pipe.jpg"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with suppress(BrokenPipeError):  # somebody looked what it is, and went
+            path.write_bytes(b"no picture")
+
+    writer = Thread(target=write)
+    writer.start()
+    yield path
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # frees the writer that nobody listened to
+    writer.join()
+    os.close(reading)
 
 
 @pytest.fixture(scope="session")

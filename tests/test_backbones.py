@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,22 @@ def test_a_missing_weights_file_is_named() -> None:
 def test_an_unknown_backbone_suggests_near_names() -> None:
     with pytest.raises(BackboneNotFound, match="did you mean .*eca_nfnet_l1"):
         load_backbone("eca_nfnet_l9", device="cpu")
+    with pytest.raises(BackboneNotFound, match="'resent50': did you mean resnet50"):
+        load_backbone("resent50", device="cpu")
+
+
+def test_a_name_that_resembles_none_suggests_none() -> None:
+    with pytest.raises(BackboneNotFound, match="'nonsense': `lookalike backbones` lists some"):
+        load_backbone("nonsense", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [("--weights", {"weights": Path("x")}), ("--image-size", {"size": 96}), ("--preprocess card", {"mode": "card"})],
+)
+def test_what_builtin_would_have_to_ignore_is_refused(option: str, given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"^{option} has no use with the backbone `builtin`"):
+        load_backbone("builtin", device="cpu", **given)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def test_a_full_disk_stops_writes_with_a_word_and_no_read(tmp_path: Path, left: 
 def test_sqlite_that_cannot_grow_says_that_space_is_missing(filled: Path) -> None:
     with Store(filled / "store") as store:
         target = store.catalogue.collection("default")
-        with bounded(store), pytest.raises(StoreUnavailable, match="is full; free space"):
+        told = "the catalogue .* cannot be written: database or disk is full; free space"
+        with bounded(store), pytest.raises(StoreUnavailable, match=told):
             add(filled, store, target, [f"new{number}" for number in range(1000)])
         assert short(answers(filled)) == EXPECTED
         add(filled, store, target, [f"new{number}" for number in range(1000)])
@@ -167,6 +168,8 @@ def test_a_store_that_cannot_be_written_is_searched_and_says_so_to_writers(fille
     assert short(seen) == EXPECTED
     assert [code for code, _ in told] == [TRY_AGAIN] * len(told), told
     assert all("permission" in message.lower() or "readonly" in message for _, message in told), told
+    assert any("cannot be written: attempt to write a readonly database" in message for _, message in told), told
+    assert not any("does not answer" in message for _, message in told), told
     assert short(answers(filled)) == EXPECTED
 
 

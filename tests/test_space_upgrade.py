@@ -194,15 +194,18 @@ def test_rollback_names_what_was_indexed_since(album: Store, draw: Draw, photos:
 
 def test_there_must_be_something_to_promote_or_to_roll_back(album: Store) -> None:
     upgrade = SpaceUpgrade(album, target_of(album))
-    with pytest.raises(UsageError, match="lookalike reembed` fills one"):
-        upgrade.promote()
-    with pytest.raises(UsageError, match="was not promoted"):
-        upgrade.rollback()
+    for look in (upgrade.promote, upgrade.after_promote):
+        with pytest.raises(UsageError, match="lookalike reembed` fills one"):
+            look()
+    for look in (upgrade.rollback, upgrade.after_rollback):
+        with pytest.raises(UsageError, match="was not promoted"):
+            look()
     with pytest.raises(UsageError, match="in the space fake-.* already"):
         upgrade.begin(FakeBackbone().space)
     upgrade.begin(MeanColour().space)
-    with pytest.raises(GuardRefused, match="not filled yet"):
-        upgrade.promote()
+    for look in (upgrade.promote, upgrade.after_promote):
+        with pytest.raises(GuardRefused, match="not filled yet"):
+            look()
 
 
 def test_another_backbone_abandons_the_space_that_was_on_its_way(album: Store) -> None:

@@ -150,6 +150,9 @@ from tests.album_rows import keys
         ("metadata.day >= 2024", ""),
         ('metadata.day >= "2024"', "c"),
         ("metadata.day < 2024-03-02", "c"),
+        # Words need no blank beside a bracket or a quote, and are keys of metadata as good as any.
+        ("(width=100)and(height in(50,480))or(key like'%')and not(key like'%')", "af"),
+        ("metadata.and is null and metadata.not.null is null", "abcdef"),
     ],
 )
 def test_a_condition_lets_through(album_store: Store, album_rows: Collection, text: str, found: str) -> None:
@@ -176,12 +179,15 @@ def test_hostile_text_is_a_value_and_never_sql(album_store: Store, album_rows: C
         ("  \n", "where is empty"),
         ("colour = 3", "character 1: colour is no field; the fields are bytes, format, height, key, label, path,"),
         ("width > 3 and colour = 3", "character 15: colour is no field"),
-        ("width", "character 6: it ends too early; expected ="),
+        (
+            "width",
+            "character 6: it ends too early; expected a comparison (= != < <= > >=), `in`, `is`, `like` or `not`",
+        ),
         ("width >", "character 8: it ends too early; expected true or false, a date, a number or text in quotes"),
-        ("(width > 3", "character 11: it ends too early; expected )"),
+        ("(width > 3", "character 11: it ends too early; expected `)`"),
         ("width > 3)", "character 10: ) does not belong here; expected the end"),
-        ("width > 3 4", "character 11: 4 does not belong here"),
-        ("3 < width", "character 1: 3 does not belong here; expected a field"),
+        ("width > 3 4", "character 11: 4 does not belong here; expected the end, `and` or `or`"),
+        ("3 < width", "character 1: 3 does not belong here; expected a field, `(` or `not`"),
         ('width > "3"', 'character 9: "3" is text, but width is a number; write it without quotes'),
         ("path = 3", 'character 8: 3 is a number, but path is a text; write "3"'),
         ("label = tabby", 'character 9: tabby is text without quotes; write "tabby", and for a shell'),
@@ -231,6 +237,56 @@ def test_what_is_no_condition_names_the_place_and_the_remedy(text: str, says: st
         parse(text)
     assert len(str(refused.value)) < 300
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "says"),
+    [
+        ("key isnull", "isnull", "does not belong here; expected a comparison (= != < <= > >=), `in`"),
+        ("key is notnull", "notnull", "does not belong here; expected `not` or `null`"),
+        ("key notin (1)", "notin", "does not belong here"),
+        ('key notlike "a"', "notlike", "does not belong here"),
+        ("width > 1 andwidth > 2", "andwidth", "does not belong here; expected the end, `and` or `or`"),
+        ("width > 1andwidth>2", "1andwidth", "is neither a number nor a date; put text in quotes, and a blank"),
+        ("width > 1.and height > 2", "1.and", "is neither a number nor a date"),
+        ("label = 3d", "3d", "is neither a number nor a date; put text in quotes"),
+        ("width >= 1 andd height > 3", "andd", "does not belong here; expected the end, `and` or `or`"),
+        ("notwidth = 3", "notwidth", "is no field"),
+    ],
+)
+def test_a_word_of_the_language_stands_by_itself(text: str, wrong: str, says: str) -> None:
+    with pytest.raises(BadCondition) as refused:
+        parse(text)
+    assert f": {wrong} {says}" in str(refused.value)
+    assert refused.value.position == text.index(wrong) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "says"),
+    [
+        ("width > 3 or or width < 2", 14, "or does not belong here; expected a field, `(` or `not`"),
+        ("NOT (width > 3 AND NULL)", 20, "NULL does not belong here; expected a field, `(` or `not`"),
+        ("true", 1, "true does not belong here; expected a field, `(` or `not`"),
+        ("like like 'a'", 1, "like does not belong here; expected a field, `(` or `not`"),
+        ("in.x = 3", 1, "in does not belong here; expected a field, `(` or `not`"),
+        ("label = null", 9, "null is no value; ask for it by `is null` or `is not null`"),
+    ],
+)
+def test_a_word_of_the_language_is_never_a_field(text: str, position: int, says: str) -> None:
+    with pytest.raises(BadCondition) as refused:
+        parse(text)
+    assert says in str(refused.value)
+    assert refused.value.position == position
+
+
+def test_misspelt_metadata_is_recognised_as_other_fields_are() -> None:
+    for text, guess in [
+        ("metadta.camera.lens = 3", "metadta.camera.lens is no field; did you mean metadata.camera.lens?"),
+        ('Metdata."shot by" = 3', 'did you mean metadata."shot by"?'),
+        ("metadat = 3", "metadat is no field; did you mean metadata.KEY?"),
+    ]:
+        with pytest.raises(BadCondition, match=re.escape(guess)):
+            parse(text)
 
 
 def test_the_largest_condition_that_is_allowed_is_answered(album_store: Store, album_rows: Collection) -> None:

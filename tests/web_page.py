@@ -13,6 +13,8 @@ FOREIGN = "Größe – 写真 ночь.png"
 PLAIN = 46
 INDEXED = PLAIN + 5
 NAMED = INDEXED + 3 + 1  # the first id of the third collection
+WIDE = NAMED + 30  # of the fourth
+WIDTHS = (100, 200, 300, 400, 500)
 # A function of the browser: a PNG file of base64 text.
 AS_FILE = """(data) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));

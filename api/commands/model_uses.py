@@ -12,6 +12,7 @@ import typer
 from api.commands.options import image_size_of, mode_for
 from api.console import Session, counted, out, print_json, print_table, say, table
 from api.exits import LEDGER
+from api.named_pictures import require_pictures
 from search.errors import UsageError
 from search.records import Embeddings, Label, displayable
 
@@ -82,7 +83,7 @@ def embed(
     accept_license: Consent = None,
 ) -> None:
     """Write the raw pooled embeddings of pictures to a file; needs no store."""
-    from api.picture_answers import Pace, answer_pictures, require_pictures
+    from api.picture_answers import Pace, answer_pictures
 
     session: Session = context.obj
     require_pictures(images)
@@ -120,7 +121,7 @@ def classify(
     accept_license: Consent = None,
 ) -> None:
     """Name what pictures show, with probabilities; needs no store."""
-    from api.picture_answers import Pace, answer_pictures, require_pictures
+    from api.picture_answers import Pace, answer_pictures
     from indexer.backbones.class_names import class_names, read_class_names
     from indexer.backbones.classification import classifier_engine, top_labels
     from indexer.devices import choose_device
@@ -159,7 +160,7 @@ def feature_maps(
     accept_license: Consent = None,
 ) -> None:
     """Write what a backbone sees in a picture, stage by stage; needs no store."""
-    from api.picture_answers import decode_one, require_pictures
+    from api.picture_answers import decode_one
     from indexer.backbones.feature_maps import as_npz
     from indexer.backbones.feature_maps import feature_maps as maps_of
     from indexer.backbones.feature_pictures import as_png

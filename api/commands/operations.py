@@ -1,5 +1,6 @@
 """`status`, `failures`, `verify`, `rebuild`, `migrate`."""
 
+from dataclasses import replace
 from textwrap import TextWrapper, wrap
 from typing import Annotated
 
@@ -8,10 +9,12 @@ import typer
 from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import ELSE
 from api.workspace import Workspace
+from search.blobs.checksums import VERIFY_TELLS
 from search.database import schema
 from search.database.database import Database
 from search.errors import UsageError
 from search.finding.generations import Generations
+from search.records import Fault
 from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus
@@ -26,10 +29,10 @@ def register(app: typer.Typer) -> None:
 
 
 def status(context: typer.Context) -> None:
-    """Show what a store holds, and whether everything in it can be found."""
+    """Show what a store holds, and whether everything in it can be found; with --collection only of that one."""
     session: Session = context.obj
     with Workspace(session.store) as workspace:
-        found = workspace.status()
+        found = workspace.status(session.collection if session.named else None)
     if session.json:
         print_json({"store": str(session.store), "collections": [one.as_json() for one in found]})
         return
@@ -111,7 +114,7 @@ def verify(
     """Check every count and checksum of the store; exit 1 when something is wrong."""
     session: Session = context.obj
     with Store(session.store) as store:
-        faults = find_faults(store, deep=deep)
+        faults = [_in_place(fault) for fault in find_faults(store, deep=deep)]
         notes = unnamed_files(store)
     if session.json:
         shape = {"ok": not faults, "faults": [fault.as_json() for fault in faults]}
@@ -124,6 +127,14 @@ def verify(
         out().print("all well" if not faults else counted(len(faults), "fault", "faults"))
     if faults:
         raise typer.Exit(ELSE)
+
+
+def _in_place(fault: Fault) -> Fault:
+    """Return a fault whose detail repeats neither where it is nor that `verify` tells more."""
+    detail = fault.detail.replace(VERIFY_TELLS, "")
+    if detail.startswith(fault.where):
+        detail = detail.removeprefix(fault.where).removeprefix(":").strip()
+    return replace(fault, detail=detail)
 
 
 def rebuild(

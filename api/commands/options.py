@@ -20,12 +20,20 @@ def preparation_mode(value: str | None) -> Literal["full", "card"] | None:
 def mode_for(backbone: str, value: str | None, default: Literal["full", "card"]) -> Literal["full", "card"]:
     """Return the mode asked for by --preprocess, else what the user's own backbone was made with, else the default.
 
+    `builtin` has one, whatever the default is.
+
     Raises:
-        UsageError: the value is neither full nor card.
+        UsageError: the value is neither full nor card, or card for `builtin`.
     """
+    from indexer.backbones.builtin_facts import BUILTIN
     from indexer.backbones.registry import find
 
     asked = preparation_mode(value)
+    if backbone == BUILTIN:
+        from indexer.backbones.backbones import refuse_for_builtin
+
+        refuse_for_builtin(mode=asked)
+        return "full"
     own = find(backbone) if asked is None else None
     return asked or (own.preparation.mode if own is not None else default)
 

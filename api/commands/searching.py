@@ -1,14 +1,14 @@
 """`search`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.console import Session, out, print_json, print_table, shown_pixels, shown_place, table
+from api.named_pictures import read_picture
 from api.workspace import Found, QueryRequest, Workspace
-from search.errors import BadImage, UsageError
+from search.errors import UsageError
 from search.finding.find_similar import MAX_K
 from search.records import ImageRecord, displayable
 
@@ -52,21 +52,6 @@ def search(
         print_json({"query": query, "matches": matches, "took_ms": found.took_ms()})
     else:
         _print_matches(found)
-
-
-def read_picture(path: Path) -> bytes:
-    """Return the bytes of a picture the user named.
-
-    Raises:
-        UsageError: there is no such file, or it cannot be read.
-    """
-    try:
-        data = Path(os.path.expanduser(path)).read_bytes()  # noqa: PTH111 -- Path.expanduser fails on names like ~draft.jpg
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; name a picture that can be read") from error
-    if not data:
-        raise BadImage("empty", f"{path} has no bytes")
-    return data
 
 
 def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key: str | None) -> ImageRecord:

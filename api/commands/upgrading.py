@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,33 +94,41 @@ def _print_report(shape: dict[str, Any]) -> None:
     console.print("searches use the old space until `lookalike promote`")
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A way from the collection's space to another. goal: looks where it would lead, and changes nothing."""
+
+    word: str
+    goal: Callable[..., Collection]
+    do: Callable[..., tuple[Collection, int]]
+
+
+PROMOTE = Switch("promote", SpaceUpgrade.after_promote, SpaceUpgrade.promote)
+ROLLBACK = Switch("roll back", SpaceUpgrade.after_rollback, SpaceUpgrade.rollback)
+
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Also when searches would not find some images.")]
 
 
 def promote(context: typer.Context, yes: Yes = False, allow_missing: AllowMissing = False) -> None:
     """Search the space that `reembed` filled from now on, at once and in every process."""
-    _switch(context.obj, "promote", SpaceUpgrade.promote, yes=yes, allow_missing=allow_missing)
+    _switch(context.obj, PROMOTE, yes=yes, allow_missing=allow_missing)
 
 
 def rollback(context: typer.Context, yes: Yes = False, allow_missing: AllowMissing = False) -> None:
     """Search the space from before `promote` again."""
-    _switch(context.obj, "rollback", SpaceUpgrade.rollback, yes=yes, allow_missing=allow_missing)
+    _switch(context.obj, ROLLBACK, yes=yes, allow_missing=allow_missing)
 
 
-def _switch(
-    session: Session,
-    word: str,
-    switch: Callable[..., tuple[Collection, int]],
-    *,
-    yes: bool,
-    allow_missing: bool,
-) -> None:
+def _switch(session: Session, switch: Switch, *, yes: bool, allow_missing: bool) -> None:
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
+        upgrade = SpaceUpgrade(store, target)
         if not yes:
-            _ask(f"{word} the collection {target.name!r}, now in {target.space.name}?")
-        found, missing = switch(SpaceUpgrade(store, target), allow_missing=allow_missing)
+            # Nobody is asked about what cannot be done anyway.
+            goal = switch.goal(upgrade, allow_missing=allow_missing)
+            _ask(f"{switch.word} the collection {target.name!r} from {target.space.name} to {goal.space.name}?")
+        found, missing = switch.do(upgrade, allow_missing=allow_missing)
     shape = {
         "collection": found.name,
         "from": target.space.name,

@@ -52,15 +52,17 @@ export class FilterBox {
     );
   }
 
-  /** Show what is wrong with the condition, with a caret under its place. at: letters before the place. */
+  /** Show what is wrong with the condition, with a caret under its place. at: letters before the place, null for none. */
   refuse(message, at) {
     this.sent = undefined;
+    this.error.replaceChildren(el("p", {}, message));
+    this.input.setAttribute("aria-invalid", "true");
+    if (at === null) return this.input.focus({ preventScroll: true });
     const letters = [...this.input.value];
     const place = Math.max(0, Math.min(at, letters.length));
     // A caret under a letter needs letters of one width, and a line of its own.
     const drawing = `${letters.join("")}\n${" ".repeat(place)}^`;
-    this.error.replaceChildren(el("pre", { "aria-hidden": "true" }, drawing), el("p", {}, message));
-    this.input.setAttribute("aria-invalid", "true");
+    this.error.prepend(el("pre", { "aria-hidden": "true" }, drawing));
     const start = letters.slice(0, place).join("").length;
     this.input.focus({ preventScroll: true });
     this.input.setSelectionRange(start, start);

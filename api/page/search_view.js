@@ -168,7 +168,7 @@ class Results {
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
     } catch (error) {
-      if (error.position !== undefined && this.filter !== null) return this.refuse(error);
+      if (this.filter !== null && isAboutCondition(error)) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
       throw error;
     } finally {
@@ -193,12 +193,16 @@ class Results {
     this.shown.clear();
   }
 
-  /** Say at the filter what is wrong with it; results of before stay, and are none of it. */
+  /** Say at the filter what is wrong with it. Results of before stay, dimmed; nothing is said of results any more. */
   refuse(error) {
     for (const blank of this.list.querySelectorAll(".blank")) blank.remove();
     const [message] = error.message.split("\n");
-    this.box.refuse(message.replace(/^where, at character \d+: /, ""), error.position - 1 - beforeFilter(this.label));
-    if (!this.matches.length) this.title.textContent = "The filter cannot be understood";
+    const at = error.position === undefined ? null : error.position - 1 - beforeFilter(this.label);
+    this.box.refuse(message.replace(/^where, at character \d+: /, ""), at);
+    this.title.textContent = "The filter cannot be understood";
+    this.note.textContent = "\u00a0";
+    this.foot.replaceChildren();
+    announce("");
   }
 
   giveUp() {
@@ -297,6 +301,11 @@ class Results {
       this.view.fail(error);
     }
   }
+}
+
+/** Tell whether the server refused a condition: at a place of it, or as too large. */
+function isAboutCondition({ position, message }) {
+  return position !== undefined || /^where /.test(message);
 }
 
 /** Return a match whose labels begin with the chosen one, so that its tile shows why it is there. */

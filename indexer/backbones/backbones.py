@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from indexer.backbones.labelling import Labeller
     from indexer.backbones.timm_models import ImageSize
 
-__all__ = ["BUILTIN", "BUILTIN_PREPARATION", "REFERENCE_MODELS", "load_backbone", "load_for_space"]
+__all__ = [
+    "BUILTIN",
+    "BUILTIN_PREPARATION",
+    "REFERENCE_MODELS",
+    "load_backbone",
+    "load_for_space",
+    "refuse_for_builtin",
+]
 
 REFERENCE_MODELS = (
     "nf_resnet50.ra2_in1k",
@@ -70,7 +77,7 @@ def load_backbone(
     """
     chosen = choose_device(device)
     if name == BUILTIN:
-        _refuse_for_builtin("--weights" if weights is not None else None if size is None else "--image-size")
+        refuse_for_builtin(weights=weights, mode=mode, size=size)
         return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
     from indexer.backbones.timm_models import model_card
 
@@ -96,7 +103,7 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     chosen = choose_device(device)
     preparation = Preparation.from_json(space.preparation)
     if space.backbone == BUILTIN:
-        _refuse_for_builtin(None if weights is None else "--weights")
+        refuse_for_builtin(weights=weights)
         return _fitting(_builtin(preparation, chosen), space)
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
     if remembered is not None and not remembered.exists():
@@ -114,10 +121,19 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     return _fitting(_timm(space.backbone, preparation, weights or remembered, chosen), space)
 
 
-def _refuse_for_builtin(option: str | None) -> None:
-    if option is not None:
+def refuse_for_builtin(
+    *, weights: Path | None = None, mode: Literal["full", "card"] | None = None, size: "ImageSize" = None
+) -> None:
+    """Refuse what the built-in backbone would have to ignore. mode: what the user asked for, None for nothing.
+
+    Raises:
+        UsageError: an option has no use with it; the message names the option.
+    """
+    given = {"--weights": weights is not None, "--image-size": size is not None, "--preprocess card": mode == "card"}
+    for option in (option for option, is_given in given.items() if is_given):
         raise UsageError(
-            f"{option} has no use with the backbone `builtin`: its weights ship with the package, for one size"
+            f"{option} has no use with the backbone `builtin`: its weights ship with the package, for whole pictures "
+            f"of {BUILTIN_PREPARATION.width} pixels a side"
         )
 
 

@@ -38,6 +38,7 @@ ImageSize = int | Literal["test"] | None
 Use = Literal["embed", "classify", "features"]
 
 SUGGESTIONS: Final = 3
+NEAR: Final = 0.7  # of 1; below it names share little but their letters (`nonsense` and `senet154`: 0.5)
 SMALLEST_SIZE: Final = 32  # pixels a side: what backbones halve five times; less leaves a deepest map of padding
 LARGEST_SIZE: Final = 4_096
 
@@ -90,7 +91,7 @@ def canonical_name(name: str) -> str:
     short = name.removeprefix("hf_hub:").removeprefix("hf-hub:").removeprefix("timm/")
     if not timm.is_model(short):
         near = difflib.get_close_matches(
-            short, [*registered_names(), *timm.list_models(), *timm.list_models(pretrained=True)], SUGGESTIONS, 0.5
+            short, [*registered_names(), *timm.list_models(), *timm.list_models(pretrained=True)], SUGGESTIONS, NEAR
         )
         hint = f"did you mean {', '.join(near)}?" if near else "`lookalike backbones` lists some"
         raise BackboneNotFound(f"there is no backbone {name!r}: {hint}")

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 Copy = TypeVar("Copy")
 
 BLOCK_BYTES = 64 * 1024
+VERIFY_TELLS = "; `lookalike verify` tells what else is"
 
 
 def block_checksums(data: bytes) -> bytes:
@@ -191,4 +192,4 @@ class _OpenMap:
 
 def _damaged(name: str, block: int) -> CorruptFile:
     place = f"{name}: block {block} (bytes from {block * BLOCK_BYTES})"
-    return CorruptFile(f"{place} is damaged; `lookalike verify` tells what else is")
+    return CorruptFile(f"{place} is damaged{VERIFY_TELLS}")

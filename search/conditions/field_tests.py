@@ -68,10 +68,19 @@ def _field(name: Token) -> Field:
         return field
     if name.lower() == METADATA:
         raise Misplaced(place(name), name, "has no value of its own; name one of its keys, such as metadata.camera")
-    close = get_close_matches(name.lower(), sorted(FIELDS), 1)
-    guess = f"did you mean {close[0]}? " if close else ""
+    close = _nearest(name)
+    guess = "" if close is None else f"did you mean {shown(close)}? "
     fields = f"the fields are {', '.join(sorted(FIELDS))} and metadata.KEY"
     raise Misplaced(place(name), shown(name), f"is no field; {guess}{fields}")
+
+
+def _nearest(name: str) -> str | None:
+    """Return the field that was meant, most likely: a misspelt one, or a key of metadata that is misspelt."""
+    start = KEY.search(name)
+    first, rest = (name, ".KEY") if start is None else (name[: start.start()], name[start.start() :])
+    if get_close_matches(first.lower(), [METADATA], 1):
+        return METADATA + rest
+    return next(iter(get_close_matches(name.lower(), sorted(FIELDS), 1)), None)
 
 
 def _metadata_field(name: Token, rest: str) -> Field:

@@ -4,6 +4,7 @@ A parser reads it, fields.py says what can be asked, and SQLAlchemy gets an expr
 ever put together from text. Limits keep an expression from a stranger harmless. Nothing here talks to a database.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ MAX_DEPTH = 50
 # Below the 999 bound parameters and the 1,000 levels of an expression that SQLite accepts.
 MAX_VALUES = 200
 
+# A word is whole: `andd` is none, and none of them names a field. What follows a point is a key, whatever it is called.
 GRAMMAR = r"""
 ?start: either
 either: both (_OR both)*
@@ -34,34 +36,36 @@ negated: NOT one
     | FIELD IS [NOT] NULL                         -> missing
 ?value: TEXT | DATE | NUMBER | BOOLEAN
 
-_OR: "or"i
-_AND: "and"i
-NOT: "not"i
-LIKE: "like"i
-IN: "in"i
-IS: "is"i
-NULL: "null"i
+_OR: /or(?!\w)/i
+_AND: /and(?!\w)/i
+NOT: /not(?!\w)/i
+LIKE: /like(?!\w)/i
+IN: /in(?!\w)/i
+IS: /is(?!\w)/i
+NULL: /null(?!\w)/i
 COMPARISON: "==" | "=" | "!=" | "<>" | "<=" | "<" | ">=" | ">"
 TEXT: /"(""|[^"])*"|'(''|[^'])*'/
-NUMBER: /[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?/i
+NUMBER: /[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?(?![\w.])/i
 DATE.2: /[0-9]+-[0-9][0-9a-z:.+-]*/i
-BOOLEAN.2: /(true|false)(?![a-z0-9_])/i
-FIELD: /[a-z_]\w*(\.(\w+|"(""|[^"])+"|'(''|[^'])+'))*/i
+BOOLEAN.2: /(true|false)(?!\w)/i
+FIELD: /(?!(and|or|not|like|in|is|null|true|false)(?!\w))[a-z_]\w*(\.(\w+|"(""|[^"])+"|'(''|[^'])+'))*/i
 %ignore /\s+/
 """
 # How the parts of the language are called in messages.
 WORDS = {
     "FIELD": "a field",
-    "COMPARISON": "= != < <= > >=",
+    "COMPARISON": "a comparison (= != < <= > >=)",
     "TEXT": "text in quotes",
     "NUMBER": "a number",
     "DATE": "a date",
     "BOOLEAN": "true or false",
-    "LPAR": "(",
-    "RPAR": ")",
-    "COMMA": ",",
+    "LPAR": "`(`",
+    "RPAR": "`)`",
+    "COMMA": "`,`",
     "$END": "the end",
 }
+
+_LIKE_A_NUMBER = re.compile(r"[+-]?\.?[0-9][\w.]*")
 
 
 class Condition(Protocol):
@@ -194,15 +198,21 @@ def _explained(text: str, error: UnexpectedInput) -> Misplaced:
         return Misplaced(at, shown(text[at:]), "is a text that does not end; close its quote")
     if text[at] in "“”„‘’‚«»`":
         return Misplaced(at, text[at], "is no quote of this language; use \" or '")
+    misspelt = _LIKE_A_NUMBER.match(text, at)
+    if misspelt is not None:
+        remedy = "is neither a number nor a date; put text in quotes, and a blank before a word"
+        return Misplaced(at, shown(misspelt[0]), remedy)
     return Misplaced(at, text[at], "means nothing here; put text in quotes")
 
 
 def _explained_token(text: str, token: Token, expected: set[str]) -> Misplaced:
-    words = [WORDS.get(name, name.strip("_").lower()) for name in sorted(expected)]
+    words = [WORDS.get(name, f"`{name.strip('_').lower()}`") for name in sorted(expected)]
     wanted = f"expected {', '.join(words[:-1])}{' or ' if words[:-1] else ''}{words[-1]}"
     if token.type == "$END":
         return Misplaced(len(text), "it ends too early;", wanted)
     if token.type == "FIELD" and "TEXT" in expected:
         hint = f"is text without quotes; write {quoted(shown(token))}, and for a shell '…' around the whole condition"
         return Misplaced(place(token), shown(token), hint)
+    if token.type == "NULL" and "TEXT" in expected:
+        return Misplaced(place(token), str(token), "is no value; ask for it by `is null` or `is not null`")
     return Misplaced(place(token), shown(token), f"does not belong here; {wanted}")

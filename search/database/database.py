@@ -120,7 +120,9 @@ def _translated(engine: Engine) -> Iterator[None]:
         lasting = any(word in reason for word in LASTING)
         full = any(word in reason for word in FULL)
         remedy = "free space" if full else "check its name and permissions" if lasting else "try again"
-        raise StoreUnavailable(f"the catalogue {place} does not answer: {reason}; {remedy}") from error
+        # A full disk and a read-only one are still read from.
+        trouble = "cannot be written" if full or "readonly" in reason else "does not answer"
+        raise StoreUnavailable(f"the catalogue {place} {trouble}: {reason}; {remedy}") from error
     except DatabaseError as error:
         # Its subclasses say what was wrong with a statement; the class itself says that the file is.
         if type(error) is not DatabaseError:

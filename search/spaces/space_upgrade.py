@@ -177,12 +177,12 @@ class SpaceUpgrade:
             GuardRefused: it is not filled, or images are missing from it; nothing was changed.
             CorruptFile: a segment of it is damaged; nothing was changed.
         """
-        found = self.newest()
-        if found is None or found.state not in OPEN:
-            raise UsageError(f"collection {self._target.name!r} has no space to promote; `lookalike reembed` fills one")
-        if found.state == "filling":
-            raise GuardRefused("the new space is not filled yet; run `lookalike reembed` again to go on with it")
+        found = self._filled()
         return self._flip(found, found.to_space_id, "promoted", allow_missing)
+
+    def after_promote(self, *, allow_missing: bool = False) -> Collection:
+        """Return the collection as `promote` would make it; changes nothing, and raises what `promote` does."""
+        return self._reachable(self._filled().to_space_id, allow_missing)
 
     def rollback(self, *, allow_missing: bool = False) -> tuple[Collection, int]:
         """Search the space from before `promote` again; return as `promote`.
@@ -193,13 +193,33 @@ class SpaceUpgrade:
             CorruptFile: a segment of it is damaged; nothing was changed.
         """
         found = self._promotion()
-        if found is None or found.to_space_id != self._target.space_id:
-            raise UsageError(f"collection {self._target.name!r} was not promoted, so there is nothing to roll back")
         return self._flip(found, found.from_space_id, "rolled_back", allow_missing)
 
-    def _promotion(self) -> Reembedding | None:
+    def after_rollback(self, *, allow_missing: bool = False) -> Collection:
+        """Return the collection as `rollback` would make it; changes nothing, and raises what `rollback` does."""
+        return self._reachable(self._promotion().from_space_id, allow_missing)
+
+    def _filled(self) -> Reembedding:
+        """Return the way to a space that is filled."""
+        found = self.newest()
+        if found is None or found.state not in OPEN:
+            raise UsageError(f"collection {self._target.name!r} has no space to promote; `lookalike reembed` fills one")
+        if found.state == "filling":
+            raise GuardRefused("the new space is not filled yet; run `lookalike reembed` again to go on with it")
+        return found
+
+    def _promotion(self) -> Reembedding:
+        """Return the way by which the collection came to its space."""
         with self._store.database.reading() as connection:
-            return _newest(connection, self._target.id, reembedding.c.state == "promoted")
+            found = _newest(connection, self._target.id, reembedding.c.state == "promoted")
+        if found is None or found.to_space_id != self._target.space_id:
+            raise UsageError(f"collection {self._target.name!r} was not promoted, so there is nothing to roll back")
+        return found
+
+    def _reachable(self, space_id: int, allow_missing: bool) -> Collection:
+        goal = self.in_space(space_id)
+        self._require_complete(self.count_missing(space_id), goal, allow_missing)
+        return goal
 
     def _flip(self, way: Reembedding, space_id: int, state: State, allow_missing: bool) -> tuple[Collection, int]:
         """Build the index of a space, then make it the collection's own."""

@@ -15,6 +15,7 @@ from api.cli import GLOBAL_OPTIONS, hoisted, main
 from search.storing.store import Store
 from search.upkeep.verification import verify
 from tests.conftest import painted
+from tests.fakes import FakeBackbone
 from tests.perturbed import perturbed_weights
 
 MANY = 600  # takes seconds after the first commit, however slowly the test is told of it
@@ -136,6 +137,25 @@ def test_status_failures_and_verify_agree(run: Run, album: Path) -> None:
     assert run("verify", "--deep") == (0, {"ok": True, "faults": []})
 
 
+def test_status_tells_of_one_collection_when_that_was_asked_for_and_else_of_all(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "store"
+    with Store.create(place) as store:
+        for name in ("default", "other"):
+            store.open_collection(name, FakeBackbone().space)
+
+    def told(*arguments: str) -> list[str]:
+        return [one["name"] for one in run("status", *arguments, store=place)[1]["collections"]]
+
+    assert told("--collection", "other") == ["other"]
+    assert told("--collection=default") == ["default"]
+    assert told() == ["default", "other"]
+    monkeypatch.setenv("LOOKALIKE_COLLECTION", "other")
+    assert told() == ["default", "other"], "nobody asked for one in this call"
+    assert run("status", "--collection", "nowhere", store=place)[0] == 2
+
+
 def test_verify_exits_1_when_a_segment_is_damaged(run: Run, album: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     run("index", album / "photos" / "0.png", store=store)
@@ -180,7 +200,18 @@ def test_backbones_lists_the_builtin_first(run: Run) -> None:
         (["index", "--backbone", "resnet18.a1_in1k", "."], 1, "--weights FILE.safetensors"),
         (["index", "--backbone", "builtin", "--weights", "x", "."], 2, "ship with the package"),
         (["index", "--weights", "x", "."], 2, "ship with the package"),
+        (["index", "--preprocess", "card", "."], 2, "--preprocess card has no use with the backbone `builtin`"),
+        (["index", "--image-size", "64", "."], 2, "--image-size has no use with the backbone `builtin`"),
+        (["index", "--preprocess", "card", "--collection", "new", "."], 2, "--preprocess card has no use"),
+        (["reembed", "--backbone", "builtin", "--preprocess", "card"], 2, "--preprocess card has no use"),
         (["index", "--device", "cuda:99", "."], 2, "cuda:99"),
+        (["search", "--id", "1", "--min-score", "nan"], 2, "--min-score is nan; give a finite number"),
+        (["search", "--id", "1", "--min-score", "2"], 2, '--min-score is "2"; give 1 or less'),
+        (["search", "--id", "1", "-k", "0"], 2, '-k is "0"; give 1 or more'),
+        (["search", "--id", "one"], 2, '--id is "one"; give a whole number'),
+        (["index", "--backbone", "nonsense", "."], 2, "no backbone 'nonsense': `lookalike backbones` lists some"),
+        (["promote"], 2, "has no space to promote"),
+        (["rollback"], 2, "there is nothing to roll back"),
         (["serve", "--host", "0.0.0.0"], 4, "--auth none"),
         (["status", "--store", "/no/store"], 2, "no store in /no/store"),
         (["embed", "/etc/hostname", "-o", "/tmp/x.npy"], 1, "picture format"),
@@ -194,6 +225,12 @@ def test_an_error_is_one_line_an_exit_code_and_a_json_object(
     assert found == code
     assert says in shape["error"]["message"]
     assert "\n" not in shape["error"]["message"]
+
+
+def test_a_pipe_under_a_pictures_name_is_refused_by_search_with_2(run: Run, pipe: Path) -> None:
+    code, shape = run("search", pipe)
+    assert code == 2
+    assert "is no regular file" in shape["error"]["message"]
 
 
 def test_a_collection_in_another_space_is_refused_with_4(run: Run, album: Path, tmp_path: Path) -> None:
@@ -365,8 +402,25 @@ def test_a_damaged_segment_is_told_by_status_and_by_verify(run: Run, album: Path
     code, shape = run("status", store=store)
     assert code == 0
     assert "is damaged" in shape["collections"][0]["damage"]
-    kinds = {fault["kind"] for fault in run("verify", store=store)[1]["faults"]}
-    assert kinds == {"segment_damaged", "generation_damaged"}
+    faults = {fault["kind"]: fault for fault in run("verify", store=store)[1]["faults"]}
+    assert set(faults) == {"segment_damaged", "generation_damaged"}
+    # Where it is has been said by `where`, and what tells more is this very command.
+    assert faults["segment_damaged"]["where"] == f"segments/{segment.name}"
+    assert faults["segment_damaged"]["detail"] == "block 0 (bytes from 0) is damaged"
+    assert faults["generation_damaged"]["detail"] == "is missing; the next `index` rebuilds it"
+
+
+def test_a_small_collection_is_searched_from_its_index_while_a_segment_is_damaged(
+    run: Run, album: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    run("index", album / "photos" / "0.png", store=store)
+    (segment,) = (store / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-2] + b"xx")
+    code, found = run("search", "--id", "1", store=store)
+    assert (code, len(found["matches"])) == (0, 1)
+    assert run("status", store=store)[1]["collections"][0]["damage"] is None
+    assert [fault["kind"] for fault in run("verify", store=store)[1]["faults"]] == ["segment_damaged"]
 
 
 def test_a_picture_that_went_bad_after_it_was_indexed_is_seen_once(run: Run, tmp_path: Path) -> None:
@@ -381,7 +435,7 @@ def test_a_picture_that_went_bad_after_it_was_indexed_is_seen_once(run: Run, tmp
 
 
 def test_an_error_nobody_expected_is_one_line_and_not_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.commands.operations.Workspace.status", lambda _self: 1 / 0)
+    monkeypatch.setattr("api.commands.operations.Workspace.status", lambda *_: 1 / 0)
     code, shape = run("status")
     assert code == 1
     assert "ZeroDivisionError" in shape["error"]["message"]

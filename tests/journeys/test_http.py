@@ -188,6 +188,45 @@ def test_a_bad_request_is_a_problem_document(
     assert problem(answer)["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("images?limit=0", None, 'limit is "0"; give 1 or more'),
+        ("images?limit=1001", None, 'limit is "1001"; give 1000 or less'),
+        ("images?limit=many", None, 'limit is "many"; give a whole number'),
+        ("images?cursor=x", None, 'cursor is "x"; give 1 to 16 digits'),
+        ("images/abc", None, 'image_id is "abc"; give a whole number'),
+        (f"images/{2**53}", None, f'image_id is "{2**53}"; give less than {2**53}'),
+        ("groups?threshold=nan", None, "threshold is nan; give a finite number"),
+        ("groups?threshold=high", None, 'threshold is "high"; give a number'),
+        ("search", b'{"id": "1", "k": 0}', "k is 0; give 1 or more"),
+        ("search", b'{"id": "1", "k": 1.5}', "k is 1.5; give a whole number"),
+        ("search", b'{"id": "1", "k": {}}', "k is an object; give a whole number"),
+        ("search", b'{"id": 1}', "id is 1; give a text"),
+        ("search", b'{"id": "1", "min_score": NaN}', "min_score is nan; give a finite number"),
+        ("search", b'{"id": "1", "min_score": 2}', "min_score is 2; give 1 or less"),
+        ("search", b'{"key": "\\ud800"}', "key holds half of a character; give whole ones"),
+        ("search", b'{"id": "\\ud800"}', "id holds half of a character; give whole ones"),
+        ("search", b'{"\\ud800": 1}', "the body holds half of a character; give whole ones"),
+        ("search", b'{"id": "' + b"x" * 90 + b'"}', f'id is "{"x" * 39}…; give 1 to 16 digits'),
+        ("search", b'{"id": "1", "colour": 1}', "there is no field colour; leave it out, /openapi.json lists those"),
+        ("search", b"[1]", "the body is an array; give an object"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_with_the_field_its_value_and_what_to_send(
+    client: TestClient, path: str, body: bytes | None, says: str
+) -> None:
+    json_type = {"content-type": "application/json"}
+    answer = client.request("GET" if body is None else "POST", f"{BASE}/{path}", content=body, headers=json_type)
+    assert answer.status_code == 422
+    assert problem(answer)["detail"].startswith(says)
+
+
+def test_a_form_is_refused_in_the_same_words(client: TestClient) -> None:
+    assert problem(upload(client, b"x", k="many"))["detail"] == 'k is "many"; give a whole number'
+    assert problem(upload(client, b"x", min_score="nan"))["detail"] == "min_score is nan; give a finite number"
+
+
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"words, not pixels", "not_an_image")])
 def test_an_upload_that_is_no_picture_names_the_reason(client: TestClient, data: bytes, reason: str) -> None:
     answer = upload(client, data)

@@ -270,6 +270,14 @@ def test_non_commercial_weights_ask_for_consent_first(
     assert list(tmp_path.glob("out*")) == []
 
 
+@pytest.mark.parametrize("command", [("embed", "-o", "OUT.npy"), ("classify",), ("feature-maps", "-o", "OUT.npz")])
+def test_a_pipe_under_a_pictures_name_is_refused(command: tuple[str, ...], run: Run, pipe: Path) -> None:
+    name, *options = (one.replace("OUT", str(pipe.with_suffix(""))) for one in command)
+    code, shape = run(name, pipe, *options)
+    assert code == 2
+    assert "is no regular file" in shape["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -279,6 +287,7 @@ def test_non_commercial_weights_ask_for_consent_first(
         (("embed", "PHOTOS/a.png", "-o", "PHOTOS"), 2, "is a folder; name a file"),
         (("embed", "PHOTOS/a.png", "-o", "OUT.npy", "--image-size", "big"), 2, "'big' is neither a number"),
         (("embed", "PHOTOS/a.png", "-o", "OUT.npy", "--image-size", "96"), 2, "builtin"),
+        (("embed", "PHOTOS/a.png", "-o", "OUT.npy", "--preprocess", "card"), 2, "--preprocess card has no use with"),
         (("embed", "PHOTOS/a.png", "-o", "OUT.npy", "--backbone", "eca_nfnet_l9"), 2, "did you mean eca_nfnet_l"),
         (("classify", "PHOTOS/a.png", "--backbone", "builtin"), 2, "names no classes"),
         (("classify", "PHOTOS/a.png", "--backbone", "eca_nfnet_l0"), 1, "--weights FILE.safetensors"),

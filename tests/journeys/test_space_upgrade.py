@@ -28,8 +28,7 @@ def test_a_collection_moves_to_another_preparation_and_back(
         painted(number, (640, 480)).save(photos / f"{number}.jpg")
     run(capsys, store, "index", photos)
     old = run(capsys, store, "search", photos / "2.jpg", "-k", 4)[1]["matches"]
-    (status,) = run(capsys, store, "status")[1]["collections"]
-    assert status["upgrade"] is None
+    assert run(capsys, store, "status")[1]["collections"][0]["upgrade"] is None
 
     code, report = run(capsys, store, "reembed", "--backbone", "builtin", "--dct-scaling")
     assert code == 0
@@ -41,7 +40,9 @@ def test_a_collection_moves_to_another_preparation_and_back(
     assert (status["upgrade"]["state"], status["upgrade"]["to_space"]) == ("ready", report["space"])
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    assert run(capsys, store, "promote")[0] == 4
+    code, shape = run(capsys, store, "promote")
+    question = f"promote the collection 'default' from {status['space']} to {report['space']}?"
+    assert (code, question in shape["error"]["message"]) == (4, True)
     code, shape = run(capsys, store, "promote", "--yes")
     assert (code, shape["space"], shape["missing"]) == (0, report["space"], 0)
     new = run(capsys, store, "search", photos / "2.jpg", "-k", 4)[1]["matches"]

@@ -18,9 +18,9 @@ from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.records import Embeddings, Label
-from tests.conftest import skip
+from tests.conftest import painted, skip
 from tests.fakes import ColourLabeller
-from tests.web_page import FOREIGN, HOSTILE, PLAIN, Watch, drawing
+from tests.web_page import FOREIGN, HOSTILE, PLAIN, WIDTHS, Watch, drawing
 
 FLAGS = [
     "--headless=new",
@@ -67,7 +67,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with the collections `default`, `few` and `named`, whose images have labels.
+    """The address of a server with the collections `default`, `few`, `named`, whose images have labels, and `wide`.
 
     chromium: without it none is started.
     """
@@ -83,6 +83,11 @@ def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
         patch.setattr("indexer.backbones.prepared_backbone.PreparedBackbone.labeller", lambda _self: FirstLabels())
         main([*options, "--collection", "named", "index", "--labels", str(named)])
+    wide = tmp_path_factory.mktemp("wide")
+    for width in WIDTHS:
+        painted(width, (width, 120)).save(wide / f"wide {width}.png")
+    with pytest.raises(SystemExit, match="0"):
+        main([*options, "--collection", "wide", "index", str(wide)])
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
         Workspace(store) as workspace,

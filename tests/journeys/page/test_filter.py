@@ -1,87 +1,26 @@
 """The filter of the page's results in a real browser: its fields, by hand and by keyboard, and errors in place."""
 
 import re
-import shutil
-import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import uvicorn
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
-from api.app import Parts, create_app
-from api.cli import main
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
-from api.workspace import Workspace
-from indexer.backbones.backbones import BUILTIN_PREPARATION
-from indexer.decoding.decoder_pool import DecoderPool
 from search.conditions.fields import FIELDS
-from search.conditions.where import parse
-from tests.conftest import painted, skip
+from search.conditions.where import MAX_VALUES, parse
+from tests.web_page import WIDE, WIDTHS, Watch, tiles
 
-SCRIPT = Path(__file__).parents[2] / "api" / "page" / "filter_box.js"
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-WIDTHS = (100, 200, 300, 400, 500)
+SCRIPT = Path(__file__).parents[3] / "api" / "page" / "filter_box.js"
 REFUSED = "Failed to load resource: the server responded with a status of 422"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with one collection: five pictures of different widths."""
-    folder, store = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("served") / "store"
-    for width in WIDTHS:
-        painted(width, (width, 120)).save(folder / f"wide {width}.png")
-    with pytest.raises(SystemExit, match="0"):
-        main(["--store", str(store), "--progress", "none", "index", str(folder)])
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
-        Workspace(store) as workspace,
-        DecoderPool(BUILTIN_PREPARATION, children=1) as pool,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",))
-        server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
-        running = thread.submit(server.run, [listening])
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        running.result()
-
-
-@pytest.fixture(scope="module")
-def page(url: str) -> Iterator[Page]:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        skip("Chromium is not installed")
-    complaints: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.text.startswith(REFUSED):
-            complaints.append(message.text)
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(base_url=url, reduced_motion="reduce")
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        browser.close()
-    assert complaints == []
-
-
 @pytest.fixture
-def box(page: Page) -> Locator:
-    """The filter, empty, over the five results of the first image."""
-    page.goto("about:blank")
-    page.goto("/#/search/default/1")
+def box(page: Page, watch: Watch) -> Locator:
+    """The filter, empty, over the five results of the first image of the collection `wide`."""
+    watch.expected = (REFUSED,)
+    page.goto(f"/#/search/wide/{WIDE}")
     expect(tiles(page)).to_have_count(len(WIDTHS))
     return page.get_by_role("combobox", name="Only images where")
-
-
-def tiles(page: Page) -> Locator:
-    return page.locator("main .tile[data-id]")
 
 
 def test_every_field_is_named_and_every_example_is_understood() -> None:
@@ -108,7 +47,7 @@ def test_a_filter_narrows_the_results_and_is_part_of_the_address(page: Page, box
     box.fill("")
     box.press("Enter")
     expect(tiles(page)).to_have_count(5)
-    expect(page).to_have_url(re.compile(r"#/search/default/1$"))
+    expect(page).to_have_url(re.compile(rf"#/search/wide/{WIDE}$"))
 
 
 def test_fields_are_suggested_while_one_types_and_taken_by_keyboard(page: Page, box: Locator) -> None:
@@ -172,9 +111,45 @@ def test_what_is_wrong_is_shown_under_its_place_and_the_results_stay(page: Page,
     assert box.get_attribute("aria-invalid") is None
 
 
+def test_a_wrong_filter_leaves_no_statement_about_results(page: Page, box: Locator) -> None:
+    expect(page.get_by_text(f"These are all {len(WIDTHS)} images.")).to_be_visible()
+    box.fill("widht > 5")
+    box.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The filter cannot be understood")
+    expect(page.locator(".note")).to_have_text("")
+    expect(page.locator(".foot")).to_be_empty()
+    expect(page.locator("#status")).to_be_empty()
+    # The results of before are still there to be looked at, dimmed.
+    expect(page.locator(".grid.stale .tile[data-id]")).to_have_count(len(WIDTHS))
+    box.fill("width > 250")
+    box.press("Enter")
+    expect(page.get_by_text("The closest 3 that the filter lets through")).to_be_visible()
+    expect(page.locator(".grid.stale")).to_have_count(0)
+
+
+def test_a_wrong_filter_after_one_that_nothing_fulfils_does_not_go_on_saying_so(page: Page, box: Locator) -> None:
+    box.fill("width > 9000")
+    box.press("Enter")
+    expect(page.get_by_text("No image of this collection fulfils that.")).to_be_visible()
+    box.fill("width > 9000 andd height > 1")
+    box.press("Enter")
+    expect(page.locator(".filter [role=alert]")).to_contain_text("andd does not belong here")
+    for statement in ("No results", "No image of this collection fulfils that.", "copy found", "0 results"):
+        expect(page.get_by_text(statement)).to_have_count(0)
+
+
+def test_a_filter_that_is_too_large_is_refused_at_the_filter_too(page: Page, box: Locator) -> None:
+    box.fill(f"width in ({','.join(['1'] * (MAX_VALUES + 1))})")
+    box.press("Enter")
+    expect(page.locator(".filter [role=alert]")).to_have_text(re.compile(f"the limit is {MAX_VALUES}$"))
+    expect(page.locator(".filter pre")).to_have_count(0)
+    expect(page.get_by_text("No other copy found")).to_have_count(0)
+    expect(box).to_be_focused()
+
+
 def test_an_address_with_a_wrong_filter_says_so_and_can_be_mended(page: Page, box: Locator) -> None:
     page.goto("about:blank")
-    page.goto("/#/search/default/1?where=width+%3E")
+    page.goto(f"/#/search/wide/{WIDE}?where=width+%3E")
     expect(page.get_by_role("heading", level=1)).to_have_text("The filter cannot be understood")
     expect(page.locator(".filter [role=alert]")).to_contain_text("it ends too early")
     box.fill("width > 250")
