@@ -61,7 +61,7 @@ POINTS = (
     "generation.done",
     *OBJECT_POINTS,
 )
-# Of jobs that move whole stores; their own tests kill them there.
+# Of jobs that move whole stores (tests/fault_journeys.py).
 BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
 EXPORT_POINTS = ("export.page", "export.rename")
 RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce", "restore.settle")

@@ -7,35 +7,61 @@ asked for.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from sqlalchemy import func, select
 
+from search import faults
 from search.database.tables import embedding, image
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
 from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, SpaceSpec
+from search.spaces.space_upgrade import ShadowRow, SpaceUpgrade
 from search.storing.commits import Batch, Committer
 from search.storing.removals import remove_images
 from search.storing.store import Store
 from search.upkeep.compaction import compact
 from search.upkeep.repairing import repairs
 from search.upkeep.verification import verify
-from tests.fakes import new_image
+from tests.fakes import facts, new_image
 
 DIMS = 16
 SPACE = SpaceSpec("rows", "0" * 64, "{}", DIMS)
+OTHER_SPACE = SpaceSpec("other rows", "1" * 64, "{}", 8)
 ADDED = ("a", "b", "c", "d")
+REACHED = "reached.log"
 
 
-def row_of(name: str) -> Embeddings:
-    """Return the embedding of an image, (1, D), known by its name alone."""
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    return unit_rows(np.random.default_rng(seed).normal(size=(1, DIMS)))
+def row_of(name: str, spec: SpaceSpec = SPACE) -> Embeddings:
+    """Return the embedding of an image in a space, (1, D), known by its name alone."""
+    said = name if spec.backbone == SPACE.backbone else f"{spec.backbone} {name}"
+    seed = int.from_bytes(hashlib.sha256(said.encode()).digest()[:8])
+    return unit_rows(np.random.default_rng(seed).normal(size=(1, spec.dims)))
+
+
+def armed(root: Path, wanted: str) -> pytest.MonkeyPatch:
+    """Make a fault point fail until the patch is undone; `reached` tells of it, also where the process was killed."""
+    patch, fail = pytest.MonkeyPatch(), faults._fail
+
+    def noted(point: str, action: str, handle: int | None) -> None:
+        (root / REACHED).write_text(f"{point} {action} {'at no file' if handle is None else 'at a file'}")
+        fail(point, action, handle)
+
+    patch.setattr(faults, "_fail", noted)
+    patch.setattr(faults, "_hits", Counter())
+    patch.setenv("LOOKALIKE_FAULT", wanted)
+    return patch
+
+
+def reached(root: Path) -> str:
+    """Return which point failed and how: `segment.write short at a file`."""
+    return (root / REACHED).read_text() if (root / REACHED).exists() else "nothing was reached"
 
 
 def promise(root: Path, mark: str, names: Sequence[str]) -> None:
@@ -66,6 +92,18 @@ def remove(root: Path, store: Store, target: Collection, names: Sequence[str]) -
 
 def publish(store: Store, target: Collection) -> None:
     Generations(store.database, store.blobs, target).publish(store.catalogue.collection("default").sequence)
+
+
+def reembed(store: Store, spec: SpaceSpec, names: Iterable[str]) -> None:
+    """Fill another space of the collection, four images at a time. names: of all contents there may be."""
+    upgrade = SpaceUpgrade(store, store.catalogue.collection("default"))
+    by_sha256 = {facts(name).sha256: name for name in names}
+    begun = upgrade.begin(spec)
+    while missing := upgrade.missing(begun.to_space_id, after=0, limit=4):
+        contents = {row.content_id: by_sha256[bytes(row.sha256)] for row in missing}
+        embeddings = np.concatenate([row_of(name, spec) for name in contents.values()])
+        upgrade.fill(begun.to_space_id, [ShadowRow(content_id) for content_id in contents], embeddings)
+    upgrade.finish(begun, {})
 
 
 def everything(root: Path) -> None:
@@ -102,7 +140,7 @@ def lose_one(root: Path, store: Store, target: Collection) -> None:
 def work(root: str, fault: str | None) -> None:
     """Run everything with a fault; an error ends it as it would end a command."""
     if fault is not None:
-        os.environ["LOOKALIKE_FAULT"] = fault
+        armed(Path(root), fault)
     everything(Path(root))
 
 
@@ -131,7 +169,7 @@ def violations(root: Path) -> list[str]:
         if "f" not in asked and (len(snapshot) != living or embedded < living):
             found.append(f"{len(snapshot)} of {living} images are searchable")
         for name, image_id in names.items():
-            if name != "f" and snapshot.search(row_of(name), 1).ids.tolist() != [image_id]:
+            if name != "f" and snapshot.search(row_of(name, target.space), 1).ids.tolist() != [image_id]:
                 found.append(f"{name} is not found by its own embedding")
     return found
 

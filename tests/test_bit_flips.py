@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from search.blobs.generation_files import unpacked
 from search.blobs.segments import Segment
 from search.database.tables import segment
 from search.errors import CorruptFile, LookalikeError
@@ -20,6 +21,7 @@ from tests import fault_worker
 from tests.fault_worker import DIMS, row_of
 
 FLIPS = 2_000  # drawn; of store.toml and of a manifest each bit is flipped, which are thousands more
+FLIPS_OF_A_SECTION = 150
 HEAD = 64
 NAMES = [f"n{number}" for number in range(60)]
 
@@ -103,9 +105,42 @@ def test_every_one_of_two_thousand_flipped_bits_is_found(quick_folder: Path) -> 
     assert undetected(quick_folder, FLIPS) == []
 
 
-@pytest.fixture
-def store(quick_folder: Path) -> Iterator[Store]:
+def parts_of(path: Path) -> dict[str, tuple[int, int]]:
+    """Return where each section of a generation begins and ends, in bytes; `head` is what lies before all of them."""
+    data = np.fromfile(path, np.uint8)
+    sections, _ = unpacked(path.name, data)
+    places = {name: section.ctypes.data - data.ctypes.data for name, section in sections.items()}
+    found = {name: (place, place + sections[name].nbytes) for name, place in places.items()}
+    return found | {"head": (0, min(places.values()))}
+
+
+def test_every_flipped_bit_of_an_approximate_generation_is_found_before_it_is_searched(
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.finding.generations.EXACT_ROWS", len(NAMES) - 1)
+    rng, missed = np.random.default_rng(2), []
+    with filled(quick_folder) as store:
+        notices = _generation_notices(store)
+        (path,) = (Path(store.settings.blobs) / "generations").iterdir()
+        parts = parts_of(path)
+        assert parts.keys() == {"head", "index", "mean", "axes", "ids", "segments", "rows"}  # FAISS keeps the codes
+        for name, (start, stop) in parts.items():
+            for bit in rng.integers(8 * start, 8 * stop, FLIPS_OF_A_SECTION).tolist():
+                with _flipped(path, bit):
+                    missed += [] if notices() else [f"{name}: bit {bit}"]
+        assert not notices(), "a healthy file was refused"
+    assert missed == []
+
+
+@pytest.fixture(params=["exact", "ivf"])
+def store(request: pytest.FixtureRequest, quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """Sixty images and their index, of either kind."""
+    if request.param == "ivf":
+        monkeypatch.setattr("search.finding.generations.EXACT_ROWS", len(NAMES) - 1)
     with filled(quick_folder) as made:
+        current = Generations(made.database, made.blobs, made.catalogue.collection("default")).current()
+        assert current is not None
+        assert current.kind == request.param
         yield made
 
 

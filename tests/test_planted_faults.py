@@ -4,42 +4,48 @@ Each plant takes one safeguard out of the code; each check is what an ordinary t
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import delete, select
 
 from search.blobs.blobs import LocalBlobs
-from search.blobs.checksums import _OpenFile, _OpenMap
 from search.blobs.segments import write_segment
-from search.database.tables import collection, embedding, image
+from search.database.tables import embedding, image
 from search.errors import LookalikeError
 from search.finding import generations
-from search.finding.snapshot import Snapshot, SnapshotReader
-from search.storing import removals
-from search.storing.catalogue import Catalogue, Located
+from search.finding.snapshot import SnapshotReader
 from search.storing.commits import Batch, Committer, no_embeddings
-from search.storing.store import Store
-from search.upkeep import compaction, merging
-from tests import fault_worker, test_bit_flips
+from search.upkeep import compaction
+from tests import fault_worker, plants, test_bit_flips
 from tests.fakes import new_image
 from tests.fault_worker import DIMS, add, open_store, publish, remove
 from tests.power_loss import violations_after_power_loss
-from tests.test_store_machine import ORDINARY, StoreMachine
+from tests.store_machine import ApproximateMachine, SettledMachine, StoreMachine
+from tests.test_store_machine import ORDINARY
 
+LONGER = settings(ORDINARY, max_examples=50, phases=[Phase.generate], report_multiple_bugs=False)
 Patch = pytest.MonkeyPatch
 Check = Callable[[Path], None]
 
 
 def machine(_folder: Path) -> None:
     """tests/test_store_machine.py, a little longer; the first failure is enough."""
-    found = settings(ORDINARY, max_examples=50, phases=[Phase.generate], report_multiple_bugs=False)
-    run_state_machine_as_test(StoreMachine, settings=found)
+    run_state_machine_as_test(SettledMachine, settings=LONGER)
+
+
+def moving_machine(_folder: Path) -> None:
+    """The same with backups and other spaces."""
+    run_state_machine_as_test(StoreMachine, settings=LONGER)
+
+
+def approximate_machine(_folder: Path) -> None:
+    """tests/test_store_machine.py, with approximate indexes."""
+    run_state_machine_as_test(ApproximateMachine, settings=LONGER)
 
 
 def power_cut(*unseen: Any) -> Check:
@@ -131,96 +137,6 @@ def copy_beside_a_compaction(folder: Path) -> None:
         assert len(SnapshotReader(store.database, store.blobs, target).current()) == living
 
 
-def without_checksum(patch: Patch) -> None:
-    for reader in (_OpenMap, _OpenFile):
-        patch.setattr(reader, "_check", lambda self, block: None)
-
-
-def without_sums(patch: Patch) -> None:
-    for module in ("search.settings", "search.moving.backup_files"):
-        patch.setattr(f"{module}._sum_of", lambda _: "0" * 64)
-
-
-def without_rename(patch: Patch) -> None:
-    rename = Path.rename
-    patch.setattr(Path, "rename", lambda self, to: to if to.parent.name == "segments" else rename(self, to))
-
-
-def acknowledging_first(patch: Patch) -> None:
-    commit = Committer.commit
-
-    def commit_after_promise(self: Committer, batch: Batch) -> int:
-        names = [new.uri.rsplit("/")[-1] for new in batch.images]
-        fault_worker.promise(cast(LocalBlobs, self._blobs).path(".").resolve().parent, "+", names)
-        return commit(self, batch)
-
-    patch.setattr(Committer, "commit", commit_after_promise)
-
-
-def without_age_guard(patch: Patch) -> None:
-    sweep = LocalBlobs.sweep
-    patch.setattr(LocalBlobs, "sweep", lambda self, folder, named, _age: sweep(self, folder, named, -1))
-
-
-def without_a_commit_sequence(patch: Patch) -> None:
-    def same(connection: Connection, collection_id: int) -> int:
-        return int(connection.execute(select(collection.c.sequence)).scalar_one())
-
-    patch.setattr(removals, "next_sequence", same)
-
-
-def without_tombstones(patch: Patch) -> None:
-    changed_since = Catalogue.changed_since
-
-    def only_living(self: Catalogue, *arguments: int, until: int) -> Located:
-        found = changed_since(self, *arguments, until=until)
-        alive = ~found.deleted
-        return Located(found.ids[alive], found.segments[alive], found.rows[alive], found.deleted[alive])
-
-    patch.setattr(Catalogue, "changed_since", only_living)
-
-
-def with_rows_off_by_one(patch: Patch) -> None:
-    repoint = merging.SegmentMerger._repoint
-
-    def rolled(self: Any, connection: Connection, written: Any, rows: Sequence[Any]) -> None:
-        repoint(self, connection, written, [*rows[1:], *rows[:1]])
-
-    patch.setattr(merging.SegmentMerger, "_repoint", rolled)
-
-
-def forgetting_segments_in_use(patch: Patch) -> None:
-    patch.setattr(compaction, "_segments_of", lambda *_: set())
-    patch.setattr(compaction, "_forget_superseded", lambda *_: None)
-    patch.setattr(compaction, "_published_if_needed", lambda *_: None)
-
-
-def without_masking(patch: Patch) -> None:
-    made = Snapshot.__init__
-
-    def unmasked(self: Snapshot, *arguments: Any) -> None:
-        made(self, *arguments)
-        self._stale = np.empty(0, np.int64)
-
-    patch.setattr(Snapshot, "__init__", unmasked)
-
-
-def dropping_embeddings_in_use(patch: Patch) -> None:
-    def drop(store: Store) -> int:
-        with store.database.writing() as connection:
-            return connection.execute(delete(embedding)).rowcount
-
-    patch.setattr(compaction, "_drop_embeddings", drop)
-
-
-def naming_whatever_was_built(patch: Patch) -> None:
-    patch.setattr("search.finding.generations.may_be_named", lambda *_: True)
-
-
-def trusting_what_was_looked_up(patch: Patch) -> None:
-    patch.setattr("search.storing.commits._require_embedded", lambda *_: None)
-
-
 def nothing(_patch: Patch) -> None:
     """The check itself is sound."""
 
@@ -230,28 +146,33 @@ SQL_CHECKS = (machine, failed_commit, sweep_beside_a_commit, removal_beside_a_bu
 PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
     "fsync": (nothing, power_cut("fsync"), "damaged|missing|bytes"),
     "fsync of the folder": (nothing, power_cut("folder"), "missing"),
-    "rename": (without_rename, power_cut(), "missing"),
-    "checksum": (without_checksum, flipped_bits, "bit"),
+    "rename": (plants.without_rename, power_cut(), "missing"),
+    "checksum": (plants.without_checksum, flipped_bits, "bit"),
     "checksum of store.toml": (
-        without_sums,
+        plants.without_sums,
         flipped_settings,
         "byte",
     ),
     "checksum of a manifest": (
-        without_sums,
+        plants.without_sums,
         flipped_manifest,
         "byte",
     ),
-    "order of acknowledgement": (acknowledging_first, failed_commit, "acknowledged and is lost"),
-    "age guard": (without_age_guard, sweep_beside_a_commit, "missing"),
-    "commit sequence of a removal": (without_a_commit_sequence, machine, "mismatch|was named"),
-    "tombstones": (without_tombstones, machine, "mismatch|was named"),
-    "order of copied rows": (with_rows_off_by_one, machine, "ismatch"),
-    "segments that an index reads": (forgetting_segments_in_use, machine, "not there"),
-    "masking of removed images": (without_masking, machine, "ismatch|was named"),
-    "embeddings in use": (dropping_embeddings_in_use, machine, "mismatch"),
-    "index built meanwhile": (naming_whatever_was_built, removal_beside_a_build, "2 == 0"),
-    "content dropped meanwhile": (trusting_what_was_looked_up, copy_beside_a_compaction, "1 == 2"),
+    "order of acknowledgement": (plants.acknowledging_first, failed_commit, "acknowledged and is lost"),
+    "age guard": (plants.without_age_guard, sweep_beside_a_commit, "missing"),
+    "commit sequence of a removal": (plants.without_a_commit_sequence, machine, "mismatch|was named"),
+    "tombstones": (plants.without_tombstones, machine, "mismatch|was named"),
+    "order of copied rows": (plants.with_rows_off_by_one, machine, "ismatch"),
+    "segments that an index reads": (plants.forgetting_segments_in_use, machine, "not there|tombstones are left"),
+    "masking of removed images": (plants.without_masking, machine, "ismatch|was named"),
+    "living images of an approximate index": (plants.without_the_living, approximate_machine, "ismatch|was named"),
+    "mask of the delta": (plants.without_the_mask_of_the_delta, approximate_machine, "ismatch|was named"),
+    "filter of an approximate index": (plants.without_the_filter, approximate_machine, "filter leaves out"),
+    "missing images of a promoted space": (plants.counting_nothing_as_missing, moving_machine, "ismatch"),
+    "images of a backup": (plants.backing_up_all_but_one, moving_machine, "missing from the catalogue"),
+    "embeddings in use": (plants.dropping_embeddings_in_use, machine, "mismatch"),
+    "index built meanwhile": (plants.naming_whatever_was_built, removal_beside_a_build, "2 == 0"),
+    "content dropped meanwhile": (plants.trusting_what_was_looked_up, copy_beside_a_compaction, "1 == 2"),
 }
 
 
