@@ -115,9 +115,9 @@ def index(
     else:
         _print_summary(session, shape, created)
         for uri, samples in list(summary.apart.items())[:SHOWN_FAILURES]:
-            lost = counted(samples, "sample lies", "samples lie")
+            lost = counted(samples, "sample keeps its", "samples keep their")
             remedy = "make it with `tar --sort=name`, or keep it as a plain .tar on this machine"
-            say(f"{shown_uri(uri)}: the metadata of {lost} apart from its picture and was passed over; {remedy}")
+            say(f"{shown_uri(uri)}: {lost} metadata apart from the picture, where it was passed over; {remedy}")
     if summary.refused is not None:
         say(f"lookalike: {summary.refused}")
         raise typer.Exit(GUARD)

@@ -97,7 +97,7 @@ def retry(
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
         before = store.catalogue.failures(target.id)
-        tries = _tries([entry.uri for entry in before if reason in (None, entry.reason)])
+        tries = _tries([entry for entry in before if reason in (None, entry.reason)])
         if tries.forgotten:
             with store.database.writing() as connection:
                 forget_failures(connection, target.id, tries.forgotten)
@@ -128,31 +128,33 @@ def retry(
 class _Tries:
     """What a retry can do. manifests, others: what to index, with the uris of the ledger that are tried by it.
 
-    gone: uris of files that are not there. forgotten: uris of rows whose manifest is no more.
+    gone: uris of files that are not there. forgotten: uris of rows whose manifest is no more. held: uris of files that
+    only their manifest can say the sha256 of; by themselves they would be indexed unchecked.
     """
 
     manifests: dict[str, list[str]] = field(default_factory=dict)
     others: dict[str, list[str]] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
 
     @property
     def uris(self) -> frozenset[str]:
         return frozenset(uri for uris in (self.manifests | self.others).values() for uri in uris)
 
     def as_json(self) -> dict[str, object]:
-        return {"unreachable": self.gone, "forgotten": self.forgotten}
+        return {"unreachable": self.gone, "forgotten": self.forgotten, "by_manifest": self.held}
 
 
-def _tries(uris: Sequence[str]) -> _Tries:
+def _tries(entries: Sequence[LedgerEntry]) -> _Tries:
     from indexer.sources.found import INSIDE, ROW
     from indexer.sources.sources import is_gone, resolve
 
+    tries = _Tries(held=[entry.uri for entry in entries if entry.reason == "checksum_mismatch"])
     within: dict[str, list[str]] = {}
-    for uri in uris:
+    for uri in (entry.uri for entry in entries if entry.reason != "checksum_mismatch"):
         # A member is reached through its archive, a row through its manifest; what else they hold is known.
         within.setdefault(uri.split(INSIDE, 1)[0].split(ROW, 1)[0], []).append(uri)
-    tries = _Tries()
     for place, inside in within.items():
         path = path_of_uri(place)
         argument = place if path is None else str(path)
@@ -206,6 +208,9 @@ def _say_gone(tries: _Tries) -> None:
         say(f"not there: {shown_uri(uri)}")
     if gone:
         say(f"{counted(len(gone), 'file is', 'files are')} not there; `lookalike index` of their folder forgets them")
+    if tries.held:
+        files = counted(len(tries.held), "file has", "files have")
+        say(f"{files} another sha256 than a manifest says; `lookalike index` of the manifest tries again")
     if tries.forgotten:
         rows = counted(len(tries.forgotten), "row left", "rows left")
         say(f"{rows} the ledger, as the manifest is gone")

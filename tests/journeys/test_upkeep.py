@@ -227,6 +227,17 @@ def test_retry_reads_a_manifest_again_for_its_rows(shop: Shop) -> None:
         assert len(call("search", "--key", key, "-k", 5)[1]["matches"]) == 3
 
 
+def test_retry_does_not_index_a_file_without_the_checksum_of_its_manifest(shop: Shop) -> None:
+    folder, call = shop
+    (folder / "m.csv").write_text(f"path,key,sha256\na.png,1,{'0' * 64}\n")
+    call("index", folder / "m.csv")
+    painted(5).save(folder / "late.png")
+    code, shape = call("retry")
+    assert (code, shape["retried"], shape["indexed"]) == (0, 1, 1)
+    assert shape["by_manifest"] == [(folder / "a.png").as_uri()]
+    assert [item["reason"] for item in call("failures")[1]["items"]] == ["checksum_mismatch"]
+
+
 def test_rows_of_a_manifest_that_is_gone_leave_the_ledger_by_retry(shop: Shop) -> None:
     folder, call = shop
     (folder / "m.csv").unlink()
