@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.workspace import Workspace
-    from indexer.jobs.index_images import IndexSummary
+    from indexer.jobs.summary import IndexSummary
     from search.duplicates.find_duplicates import DuplicateReport
     from search.records import Match
     from search.upkeep.compaction import CompactSummary

@@ -22,7 +22,8 @@ from indexer.decoding.device_frames import DeviceFrames, torchvision_decoder
 from indexer.decoding.gpu_decoding import CALLERS, GpuDecoder, decoding_device
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.resizing import resizer
-from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.jobs.index_images import IndexJob, IndexOptions
+from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import Source, resolve
 from indexer.sources.watching import Burst, Watcher
 from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch

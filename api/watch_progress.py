@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from api.console import ProgressMode, say
-from indexer.jobs.index_images import IndexSummary
+from indexer.jobs.summary import IndexSummary
 from indexer.sources.watching import Burst
 
 _SHOWN = ("indexed", "unchanged", "moved", "vanished", "removed", "failed")

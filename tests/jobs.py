@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.jobs.index_images import IndexJob, IndexOptions
+from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import resolve
 from search.storing.origins import Origins
 from search.storing.store import Store

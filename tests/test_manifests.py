@@ -1,12 +1,15 @@
 """CSV and Parquet manifests: what rows mean, what goes to the ledger, and what a changed row costs."""
 
 import datetime
+import gc
 import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +17,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.jobs.index_images import IndexOptions
+from indexer.sources import manifests
+from indexer.sources.found import FoundFile
 from indexer.sources.manifests import _SeenKeys
+from indexer.sources.network_errors import explained
 from indexer.sources.sources import count, resolve
-from search.errors import UsageError
+from search.errors import SourceUnavailable, UsageError
 from search.storing.store import Store
 from search.upkeep.verification import verify
 from tests.conftest import Draw, painted
 from tests.fakes import FakeBackbone
 from tests.jobs import index, ledger, stored
+
+EVERYTHING = IndexOptions(prune=True, max_fraction=1.0)
 
 
 def written(path: Path, text: str) -> Path:
@@ -130,6 +138,72 @@ def test_rows_that_cannot_be_used_are_in_the_ledger_and_cost_no_other(
     assert counts.failures["checksum_mismatch"] == 1
 
 
+@pytest.mark.parametrize("bad", ["ftp://x/y.jpg", "nosuch://x/y.jpg", "http://[x/y.jpg", "sub\0/a.png"])
+def test_a_place_that_nothing_here_can_read_costs_its_row_alone(
+    local_store: Store, photos: Path, draw: Draw, bad: str
+) -> None:
+    for name in "ab":
+        draw(f"{name}.png", ord(name))
+    pq.write_table(pa.table({"uri": ["a.png", bad, "b.png"]}), photos / "m.parquet")
+    assert index(local_store, photos / "m.parquet").counts.indexed == 2
+    gc.collect()  # what was half made and complains when it is dropped, complains now
+    assert ledger(local_store) == {f"{(photos / 'm.parquet').as_uri()}#row=2": "bad_manifest_row"}
+
+
+def test_a_manifest_that_ends_in_the_middle_says_after_which_row(
+    local_store: Store, photos: Path, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("a.png", 1)
+    manifest = written(photos / "m.csv", "path,key\na.png,1\n\na.png,2\na.png,3\n")
+    monkeypatch.setattr(
+        manifests, "_described", Mock(side_effect=[FoundFile("a", "file:///a", 1, 1)] * 2 + [OSError("cut")])
+    )
+    index(local_store, manifest)
+    entries = {entry.uri: entry.detail for entry in local_store.catalogue.failures(1)}
+    assert entries[manifest.as_uri()] == "the manifest cannot be read beyond row 2: cut"
+
+
+def test_a_row_that_gives_no_picture_now_is_still_a_row_of_its_manifest(
+    local_store: Store, photos: Path, draw: Draw
+) -> None:
+    for name in ("gone", "hidden", "twice", "unnamed", "unsigned", "left"):
+        draw(f"{name}.png", len(name))
+    lines = [f"{name}.png,{name}," for name in ("gone", "hidden", "twice", "unnamed", "unsigned")]
+    manifest = written(photos / "m.csv", "\n".join(["path,key,sha256", *lines, "left.png,left,"]))
+    index(local_store, manifest)
+    (photos / "gone.png").unlink()
+    lines[2] = "twice.png,hidden,"
+    lines[3] = ",unnamed,"
+    lines[4] = "unsigned.png,unsigned,12345"
+    written(manifest, "\n".join(["path,key,sha256", *lines]))
+    assert index(local_store, manifest, exclude=["hidden.png"], options=EVERYTHING).counts.removed == 1
+    assert set(stored(local_store)) == {"gone", "hidden", "twice", "unnamed", "unsigned"}
+
+
+def test_a_manifest_with_a_row_that_nobody_can_read_removes_nothing(
+    local_store: Store, photos: Path, draw: Draw
+) -> None:
+    draw("a.png", 1)
+    draw("b.png", 2)
+    manifest = written(photos / "m.csv", "path,key\na.png,1\nb.png,2\n")
+    index(local_store, manifest)
+    written(manifest, "path,key\na.png,1\nb.png,2,3,4\n")
+    assert index(local_store, manifest, options=EVERYTHING).counts.removed == 0
+
+
+def test_a_manifest_that_is_gone_leaves_the_ledger_with_its_folder(
+    local_store: Store, photos: Path, draw: Draw
+) -> None:
+    draw("a.png", 1)
+    manifest = written(photos / "m.csv", "path,key\na.png,1\na.png,1\n")
+    index(local_store, manifest)
+    index(local_store, photos)
+    assert ledger(local_store) == {f"{manifest.as_uri()}#row=2": "duplicate_key"}
+    manifest.unlink()
+    index(local_store, photos)
+    assert ledger(local_store) == {}
+
+
 def test_a_mended_manifest_leaves_the_ledger(local_store: Store, photos: Path, draw: Draw) -> None:
     draw("a.png", 1)
     manifest = written(photos / "m.csv", "path,key\n,1\n")
@@ -146,9 +220,23 @@ def test_a_table_without_a_column_of_places_is_refused_and_its_columns_are_named
     pq.write_table(pa.table({"picture": ["a"]}), photos / "m.parquet")
     with pytest.raises(UsageError, match=r"its columns are: picture"):
         resolve([str(photos / "m.parquet")])
+    for header, hint in (("URL,key", "lower case"), ("path;key", "only commas"), ("path\tkey", "only commas")):
+        written(photos / "m.csv", f"{header}\na,1\n")
+        with pytest.raises(UsageError, match=hint):
+            resolve([str(photos / "m.csv")])
     (photos / "text.parquet").write_text("no parquet")
     with pytest.raises(UsageError, match=r"text\.parquet: cannot be read as a manifest"):
         resolve([str(photos / "text.parquet")])
+
+
+def test_a_table_with_one_name_for_two_columns_is_refused(photos: Path) -> None:
+    written(photos / "m.csv", "path,n,n\na,1,2\n")
+    pq.write_table(pa.Table.from_arrays([["a"], [1], [2]], ["path", "n", "n"]), photos / "m.parquet")
+    for name in ("m.csv", "m.parquet"):
+        with pytest.raises(UsageError, match="two of its columns are called 'n'"):
+            resolve([str(photos / name)])
+    written(photos / "m.csv", "path,,\na,,\n")  # as spreadsheets end their lines
+    assert resolve([str(photos / "m.csv")])
 
 
 def test_a_changed_row_changes_metadata_without_reading_or_embedding_the_picture(
@@ -245,17 +333,29 @@ def test_keys_are_told_apart_by_the_million_in_little_memory() -> None:
 
 
 class Answers(http.server.SimpleHTTPRequestHandler):
+    status: int | None = None  # that every request is answered with
+
     def log_message(self, *_: object) -> None:
         pass
 
+    def send_head(self) -> Any:
+        if self.status is None:
+            return super().send_head()
+        return self.send_error(self.status)
+
 
 @pytest.fixture
-def web(photos: Path) -> Iterator[str]:
+def server(photos: Path) -> Iterator[http.server.ThreadingHTTPServer]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Answers, directory=str(photos)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=partial(server.serve_forever, poll_interval=0.01), daemon=True).start()
+    yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def web(server: http.server.ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def test_pictures_of_the_web_are_downloaded_when_a_manifest_names_them(
@@ -271,6 +371,67 @@ def test_pictures_of_the_web_are_downloaded_when_a_manifest_names_them(
     assert stored(local_store)[f"{web}/1%20x.png"] == {"n": 1}
     assert ledger(local_store) == {f"{web}/none.png": "vanished", f"{web}/large.png": "file_too_large"}
     assert index(local_store, manifest, options=options).counts.unchanged == 3
+
+
+@pytest.fixture
+def of_the_web(local_store: Store, photos: Path, draw: Draw, web: str) -> Path:
+    """A manifest of one picture of the web, indexed; its next index asks for the picture again."""
+    draw("x.png", 1)
+    manifest = written(photos / "u.csv", f"url,n\n{web}/x.png,1\n")
+    index(local_store, manifest)
+    return manifest
+
+
+def test_a_web_server_that_is_down_makes_nothing_vanish(
+    local_store: Store, of_the_web: Path, server: http.server.ThreadingHTTPServer, web: str
+) -> None:
+    server.shutdown()
+    server.server_close()
+    counts = index(local_store, of_the_web, options=EVERYTHING).counts
+    assert (counts.vanished, counts.removed) == (0, 0)
+    assert ledger(local_store) == {f"{web}/x.png": "read_error"}
+    assert len(stored(local_store)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(404, "vanished"), (410, "vanished"), (403, "permission_denied"), (429, "read_error"), (503, "read_error")],
+)
+def test_only_a_server_that_says_so_has_lost_a_picture_and_a_row_that_names_it_keeps_its_image(
+    local_store: Store, of_the_web: Path, web: str, monkeypatch: pytest.MonkeyPatch, status: int, reason: str
+) -> None:
+    monkeypatch.setattr(Answers, "status", status)
+    counts = index(local_store, of_the_web, options=EVERYTHING).counts
+    assert (counts.vanished, counts.removed) == (0, 0)
+    assert ledger(local_store) == {f"{web}/x.png": reason}
+    written(of_the_web, f"url,n\n{web}/other.png,1\n")
+    assert index(local_store, of_the_web, options=EVERYTHING).counts.removed == 1
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError("slow"), ConnectionResetError("reset"), OSError(-2, "Name or service not known")]
+)
+def test_a_failure_that_fsspec_calls_file_not_found_is_told_by_its_cause(error: OSError) -> None:
+    wrapped = FileNotFoundError("http://x.org/a.png")
+    wrapped.__cause__ = error
+    assert explained(wrapped)[0] == "read_error"
+    assert explained(FileNotFoundError("bucket/key"))[0] == "vanished"
+
+
+def test_a_manifest_of_a_web_server_that_is_down_is_offline_once_it_was_indexed(
+    local_store: Store, photos: Path, draw: Draw, server: http.server.ThreadingHTTPServer, web: str
+) -> None:
+    draw("a.png", 1)
+    draw("here/b.png", 2)
+    written(photos / "m.csv", "path\na.png\n")
+    index(local_store, f"{web}/m.csv")
+    server.shutdown()
+    server.server_close()
+    summary = index(local_store, f"{web}/m.csv", photos / "here", options=EVERYTHING)
+    assert summary.offline == (f"{web}/m.csv",)
+    assert summary.counts.indexed == 1
+    with pytest.raises(SourceUnavailable, match="does not answer"):
+        resolve([f"{web}/never.csv"])
 
 
 def test_a_manifest_of_the_web_names_pictures_beside_it(local_store: Store, photos: Path, draw: Draw, web: str) -> None:

@@ -17,6 +17,7 @@ from indexer.sources.member_contents import MemberContent
 from indexer.sources.sources import FoundFile, UnreadableFile, Walk, count, resolve
 from search.errors import BadImage
 from search.storing.store import Store
+from search.upkeep.repairing import repairs
 from search.upkeep.verification import verify
 from tests.conftest import painted
 from tests.fakes import FakeBackbone, InProcessDecoder
@@ -76,6 +77,53 @@ def test_what_lies_beside_a_picture_in_an_archive_is_its_metadata(local_store: S
     }
 
 
+APART = {
+    "d/1.json": b'{"title": "one"}',
+    "d/2.png": picture(2),
+    "d/2.cls": b"2",
+    "d/3.json": b"[",
+    "d/1.png": picture(1),
+    "d/2.txt": b"two",
+    "d/3.png": picture(3),
+    "d/about.json": b"[]",
+    "d/4.png": picture(4),
+}
+
+
+def test_members_of_a_sample_are_joined_wherever_they_lie_in_a_plain_local_archive(
+    local_store: Store, photos: Path
+) -> None:
+    archive = packed(photos / "a.tar", APART)
+    summary = index(local_store, archive)
+    uri = f"file://{archive}!/d/"
+    assert stored(local_store) == {
+        f"{uri}1.png": {"__key__": "d/1", "title": "one"},
+        f"{uri}2.png": {"__key__": "d/2", "cls": 2, "txt": "two"},
+        f"{uri}3.png": {},
+        f"{uri}4.png": {},
+    }
+    assert ledger(local_store) == {f"{uri}3.json": "bad_metadata"}
+    assert "metadata_apart" not in summary.as_json()
+
+
+def test_samples_whose_members_lie_apart_in_a_packed_archive_are_counted(local_store: Store, photos: Path) -> None:
+    archive = packed(photos / "a.tar.gz", APART, "w:gz")
+    summary = index(local_store, archive)
+    assert summary.as_json()["metadata_apart"] == {f"file://{archive}": 3}
+    assert stored(local_store)[f"file://{archive}!/d/2.png"] == {"__key__": "d/2", "cls": 2}
+    together = packed(photos / "b.tar.gz", dict(sorted(APART.items())), "w:gz")
+    assert "metadata_apart" not in index(local_store, together).as_json()
+
+
+def test_what_lies_apart_beyond_a_limit_of_memory_is_counted_and_not_joined(
+    local_store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.sources.samples._MOST_APART", 1)
+    archive = packed(photos / "a.tar", APART)
+    assert index(local_store, archive).apart == {f"file://{archive}": 2}
+    assert stored(local_store)[f"file://{archive}!/d/1.png"] == {"__key__": "d/1", "title": "one"}
+
+
 def test_a_broken_json_member_costs_no_picture(local_store: Store, photos: Path) -> None:
     archive = packed(photos / "a.tar", {"1.json": b"{", "1.png": picture(1)})
     assert index(local_store, archive).counts.indexed == 1
@@ -116,6 +164,37 @@ def test_an_archive_whose_images_are_not_all_there_any_more_is_read_again(local_
     first = next(local_store.catalogue.uris(target.id))[0]
     Committer(local_store.database, local_store.blobs, target).remove([first])
     assert index(local_store, archive).counts.indexed == 1
+
+
+def test_an_archive_some_of_whose_embeddings_were_lost_is_read_again(local_store: Store, photos: Path) -> None:
+    archive = packed(photos / "a.tar", samples(range(6)))
+    index(local_store, archive)
+    (segment,) = (local_store.root / "segments").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    repairs(local_store, verify(local_store, deep=True), apply=True)
+    lost = len(ledger(local_store))
+    assert lost > 0
+    counts = index(local_store, archive).counts
+    assert (counts.indexed, counts.unchanged, counts.failed) == (lost, 6 - lost, 0)
+    assert ledger(local_store) == {}
+    assert verify(local_store, deep=True) == []
+    assert index(local_store, archive).counts.unchanged == 6
+
+
+def test_a_retry_opens_an_archive_that_has_not_changed(local_store: Store, photos: Path) -> None:
+    class Rejects(InProcessDecoder):
+        def decode(self, data: bytes, name: str) -> PreparedImage:
+            if name.endswith("0001.png"):
+                raise BadImage("corrupt", "an older decoder could not read it")
+            return super().decode(data, name)
+
+    archive = packed(photos / "a.tar", samples(range(3)))
+    index(local_store, archive, decoder=Rejects())
+    assert index(local_store, archive).counts.failed == 1
+    assert index(local_store, archive, options=IndexOptions(retry=True)).counts.indexed == 1
+    assert ledger(local_store) == {}
 
 
 def test_an_archive_with_a_failure_that_may_pass_is_read_again(local_store: Store, photos: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.jobs.index_images import IndexJob, IndexOptions, IndexSummary
+from indexer.jobs.index_images import IndexJob, IndexOptions
+from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import Source, resolve
 from indexer.sources.watching import Burst, Watcher
 from search.errors import LookalikeError, UsageError

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.commands.options import image_size_of, preparation_mode
-from api.console import Session, out, print_json, say
+from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import GUARD, LEDGER
 
 SHOWN_FAILURES = 10
@@ -114,6 +114,10 @@ def index(
         print_json(shape)
     else:
         _print_summary(session, shape, created)
+        for uri, samples in list(summary.apart.items())[:SHOWN_FAILURES]:
+            lost = counted(samples, "sample keeps its", "samples keep their")
+            remedy = "make it with `tar --sort=name`, or keep it as a plain .tar on this machine"
+            say(f"{shown_uri(uri)}: {lost} metadata apart from the picture, where it was passed over; {remedy}")
     if summary.refused is not None:
         say(f"lookalike: {summary.refused}")
         raise typer.Exit(GUARD)
@@ -125,8 +129,8 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    counted = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled")
-    parts = [f"{shape[name]} {name}" for name in counted if shape.get(name) or name == "indexed"]
+    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled")
+    parts = [f"{shape[name]} {name}" for name in names if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:
         console.print("no images found there")

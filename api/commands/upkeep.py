@@ -1,19 +1,25 @@
 """`compact`, `repair`, `retry`."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import ELSE, LEDGER
 from search.errors import BadImage, LookalikeError, UsageError
-from search.records import path_of_uri
+from search.records import LedgerEntry, path_of_uri
+from search.storing.ledger import forget_failures
 from search.storing.store import Store
 from search.upkeep.compaction import CompactSummary
 from search.upkeep.compaction import compact as compact_store
 from search.upkeep.repairing import Repair, repairs
 from search.upkeep.verification import verify
+
+if TYPE_CHECKING:
+    from indexer.jobs.summary import IndexSummary
 
 SHOWN = 10
 
@@ -89,58 +95,125 @@ def retry(
     if reason is not None and reason not in BadImage.REASONS:
         raise UsageError(f"--reason {reason!r} is not one of {', '.join(sorted(BadImage.REASONS))}")
     with Store(session.store) as store:
-        entries = store.catalogue.failures(store.catalogue.collection(session.collection).id)
-    chosen = [entry.uri for entry in entries if reason in (None, entry.reason)]
-    sources, gone = _sources(chosen)
-    if not sources:
-        return _print_nothing(session, gone)
-    from api.indexing import IndexRequest, run_index
-
-    summary, _ = run_index(session, IndexRequest(sources, retry=True))
+        target = store.catalogue.collection(session.collection)
+        before = store.catalogue.failures(target.id)
+        tries = _tries([entry for entry in before if reason in (None, entry.reason)])
+        if tries.forgotten:
+            with store.database.writing() as connection:
+                forget_failures(connection, target.id, tries.forgotten)
+    if not tries.uris:
+        return _print_nothing(session, tries)
+    summary = _index(session, tries, before)
+    with Store(session.store) as store:
+        after = store.catalogue.failures(target.id)
+        mended = tries.uris - {entry.uri for entry in after}
+        cleared = len(mended) - len(store.catalogue.files(target.id, sorted(mended)))
+    known = {entry.uri for entry in before}
+    # A manifest or an archive that is read again may show failures that nobody knew of.
+    failed = Counter(entry.reason for entry in after if entry.uri in tries.uris or entry.uri not in known)
     if session.json:
-        print_json(summary.as_json() | {"retried": len(chosen) - len(gone), "unreachable": gone})
+        counts = {"retried": len(tries.uris), "cleared": cleared, "failed_again": failed.total()}
+        print_json(summary.as_json() | counts | tries.as_json())
     else:
-        counts = f"{summary.counts.seen - summary.counts.failed} indexed, {summary.counts.failed} failed again"
-        out().print(f"{session.collection}: {len(chosen) - len(gone)} tried: {counts}")
-        _say_gone(gone)
-    if summary.counts.failed > max_failed:
+        counted_up = f"{len(mended) - cleared} indexed, {f'{cleared} cleared, ' if cleared else ''}"
+        out().print(f"{session.collection}: {len(tries.uris)} tried: {counted_up}{failed.total()} failed again")
+        _say_failed(failed)
+        _say_gone(tries)
+    if failed.total() > max_failed:
         raise typer.Exit(LEDGER)
     return None
 
 
-def _sources(uris: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what to index so that these files are tried, and the uris that cannot be reached any more."""
-    from indexer.sources.sources import resolve
+@dataclass(frozen=True, slots=True)
+class _Tries:
+    """What a retry can do. manifests, others: what to index, with the uris of the ledger that are tried by it.
 
-    sources: dict[str, None] = {}
-    gone = []
-    for uri in uris:
-        # A file inside an archive is reached through the archive; what else it holds is known and left alone.
-        place = uri.split("!/", 1)[0]
+    gone: uris of files that are not there. forgotten: uris of rows whose manifest is no more. held: uris of files that
+    only their manifest can say the sha256 of; by themselves they would be indexed unchecked.
+    """
+
+    manifests: dict[str, list[str]] = field(default_factory=dict)
+    others: dict[str, list[str]] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+    @property
+    def uris(self) -> frozenset[str]:
+        return frozenset(uri for uris in (self.manifests | self.others).values() for uri in uris)
+
+    def as_json(self) -> dict[str, object]:
+        return {"unreachable": self.gone, "forgotten": self.forgotten, "by_manifest": self.held}
+
+
+def _tries(entries: Sequence[LedgerEntry]) -> _Tries:
+    from indexer.sources.found import INSIDE, ROW
+    from indexer.sources.sources import is_gone, resolve
+
+    tries = _Tries(held=[entry.uri for entry in entries if entry.reason == "checksum_mismatch"])
+    within: dict[str, list[str]] = {}
+    for uri in (entry.uri for entry in entries if entry.reason != "checksum_mismatch"):
+        # A member is reached through its archive, a row through its manifest; what else they hold is known.
+        within.setdefault(uri.split(INSIDE, 1)[0].split(ROW, 1)[0], []).append(uri)
+    for place, inside in within.items():
         path = path_of_uri(place)
         argument = place if path is None else str(path)
         try:
-            resolve([argument])
+            found = resolve([argument])
         except LookalikeError:
-            gone.append(uri)
+            rows = [uri for uri in inside if ROW in uri]
+            lost = rows if rows and is_gone(place) else []
+            tries.forgotten.extend(lost)
+            tries.gone.extend([uri for uri in inside if not lost or ROW not in uri])
         else:
-            sources[argument] = None
-    return list(sources), gone
+            is_manifest = any(source.kind == "manifest" for source in found)
+            (tries.manifests if is_manifest else tries.others)[argument] = inside
+    return tries
 
 
-def _print_nothing(session: Session, gone: Sequence[str]) -> None:
+def _index(session: Session, tries: _Tries, before: Sequence[LedgerEntry]) -> "IndexSummary":
+    """Try again. Manifests come first: they may name the others, which then need no other name."""
+    from api.indexing import IndexRequest, run_index
+
+    if not tries.manifests or not tries.others:
+        return run_index(session, IndexRequest([*tries.manifests, *tries.others], retry=True))[0]
+    first, _ = run_index(session, IndexRequest([*tries.manifests], retry=True))
+    with Store(session.store) as store:
+        untried = {entry.uri for entry in {*store.catalogue.failures(first.collection.id)} & {*before}}
+    left = [argument for argument, uris in tries.others.items() if not untried.isdisjoint(uris)]
+    if not left:
+        return first
+    second, _ = run_index(session, IndexRequest(left, retry=True))
+    second.counts.add(first.counts)
+    return replace(second, seconds=first.seconds + second.seconds)
+
+
+def _print_nothing(session: Session, tries: _Tries) -> None:
     if session.json:
-        print_json({"collection": session.collection, "retried": 0, "unreachable": list(gone)})
+        print_json({"collection": session.collection, "retried": 0} | tries.as_json())
         return
     out().print("nothing to try again")
-    _say_gone(gone)
+    _say_gone(tries)
 
 
-def _say_gone(gone: Sequence[str]) -> None:
+def _say_failed(failed: Mapping[str, int]) -> None:
+    if failed:
+        listed = ", ".join(f"{reason} {number}" for reason, number in sorted(failed.items()))
+        out().print(f"failed again: {listed}; `lookalike failures` names the files")
+
+
+def _say_gone(tries: _Tries) -> None:
+    gone = tries.gone
     for uri in gone[:SHOWN]:
         say(f"not there: {shown_uri(uri)}")
     if gone:
         say(f"{counted(len(gone), 'file is', 'files are')} not there; `lookalike index` of their folder forgets them")
+    if tries.held:
+        files = counted(len(tries.held), "file has", "files have")
+        say(f"{files} another sha256 than a manifest says; `lookalike index` of the manifest tries again")
+    if tries.forgotten:
+        rows = counted(len(tries.forgotten), "row left", "rows left")
+        say(f"{rows} the ledger, as the manifest is gone")
 
 
 def _print_summary(summary: CompactSummary) -> None:

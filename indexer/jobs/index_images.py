@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from indexer.jobs.planning import key_of
 from indexer.jobs.progress import Progress
 from indexer.jobs.remembering import RememberedSources
 from indexer.jobs.sighting import Spectator
+from indexer.jobs.summary import IndexSummary
 from indexer.sources.found import FoundFile, archive_of
 from indexer.sources.pruning import Part, Vanished, refusal
 from indexer.sources.sources import MAX_FILE_BYTES, Source, Walk
@@ -55,42 +56,6 @@ class IndexOptions:
     prune: bool = False
     max_fraction: float | None = None
     retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSummary:
-    """What an indexing job did. bound_by: the stage that was busiest.
-
-    refused: why nothing was removed although that was asked for. offline: uris of sources that could not be reached.
-    """
-
-    collection: Collection
-    counts: Counts
-    seconds: float
-    bound_by: str
-    refused: str | None = None
-    offline: tuple[str, ...] = ()
-
-    @property
-    def images_per_second(self) -> float:
-        """Images made searchable per second."""
-        return (self.counts.indexed + self.counts.moved) / self.seconds if self.seconds else 0.0
-
-    def as_json(self) -> dict[str, object]:
-        """Return the object the `index` command prints."""
-        head = {
-            "collection": self.collection.name,
-            "space": self.collection.space.name,
-            "backbone": self.collection.space.backbone,
-        }
-        tail = {
-            "seconds": round(self.seconds, 3),
-            "images_per_second": round(self.images_per_second, 2),
-            "bound_by": self.bound_by,
-        }
-        if self.offline:
-            tail["offline"] = list(self.offline)
-        return head | self.counts.as_json() | tail | ({"refused": self.refused} if self.refused else {})
 
 
 class IndexJob:
@@ -142,8 +107,7 @@ class IndexJob:
         self._labeller = options.labeller
         self._counts.labelled = None if options.labeller is None else 0
         committer = Committer(self._store.database, self._store.blobs, self._target)
-        known = self._remembered.unchanged(labels=options.labeller is not None)
-        found = Walk(self._sources, self._store.root, options.max_file_bytes, known)
+        found = Walk(self._sources, self._store.root, options.max_file_bytes, self._unchanged(options))
         pipeline = Pipeline(found, self._store.catalogue, self._origins, self._target, pool, self._limits(options))
         state = "failed"
         try:
@@ -163,13 +127,21 @@ class IndexJob:
         if self._target.labels_from is not None and options.labeller is not None:
             self._store.catalogue.labels.settle(self._target)
         self._publish()
-        return self._summary(pipeline, time.perf_counter() - began)
+        apart = {visit.uri: visit.apart for visit in found.visits.values() if visit.apart}
+        return self._summary(pipeline, apart, time.perf_counter() - began)
 
-    def _summary(self, pipeline: Pipeline, seconds: float) -> IndexSummary:
+    def _unchanged(self, options: IndexOptions) -> dict[str, tuple[str, int]]:
+        """Return the archives that need not be opened. Those of a retry must be: what is to be tried lies inside."""
+        if options.retry or not any(source.kind == "archive" for source in self._sources):
+            return {}
+        ledger = self._store.catalogue.failures(self._target.id)
+        return self._remembered.unchanged(ledger, labels=options.labeller is not None)
+
+    def _summary(self, pipeline: Pipeline, apart: Mapping[str, int], seconds: float) -> IndexSummary:
         busy = pipeline.busy_seconds() | self._busy
         bound_by = max(busy, key=lambda stage: busy[stage])
         offline = tuple(source.uri for source in self._sources if source.kind == "offline")
-        return IndexSummary(self._target, self._counts, seconds, bound_by, self._refused, offline)
+        return IndexSummary(self._target, self._counts, seconds, bound_by, self._refused, offline, apart)
 
     def _publish(self) -> None:
         try:
@@ -327,7 +299,10 @@ class IndexJob:
     ) -> None:
         self._remembered.remember(found.visits, labels=options.labeller is not None)
         if self._part is None:
-            vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits, manifests=options.prune)
+            vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits)
+            if options.prune:
+                named = [*pipeline.seen_ids, *pipeline.named_ids]
+                vanished += self._movements.left_manifests(named, newest, found.visits)
             ledger = [entry.uri for entry in self._store.catalogue.failures(self._target.id)]
             healed = self._movements.healed(ledger, frozenset(self._failed), found.visits)
         else:

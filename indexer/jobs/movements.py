@@ -64,13 +64,11 @@ class Movements:
                 return stored
         return None
 
-    def vanished(
-        self, seen_ids: Sequence[int], newest_id: int, visits: Mapping[str, Visit], *, manifests: bool
-    ) -> Vanished:
-        """Return the images of this job's sources whose file is gone.
+    def vanished(self, seen_ids: Sequence[int], newest_id: int, visits: Mapping[str, Visit]) -> Vanished:
+        """Return the images of this job's sources whose file is gone; those that only a manifest named apart.
 
         seen_ids: images met on the walk. newest_id: the newest image before the job; later ones are its own. visits:
-        what the walk saw. manifests: rows that left a manifest count, too.
+        what the walk saw.
         """
         seen = np.unique(np.fromiter(seen_ids, np.int64, len(seen_ids)))
         ids: list[int] = []
@@ -82,16 +80,20 @@ class Movements:
             unseen = image_id not in self.claimed and not _holds(seen, image_id)
             if unseen and self._is_missing(uri, visits):
                 ids.append(image_id)
-        if manifests:
-            left, rows = self._left_manifests(seen, newest_id, visits)
-            ids, known = sorted({*ids, *left}), known + rows
         return Vanished(ids, known)
 
-    def _left_manifests(
-        self, seen: NDArray[np.int64], newest_id: int, visits: Mapping[str, Visit]
-    ) -> tuple[list[int], int]:
-        """Return the images that no row of their manifest names any more, and how many images the manifests had."""
-        whole = [source.uri for source in self._sources if source.kind == "manifest" and _whole(visits, source.uri)]
+    def left_manifests(self, named_ids: Sequence[int], newest_id: int, visits: Mapping[str, Visit]) -> Vanished:
+        """Return the images outside of the folders that no row of their manifest names any more.
+
+        named_ids: images that a row names, whether or not its picture can be read now. A manifest with rows that can
+        only be guessed at may name anything. newest_id, visits: as of vanished.
+        """
+        seen = np.unique(np.fromiter(named_ids, np.int64, len(named_ids)))
+        whole = [
+            source.uri
+            for source in self._sources
+            if source.kind == "manifest" and _whole(visits, source.uri) and not visits[source.uri].garbled
+        ]
         ids: list[int] = []
         known = 0
         for source in self._origins.sources(whole).values():
@@ -101,7 +103,7 @@ class Movements:
                 known += 1
                 if image_id not in self.claimed and not _holds(seen, image_id):
                     ids.append(image_id)
-        return ids, known
+        return Vanished(sorted(set(ids)), known)
 
     def gone(self, uris: Sequence[str]) -> Vanished:
         """Return the images at these places, or below them, whose file is missing."""
@@ -121,8 +123,12 @@ class Movements:
     def _looked_at(self, uri: str, visits: Mapping[str, Visit]) -> bool:
         archive, manifest = archive_of(uri), uri.partition(ROW)[0]
         if archive is not None or manifest != uri or uri in self._archives:
-            return _whole(visits, archive or manifest)
+            return _whole(visits, archive or manifest) or self._left_folder(archive or manifest)
         return self._below_roots(uri) or uri in visits
+
+    def _left_folder(self, uri: str) -> bool:
+        """Tell whether an archive or a manifest lay below a folder of this job, and is gone."""
+        return self._below_roots(uri) and _lacks_file(uri)
 
     def _below_roots(self, uri: str) -> bool:
         if archive_of(uri) in self._archives:

@@ -18,7 +18,7 @@ from indexer.jobs.channel import Channel, Stage
 from indexer.jobs.outcomes import Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.jobs.planning import Planning, Wanted, carried_bytes, described, require_sha256
 from indexer.sources.found import UnchangedArchive
-from indexer.sources.sources import Found, FoundFile, UnreadableFile, read_file
+from indexer.sources.sources import Found, FoundFile, IgnoredFile, UnreadableFile, read_file
 from search.errors import BadImage
 from search.records import Collection, ContentFacts, LedgerEntry
 from search.storing.catalogue import Catalogue, KnownFile
@@ -65,6 +65,7 @@ class Pipeline:
         limits: PipelineLimits,
     ) -> None:
         self.seen_ids: list[int] = []
+        self.named_ids: list[int] = []  # of rows of manifests that gave no picture
         self._catalogue = catalogue
         self._origins = origins
         self._planning = Planning(catalogue, origins, target)
@@ -138,6 +139,9 @@ class Pipeline:
 
     def _tell_unreadable(self, group: Sequence[Found], files: int) -> None:
         ignored = len(group) - files
+        named = [one.named for one in group if isinstance(one, UnreadableFile | IgnoredFile) and one.named is not None]
+        if named:
+            self.named_ids += self._planning.named(named)
         for found in group:
             if isinstance(found, UnreadableFile):
                 self._outcomes.put(Failed(found.uri, found.reason, found.detail, found.size_bytes, found.mtime_ns))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from indexer.sources.found import Found, FoundFile, Origin
+from indexer.sources.found import Found, FoundFile, Named, Origin
 from indexer.sources.member_contents import CarriedContent
 from indexer.sources.sources import read_metadata
 from search.errors import BadImage
@@ -37,6 +37,12 @@ class Planning:
         keys = [key for file in files if (key := key_of(file)) is not None]
         by_key = self._origins.files_by_key(keys) if keys else {}
         return [_image_of(file, by_key, by_uri.get(file.uri)) for file in files]
+
+    def named(self, rows: Sequence[Named]) -> list[int]:
+        """Return the ids of the images that rows without a picture name all the same, by their keys and places."""
+        at_places = self._catalogue.files(self._target.id, [row.uri for row in rows if row.uri is not None])
+        by_keys = self._origins.files_by_key([row.key for row in rows if row.key is not None])
+        return [image.image_id for image in (*at_places.values(), *by_keys.values())]
 
     def redescribed(self, unchanged: Sequence[tuple[FoundFile, KnownFile]]) -> list[tuple[FoundFile, KnownFile]]:
         """Return those unchanged files whose manifest gives them another key or other metadata than they have."""

@@ -1,10 +1,12 @@
 """Which archives need not be opened again, and from which source each image came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from indexer.sources.found import Source, Visit
+from indexer.sources.found import Source, Visit, archive_of
+from search.records import LedgerEntry
 from search.storing.origins import KnownSource, Origins
+from search.upkeep.repairing import LOST
 
 # Failures that another try may not meet: an archive with one of them is read again.
 _PASSING: Final = frozenset(
@@ -18,7 +20,7 @@ _LABELLED: Final = "+labels"
 
 class RememberedSources:
     """The archives and manifests of one job. An archive is unchanged when its size, date and ETag are, and all its
-    images are still there or in the ledger.
+    images are still there, with their embeddings, or in the ledger.
     """
 
     def __init__(self, origins: Origins, sources: Sequence[Source]) -> None:
@@ -27,16 +29,18 @@ class RememberedSources:
         self._ids: dict[str, int] = {}
         self._troubled: set[str] = set()
 
-    def unchanged(self, *, labels: bool) -> dict[str, tuple[str, int]]:
+    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool) -> dict[str, tuple[str, int]]:
         """Return (stamp, images) of the archives that are to be opened only when changed, by uri.
 
-        labels: only those whose pictures were all labelled when they were read.
+        ledger: of the collection. labels: only those whose pictures were all labelled when they were read.
         """
         known = self._origins.sources(self._archives) if self._archives else {}
+        # An image whose embedding was lost is still there, and only its file can bring the embedding back.
+        maimed = {archive_of(entry.uri) for entry in ledger if entry.reason == LOST} if known else set()
         return {
             uri: (source.stamp.removesuffix(_LABELLED), source.images)
             for uri, source in known.items()
-            if self._complete(source) and (source.stamp.endswith(_LABELLED) or not labels)
+            if uri not in maimed and self._complete(source) and (source.stamp.endswith(_LABELLED) or not labels)
         }
 
     def _complete(self, known: KnownSource) -> bool:

@@ -74,21 +74,31 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What a row of a manifest names although it gives no picture now; None where it says nothing."""
+
+    uri: str | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A file, folder or row that cannot be looked at, for the ledger."""
+    """A file, folder or row that cannot be looked at, for the ledger. named: by a row of a manifest."""
 
     uri: str
     reason: str
     detail: str
     size_bytes: int = 0
     mtime_ns: int = 0
+    named: Named | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoredFile:
-    """A file met while walking that is no image of a known format, or that was excluded."""
+    """A file met while walking that is no image of a known format, or is excluded. named: as of UnreadableFile."""
 
     path: str
+    named: Named | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,9 @@ class Visit:
     """What came of walking an archive, a manifest or a remote folder.
 
     stamp: what it looked like. whole: it was read to its end, so that what it did not show is not there. images: the
-    pictures it named. unchanged: it was not opened, since all it holds is known.
+    pictures it named. unchanged: it was not opened, since all it holds is known. garbled: it has rows of which nobody
+    knows what they name. apart: samples of an archive whose pictures lie apart from their metadata, which was passed
+    over.
     """
 
     uri: str
@@ -170,6 +182,8 @@ class Visit:
     whole: bool = False
     images: int = 0
     unchanged: bool = False
+    garbled: bool = False
+    apart: int = 0
 
 
 def is_url(text: str) -> bool:

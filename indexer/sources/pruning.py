@@ -18,6 +18,10 @@ class Vanished:
     ids: Sequence[int]
     known: int
 
+    def __add__(self, other: "Vanished") -> "Vanished":
+        """Return those of other sources with these."""
+        return Vanished(sorted({*self.ids, *other.ids}), self.known + other.known)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

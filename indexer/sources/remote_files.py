@@ -7,6 +7,7 @@ listed. What goes wrong with one object costs only that object.
 import datetime
 import email.utils
 import functools
+import inspect
 import io
 import re
 import time
@@ -17,7 +18,8 @@ from urllib.parse import quote_from_bytes, unquote, urlsplit
 
 from indexer.sources.found import FoundFile, Origin, UnreadableFile, stamped
 from indexer.sources.local_files import require_size
-from search.errors import BadImage, SourceUnavailable, UsageError
+from indexer.sources.network_errors import explained, refused
+from search.errors import BadImage, UsageError
 
 CONNECT_S: Final = 15.0
 IDLE_S: Final = 30.0  # without a byte
@@ -27,6 +29,7 @@ _BLOCK: Final = 8 << 20  # read ahead of an archive's stream
 _DATES: Final = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "modified", "created")
 _TAGS: Final = ("ETag", "etag", "md5", "Content-MD5", "checksum")
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3"}
+_FETCH: Final = "fetch the files, or mount the place, and name them where they are then"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def file_system(url: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URL, and the path in it.
 
     Raises:
-        UsageError: nothing here speaks this protocol, or it needs an extra that is missing.
+        UsageError: nothing here speaks this protocol, or it needs an extra that is missing, or more than a URL.
     """
     protocol = urlsplit(url).scheme.lower()
     system = _system(protocol)
@@ -101,11 +104,20 @@ def _system(protocol: str) -> Any:
     if protocol in ("http", "https"):
         options["client_kwargs"] = {"timeout": _timeout()}
     try:
-        return fsspec.filesystem(protocol, **options)
+        made = fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(protocol)
         remedy = f"install 'lookalike[{extra}]'" if extra else "install the package that fsspec names"
         raise UsageError(f"{protocol}:// cannot be read here: {error}; {remedy}") from error
+    # Those that must be told a server cannot be made without it; half made, some fail once more when they are dropped.
+    parameters = inspect.signature(made.__init__).parameters.values()
+    asked = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    if len(asked) > 1:  # self
+        raise UsageError(f"{protocol}:// cannot be read here: fsspec wants its {', '.join(asked[1:])}; {_FETCH}")
+    try:
+        return made(**options)
+    except Exception as error:  # whatever its own libraries raise
+        raise UsageError(f"{protocol}:// cannot be read here: {error}; {_FETCH}") from error
 
 
 def _timeout() -> object:
@@ -168,20 +180,6 @@ def _read_at_most(file: Any, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def explained(error: Exception) -> tuple[str, str]:
-    """Return the ledger reason and detail of whatever a backend raised."""
-    said = " ".join(str(error).split())[:300] or type(error).__name__
-    if isinstance(error, BadImage):
-        return error.reason, error.detail
-    if isinstance(error, FileNotFoundError):
-        return "vanished", f"there is nothing at this place any more ({said})"
-    if isinstance(error, PermissionError):
-        return "permission_denied", said
-    if isinstance(error, TimeoutError):
-        return "read_error", f"no answer in time ({said})"
-    return "read_error", said
-
-
 def kind_of(url: str) -> str:
     """Return "folder" or "file".
 
@@ -194,16 +192,8 @@ def kind_of(url: str) -> str:
     system, path = file_system(url)
     try:
         return "folder" if system.info(path)["type"] == "directory" else "file"
-    except FileNotFoundError as error:
-        raise UsageError(f"{url}: there is no such bucket, folder or object") from error
-    except PermissionError as error:
-        raise UsageError(f"{url}: may not be read ({explained(error)[1]}); check your credentials") from error
-    except Exception as error:
-        said = explained(error)[1]
-        if "credential" in said.lower():
-            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            raise UsageError(f"{url}: {said}; {remedy}") from error
-        raise SourceUnavailable(f"{url} does not answer: {said}; try again") from error
+    except Exception as error:  # a backend raises whatever its own libraries do
+        raise refused(url, error) from error
 
 
 def look_remote(url: str) -> FoundFile | UnreadableFile:

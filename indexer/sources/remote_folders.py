@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from indexer.sources.found import Found, IgnoredFile, Sidecar, Source, UnreadableFile, Visit, stamped
 from indexer.sources.local_files import named_like_an_image
+from indexer.sources.network_errors import explained
 from indexer.sources.remote_files import (
     RemoteContent,
-    explained,
     file_system,
     found_object,
     stamp_of,

@@ -27,8 +27,9 @@ from indexer.sources.found import (
     Visit,
     is_url,
 )
-from indexer.sources.local_files import look_with_sidecar, named_like_an_image, read_local, reason_of, walk_folder
-from indexer.sources.manifests import count_rows, is_manifest, require_places, walk_manifest
+from indexer.sources.local_files import look, look_with_sidecar, named_like_an_image, read_local, reason_of, walk_folder
+from indexer.sources.manifest_tables import count_rows, is_manifest, require_places
+from indexer.sources.manifests import walk_manifest
 from indexer.sources.remote_files import canonical, glob_source, is_http, kind_of, look_remote
 from indexer.sources.remote_folders import walk_remote
 from indexer.sources.sidecars import MAX_SIDECAR_BYTES, parsed
@@ -46,6 +47,7 @@ __all__ = [
     "Walk",
     "count",
     "emptiness",
+    "is_gone",
     "read_file",
     "read_metadata",
     "reason_of",
@@ -148,16 +150,40 @@ def _expand_remote(argument: str, exclude: Exclusion, was_there: WasThere) -> It
         return
     url = canonical(argument)
     try:
-        folderly = kind_of(url) == "folder"
+        kind = _kind_behind(url)
     except (UsageError, SourceUnavailable) as error:
         if not was_there(url):
             raise
         yield Source(url, "offline", named=True, uri=url, detail=str(error))
         return
-    kind: Kind = "folder" if folderly else _kind_of_file(url.partition("?")[0] if is_http(url) else url)
-    if kind == "manifest":
-        require_places(url)
-    yield Source(url, kind, named=True, uri=url, exclude=exclude)
+    try:
+        if kind == "manifest":
+            require_places(url)
+    except SourceUnavailable as error:
+        if not was_there(url):
+            raise
+        yield Source(url, "offline", named=True, uri=url, detail=str(error))
+    else:
+        yield Source(url, kind, named=True, uri=url, exclude=exclude)
+
+
+def _kind_behind(url: str) -> Kind:
+    if kind_of(url) == "folder":
+        return "folder"
+    return _kind_of_file(url.partition("?")[0] if is_http(url) else url)
+
+
+def is_gone(uri: str) -> bool:
+    """Tell whether a file or an object is gone for good: its folder is there without it, or its server says so."""
+    path = path_of_uri(uri)
+    found: Found
+    if path is None:
+        found = look_remote(uri)
+    elif path.parent.is_dir():
+        found = look(os.fspath(path), named=True)
+    else:
+        return False
+    return isinstance(found, UnreadableFile) and found.reason == "vanished"
 
 
 class Walk:

@@ -2,8 +2,8 @@
 
 An archive is read once, from front to end, and nothing of it is put on a disk. A plain local one gives up only its
 headers here, and its pictures when they are wanted; a compressed or remote one streams, so that its pictures travel on
-in memory. To read single pictures again, a plain remote one can be asked for its headers by ranges, too. The members of
-a sample lie next to each other; its key is the name up to the first dot after the last slash.
+in memory. To read single pictures again, a plain remote one can be asked for its headers by ranges, too. Of samples
+samples.py knows.
 """
 
 import bz2
@@ -14,8 +14,8 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
@@ -33,22 +33,19 @@ from indexer.sources.found import (
 )
 from indexer.sources.local_files import named_like_an_image, reason_of
 from indexer.sources.member_contents import CarriedContent, MemberContent, MemberOfArchive
-from indexer.sources.remote_files import RemotePart, explained, look_remote, open_by_ranges, open_remote
-from indexer.sources.sidecars import MAX_SIDECAR_BYTES, cleaned_text, parsed
+from indexer.sources.network_errors import explained
+from indexer.sources.remote_files import RemotePart, look_remote, open_by_ranges, open_remote
+from indexer.sources.samples import Apart, Elsewhere, Sample, belongs, key_of, lies_beside
+from indexer.sources.sidecars import MAX_SIDECAR_BYTES
 from search.errors import BadImage
 
 SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PACKED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-# A sample that grows beyond this is none: names like IMG.1.jpg, IMG.2.jpg only look like one.
-_SAMPLE_MEMBERS: Final = 64
-_SAMPLE_BYTES: Final = 8 << 20
 _UNPACK: Final[Mapping[str, Callable[[Any], Any]]] = {
     "gz": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
     "bz2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
 }
-_SIDE: Final = (".json", ".txt", ".cls")
-_CLASS_DIGITS: Final = 16
 _SPARSE: Final = ("read_error", "it is stored as a sparse file, which is not read out of archives")
 _DAMAGE: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
@@ -64,27 +61,6 @@ class _Header(tarfile.TarInfo):
             tarfile.ended_by = error
             raise
         return found
-
-
-@dataclass(slots=True)
-class _Sample:
-    """Members of one key. side: what lies beside the pictures."""
-
-    key: str = ""
-    pictures: list[FoundFile] = field(default_factory=list)
-    side: dict[str, object] = field(default_factory=dict)
-    carried_bytes: int = 0
-
-    @property
-    def full(self) -> bool:
-        return len(self.pictures) >= _SAMPLE_MEMBERS or self.carried_bytes > _SAMPLE_BYTES
-
-    def described(self) -> Iterator[FoundFile]:
-        """Yield the pictures with what lies beside them; a sample without anything beside it says nothing."""
-        metadata = {"__key__": cleaned_text(self.key)} | self.side if self.side else None
-        for picture in self.pictures:
-            assert picture.origin is not None  # noqa: S101 -- all of them lie in an archive
-            yield replace(picture, origin=replace(picture.origin, metadata=metadata))
 
 
 def is_archive(name: str) -> bool:
@@ -116,12 +92,43 @@ def walk_tar(source: Source, visit: Visit, stamp: tuple[int, int], max_bytes: in
     stamp: as `stamp_of_archive` gave it. max_bytes: of a picture.
     """
     reader = ArchiveReader(source, stamp, max_bytes)
-    for found in reader.walk():
+    for found in reader.walk(_elsewhere(source.path)):
         visit.images += isinstance(found, FoundFile)
         yield found
+    visit.apart = reader.apart.samples
     visit.whole = reader.failure is None
     if reader.failure is not None:
         yield replace(reader.failure, detail=f"{reader.failure.detail}; what came before is indexed")
+
+
+def _elsewhere(path: str) -> Elsewhere:
+    """Return what a plain local archive keeps apart from the pictures it belongs to, by its headers alone."""
+    elsewhere = Elsewhere()
+    if is_url(path):
+        return elsewhere
+    with contextlib.ExitStack() as stack, contextlib.suppress(Exception):  # the pass that follows tells
+        tar, carried = _opened(path, stack)
+        sample = Sample()
+        while not carried and (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]
+            if member.isreg():
+                sample = _with_header(path, member, sample, elsewhere)
+        elsewhere.keep(sample)
+    return elsewhere
+
+
+def _with_header(path: str, member: tarfile.TarInfo, sample: Sample, elsewhere: Elsewhere) -> Sample:
+    """Return the sample that a member belongs to: the one at hand, or the next."""
+    name = member.name.removeprefix("./")
+    if key_of(name) != sample.key:
+        elsewhere.keep(sample)
+        sample = Sample(key_of(name))
+    if named_like_an_image(name):
+        sample.pictured = sample.pictured or belongs(name)
+    elif lies_beside(name):
+        fits = member.size <= MAX_SIDECAR_BYTES and not member.issparse()
+        sample.beside.append((name, MemberContent(path, member.offset_data, member.size) if fits else None))
+    return sample
 
 
 def count_members(path: str) -> int | None:
@@ -144,6 +151,7 @@ class ArchiveReader:
     """One pass over one archive.
 
     failure: what ended it before its end; lasting: it would end the next pass, too. carried: pictures travel in memory.
+    apart: samples whose metadata was passed over, since it lies apart from their pictures.
     """
 
     def __init__(
@@ -162,6 +170,7 @@ class ArchiveReader:
         self.failure: UnreadableFile | None = None
         self.lasting = False
         self.carried = False
+        self.apart = Apart()
         self._source = source
         self._stamp = stamp
         self._mtime_ns = stamped(stamp[1], stamp[0])  # the date of all members
@@ -169,21 +178,37 @@ class ArchiveReader:
         self._by_ranges = by_ranges
         self._scan_bytes = scan_bytes
 
-    def walk(self) -> Iterator[Found]:
-        """Yield what the archive holds, a sample at a time."""
-        sample = _Sample()
+    def walk(self, elsewhere: Elsewhere | None = None) -> Iterator[Found]:
+        """Yield what the archive holds, a sample at a time. elsewhere: what lies apart and is to be joined."""
+        known = elsewhere or Elsewhere()
+        sample = Sample()
         for member, content in self._members():
             name = member.name.removeprefix("./")
-            key = _key_of(name)
-            if key != sample.key or sample.full:
-                yield from sample.described()
-                sample = _Sample(key)
-            if not named_like_an_image(name):
-                problem = self._beside(name, content, sample)
-            else:
+            if key_of(name) != sample.key or sample.full:
+                yield from self._finished(sample, known)
+                sample = Sample(key_of(name))
+            problem = None
+            if named_like_an_image(name):
                 problem = self._picture(name, member, content, sample)
+            elif lies_beside(name):
+                sample.beside.append((name, content))
+                sample.carried_bytes += member.size if isinstance(content, CarriedContent) else 0
+            else:
+                problem = IgnoredFile(name)
             if problem is not None:
                 yield problem
+        yield from self._finished(sample, known)
+
+    def _finished(self, sample: Sample, elsewhere: Elsewhere) -> Iterator[Found]:
+        """Yield the pictures of a sample with what lies beside them; a broken JSON file costs no picture."""
+        joined = elsewhere.members(sample.key)
+        if sample.pictured or not joined:
+            self.apart.note(sample)
+        for name, content in (*sample.beside, *joined) if sample.pictures else ():
+            try:
+                sample.take(name, content)
+            except BadImage as error:
+                yield UnreadableFile(self._uri(name), error.reason, error.detail)
         yield from sample.described()
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, MemberOfArchive | None]]:
@@ -201,14 +226,12 @@ class ArchiveReader:
                 self._require_end(tar)
         except _DAMAGE as error:
             self._fail("damaged_archive", f"the archive cannot be read any further: {error or type(error).__name__}")
-        except OSError as error:
-            self._fail(reason_of(error), str(error))
         except Exception as error:  # noqa: BLE001 -- a remote file raises whatever its own libraries do
             self._fail(*explained(error))
 
     def _content(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> MemberOfArchive | None:
         picture = named_like_an_image(member.name)
-        if not picture and PurePosixPath(member.name).suffix.lower() not in _SIDE:
+        if not picture and not lies_beside(member.name.removeprefix("./")):
             return None
         if member.size > (self._max_bytes if picture else MAX_SIDECAR_BYTES) or member.issparse():
             return None
@@ -229,28 +252,12 @@ class ArchiveReader:
         self.lasting = lasting or reason == "damaged_archive"
         self.failure = UnreadableFile(self._source.uri, reason, detail, *self._stamp)
 
-    def _beside(self, name: str, content: MemberOfArchive | None, sample: _Sample) -> Found | None:
-        """Take what lies beside the pictures of a sample; a broken JSON file costs no picture."""
-        suffix = PurePosixPath(name).suffix.lower()
-        if suffix not in _SIDE or not _belongs(name):
-            return IgnoredFile(name)
-        try:
-            if content is None:
-                raise BadImage("bad_metadata", f"it has more than {MAX_SIDECAR_BYTES:,} bytes")
-            data = content.read(MAX_SIDECAR_BYTES)
-            if suffix == ".json":
-                sample.side |= parsed(data)
-            else:
-                sample.side[suffix.removeprefix(".")] = _value(data, suffix)
-        except BadImage as error:
-            return UnreadableFile(self._uri(name), error.reason, error.detail, len(data) if content else 0, 0)
-        return None
-
     def _picture(
-        self, name: str, member: tarfile.TarInfo, content: MemberOfArchive | None, sample: _Sample
+        self, name: str, member: tarfile.TarInfo, content: MemberOfArchive | None, sample: Sample
     ) -> Found | None:
         uri = self._uri(name)
-        if not _belongs(name) or self._source.exclude.matches(name):
+        sample.pictured = sample.pictured or belongs(name)
+        if not belongs(name) or self._source.exclude.matches(name):
             return IgnoredFile(name)
         if content is None:
             too_large = member.size > self._max_bytes
@@ -265,25 +272,9 @@ class ArchiveReader:
         return self._source.uri + INSIDE + quote_from_bytes(name.encode("utf-8", "surrogateescape"), safe="/~")
 
 
-def _belongs(name: str) -> bool:
-    """Tell whether a member is no system file, such as the ._ twins macOS packs beside pictures."""
-    return not any(part.startswith(".") for part in name.split("/"))
-
-
 def _too_far(scan_bytes: int) -> str:
     place = f"it lies behind the first {scan_bytes >> 20:,} MiB of an archive that is read from front to end"
     return f"{place}; pack the archive as .tar, or unpack it"
-
-
-def _value(data: bytes, suffix: str) -> object:
-    """Return what a .txt or .cls member says: a text, or the number of a class."""
-    text = cleaned_text(data.decode("utf-8", "replace")).strip()
-    return int(text) if suffix == ".cls" and text.isdecimal() and len(text) < _CLASS_DIGITS else text
-
-
-def _key_of(name: str) -> str:
-    folder, slash, bare = name.rpartition("/")
-    return folder + slash + bare.split(".", 1)[0]
 
 
 def _opened(path: str, stack: contextlib.ExitStack, *, by_ranges: bool = False) -> tuple[tarfile.TarFile, bool]:

@@ -74,6 +74,20 @@ def test_a_missing_root_is_offline_when_it_was_indexed_and_a_mistake_when_not(
     assert (code, shape["offline"]) == (0, [photos.as_uri()])
 
 
+def test_metadata_that_lies_apart_in_a_packed_archive_is_told_with_the_remedy(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = samples(range(2))
+    archive = packed(tmp_path / "1.tar.gz", members | {"0000.json": b'{"n": 1}'}, "w:gz")
+    assert run(archive)[1]["metadata_apart"] == {archive.as_uri(): 1}
+    archive.touch()
+    with pytest.raises(SystemExit, match="0"):
+        main(["--store", str(tmp_path / "store"), "--progress", "none", "index", str(archive)])
+    said = capsys.readouterr().err
+    assert f"{archive}: 1 sample keeps its metadata apart from the picture" in said
+    assert "tar --sort=name" in said
+
+
 def test_a_table_that_is_no_manifest_is_a_usage_error(run: Run, photos: Path) -> None:
     (photos / "m.csv").write_text("name\nx\n")
     code, shape = run(photos / "m.csv")

@@ -17,7 +17,8 @@ from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
-from indexer.jobs.index_images import IndexOptions, IndexSummary
+from indexer.jobs.index_images import IndexOptions
+from indexer.jobs.summary import IndexSummary
 from search.conditions.where import parse
 from search.errors import UsageError
 from search.finding.snapshot import SnapshotReader

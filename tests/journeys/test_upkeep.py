@@ -184,6 +184,77 @@ def test_retry_names_what_is_not_there_any_more(tmp_path: Path, capsys: pytest.C
     assert "1 tried: 1 indexed, 0 failed again" in capsys.readouterr().out
 
 
+def test_what_failed_again_is_named_by_its_reason(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quietly("--store", copied, "--progress", "none", "retry") == 3
+    *_, tried, again = capsys.readouterr().out.splitlines()
+    assert tried == "default: 1 tried: 0 indexed, 1 failed again"
+    assert again == "failed again: truncated 1; `lookalike failures` names the files"
+
+
+Shop = tuple[Path, Run]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shop:
+    """The folder of an indexed manifest: row 2 has the key of row 1, row 3 no place, and the picture of row 4 is not
+    there. And what runs a command with --json on its store.
+    """
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    painted(1).save(folder / "a.png")
+    (folder / "m.csv").write_text("path,key\na.png,1\na.png,1\n,3\nlate.png,4\n")
+
+    def call(*arguments: object) -> tuple[int, dict]:  # type: ignore[type-arg]
+        capsys.readouterr()
+        code = quietly("--store", tmp_path / "store", "--progress", "none", "--json", *arguments)
+        return code, json.loads(capsys.readouterr().out)
+
+    assert call("index", folder / "m.csv")[0] == 3
+    return folder, call
+
+
+def test_retry_reads_a_manifest_again_for_its_rows(shop: Shop) -> None:
+    folder, call = shop
+    code, shape = call("retry", "--reason", "duplicate_key")
+    assert (code, shape["retried"], shape["unreachable"], shape["failed_again"]) == (3, 1, [], 1)
+    (folder / "m.csv").write_text("path,key\na.png,1\nb.png,3\nlate.png,4\n")
+    for number, name in enumerate(("b.png", "late.png")):
+        painted(number + 2).save(folder / name)
+    code, shape = call("retry")
+    assert (code, shape["retried"], shape["cleared"], shape["failed_again"]) == (0, 3, 2, 0)
+    assert call("failures")[1]["items"] == []
+    for key in ("1", "3", "4"):  # also that of the picture which had an entry of its own
+        assert len(call("search", "--key", key, "-k", 5)[1]["matches"]) == 3
+
+
+def test_retry_does_not_index_a_file_without_the_checksum_of_its_manifest(shop: Shop) -> None:
+    folder, call = shop
+    (folder / "m.csv").write_text(f"path,key,sha256\na.png,1,{'0' * 64}\n")
+    call("index", folder / "m.csv")
+    painted(5).save(folder / "late.png")
+    code, shape = call("retry")
+    assert (code, shape["retried"], shape["indexed"]) == (0, 1, 1)
+    assert shape["by_manifest"] == [(folder / "a.png").as_uri()]
+    assert [item["reason"] for item in call("failures")[1]["items"]] == ["checksum_mismatch"]
+
+
+def test_rows_of_a_manifest_that_is_gone_leave_the_ledger_by_retry(shop: Shop) -> None:
+    folder, call = shop
+    (folder / "m.csv").unlink()
+    code, shape = call("retry")
+    assert (code, shape["retried"], len(shape["forgotten"])) == (0, 0, 2)
+    assert shape["unreachable"] == [(folder / "late.png").as_uri()]
+    assert [item["reason"] for item in call("failures")[1]["items"]] == ["vanished"]
+
+
+def test_rows_of_a_manifest_whose_folder_is_missing_stay_in_the_ledger(shop: Shop) -> None:
+    folder, call = shop
+    folder.rename(folder.parent / "unplugged")
+    shape = call("retry")[1]
+    assert (shape["forgotten"], len(shape["unreachable"])) == ([], 3)
+    assert len(call("failures")[1]["items"]) == 3
+
+
 def quietly(*arguments: object) -> int:
     try:
         main([*map(str, arguments)])
