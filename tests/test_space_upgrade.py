@@ -208,6 +208,27 @@ def test_there_must_be_something_to_promote_or_to_roll_back(album: Store) -> Non
             look()
 
 
+def test_a_space_on_its_way_back_is_over_once_the_collection_was_rolled_back_to_it(album: Store) -> None:
+    reembed(album)
+    promote(album)
+    reembed(album, FakeBackbone())
+    rollback(album)
+    assert upgrade_as_json(album, target_of(album)) is None
+    with pytest.raises(UsageError, match="no space to promote"):
+        promote(album)
+
+
+def test_rollback_returns_to_where_promote_came_from(album: Store) -> None:
+    reembed(album)
+    promote(album)
+    reembed(album, FakeBackbone("third"))
+    rollback(album)
+    promote(album)
+    assert target_of(album).space.backbone == "third"
+    rollback(album)
+    assert target_of(album).space.backbone == "fake"
+
+
 def test_another_backbone_abandons_the_space_that_was_on_its_way(album: Store) -> None:
     upgrade = SpaceUpgrade(album, target_of(album))
     first = upgrade.begin(MeanColour().space)

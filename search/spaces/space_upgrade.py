@@ -239,8 +239,7 @@ class SpaceUpgrade:
                 missing = self._count(connection, space_id)
                 self._require_complete(missing, goal, allow_missing)
                 self._enter(connection, space_id)
-                changed = update(reembedding).where(reembedding.c.id == way.id)
-                connection.execute(changed.values(state=state, changed_at=time.time()))
+                self._record(connection, way, space_id, state)
             fault("promote.done")
             return self._store.catalogue.collection(self._target.name), missing
         raise StoreUnavailable("the new space is still being filled by another process; wait for it, then try again")
@@ -253,6 +252,15 @@ class SpaceUpgrade:
         labels = source_of_labels(connection, self._target.id, space_id)
         values = {"space_id": space_id, "sequence": collection.c.sequence + 1, "label_space_id": labels}
         connection.execute(update(collection).where(collection.c.id == self._target.id).values(values))
+
+    def _record(self, connection: Connection, way: Reembedding, space_id: int, state: State) -> None:
+        values: dict[str, object] = {"state": state, "changed_at": time.time()}
+        here = (reembedding.c.collection_id == self._target.id) & (reembedding.c.to_space_id == space_id)
+        arrived = update(reembedding).where(here, reembedding.c.state.in_(OPEN))
+        connection.execute(arrived.values(values | {"state": "abandoned"}))
+        if state == "promoted":
+            values["from_space_id"] = self._target.space_id  # it may have been rolled back since the way was begun
+        connection.execute(update(reembedding).where(reembedding.c.id == way.id).values(values))
 
     def _require_complete(self, missing: int, goal: Collection, allow_missing: bool) -> None:
         if missing and not allow_missing:
