@@ -15,12 +15,15 @@ from search.faults import POINTS
 from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, Label
+from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.commits import Batch, Committer, NewImage, no_embeddings
 from search.storing.removals import remove_images
 from search.storing.store import Store
 from search.upkeep.compaction import CompactSummary, compact
 from search.upkeep.merging import Part, SegmentMerger, groups
+from search.upkeep.status import collection_status
 from search.upkeep.verification import verify
+from tests import fault_worker
 from tests.fakes import FAKE_DIMS, facts, new_image
 
 COMMITS = 8
@@ -270,3 +273,18 @@ def test_more_rows_than_fit_become_several_segments(
     merger.merge(merger.parts())
     assert [one.record.rows for one in merger.parts()] == [16, 16, 8]
     check(store, filled, list(range(1, ROWS + 1)))
+
+
+def test_after_a_promotion_removed_images_are_purged_and_the_old_index_goes(tmp_path: Path, store: Store) -> None:
+    target = store.open_collection("default", fault_worker.SPACE)
+    fault_worker.add(tmp_path, store, target, ["a", "b"])
+    fault_worker.publish(store, target)
+    fault_worker.reembed(store, fault_worker.OTHER_SPACE, ["a", "b"])
+    target = SpaceUpgrade(store, target).promote()[0]
+    fault_worker.remove(tmp_path, store, target, ["a"])
+    compact(store, older_than_s=-1)
+    summary = compact(store, older_than_s=-1)
+    assert (collection_status(store, target).tombstones, summary.waiting) == (0, 0)
+    target = SpaceUpgrade(store, target).rollback()[0]
+    found = SnapshotReader(store.database, store.blobs, target).current()
+    assert (len(found), found.generation is not None, verify(store, deep=True)) == (1, True, [])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, true, update
 
 from search.database.sequences import advance_all, lock_collections, next_sequence
 from search.database.tables import (
@@ -162,7 +162,10 @@ def _is_outdated(store: Store, target: Collection, generations: Generations, cur
 
 
 def _purge_tombstones(store: Store, target: Collection) -> int:
-    """Purge the tombstones that every index of the collection knows; what has no living image needs no index."""
+    """Purge the tombstones that the collection's index knows; what has no living image needs no index.
+
+    An index of a space that was left would bring them back, and goes too: whoever returns there builds another.
+    """
     mine = (image.c.collection_id == target.id) & image.c.deleted
     with store.database.reading() as connection:
         if not connection.execute(select(exists().where(mine))).scalar():
@@ -172,9 +175,9 @@ def _purge_tombstones(store: Store, target: Collection) -> int:
         living = exists().where(image.c.collection_id == target.id, ~image.c.deleted)
         if not connection.execute(select(living)).scalar():
             connection.execute(delete(generation).where(generation.c.collection_id == target.id))
-        # The newest of each space: the one before it is only for readers that are just opening it.
-        newest = select(func.max(generation.c.id)).group_by(generation.c.space_id)
-        newest = newest.where(generation.c.collection_id == target.id)
+        mine_searched = (generation.c.collection_id == target.id) & (generation.c.space_id == target.space_id)
+        # The newest: the one before it is only for readers that are just opening it.
+        newest = select(func.max(generation.c.id)).where(mine_searched)
         known = select(func.coalesce(func.min(generation.c.sequence), now)).where(generation.c.id.in_(newest))
         known_tombstones = and_(mine, image.c.sequence <= connection.execute(known).scalar_one())
         last = connection.execute(select(func.max(image.c.sequence)).where(known_tombstones)).scalar()
@@ -183,6 +186,8 @@ def _purge_tombstones(store: Store, target: Collection) -> int:
             # An index that is still being built from before must not be named: it would bring the images back.
             here = update(collection).where(collection.c.id == target.id, collection.c.purged_sequence < last)
             connection.execute(here.values(purged_sequence=last))
+            left = (generation.c.collection_id == target.id) & (generation.c.space_id != target.space_id)
+            connection.execute(delete(generation).where(left, generation.c.sequence < last))
         fault("compact.purge")
     return purged
 
@@ -232,7 +237,8 @@ def _forget_segments(store: Store, older_than_s: float) -> None:
 
 
 def _forget_superseded(store: Store, older_than_s: float) -> None:
-    """Forget the generation before the newest one, once no reader can be just opening it."""
+    """Forget the generation before the newest one, and those of spaces that were left, once no reader can open them."""
+    searched = {target.id: target.space_id for target in store.catalogue.collections()}
     newest: dict[tuple[int, int], GenerationRecord] = {}
     for target, record in _all_generations(store):
         newest[target.id, target.space_id] = record
@@ -242,7 +248,8 @@ def _forget_superseded(store: Store, older_than_s: float) -> None:
             continue
         mine = (generation.c.collection_id == collection_id) & (generation.c.space_id == space_id)
         with store.database.writing() as connection:
-            connection.execute(delete(generation).where(mine, generation.c.id < record.id))
+            superseded = generation.c.id < record.id if searched.get(collection_id) == space_id else true()
+            connection.execute(delete(generation).where(mine, superseded))
 
 
 def _all_generations(store: Store) -> Iterator[tuple[Collection, GenerationRecord]]:
