@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from search.database.sequences import next_sequence
 from search.database.tables import collection, image
 from search.embeddings import unit_rows
 from search.errors import CorruptFile, ImageNotFound
@@ -59,6 +60,18 @@ def test_equal_scores_are_ordered_by_lower_id(
     committer.commit(Batch([new_image(str(number)) for number in range(4)], same))
     publish(store, target)
     assert reader.current().search(same[:1], 4).ids.tolist() == [1, 2, 3, 4]
+
+
+def test_a_reader_without_a_generation_forgets_what_was_removed_and_purged_while_it_looked_away(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    committer.commit(Batch([new_image("a"), new_image("b")], rows(2)))
+    assert (reader.current().generation, reader.current().delta.ids.tolist()) == (None, [1, 2])
+    with store.database.writing() as connection:  # as removing and compacting do, where there is no index yet
+        last = next_sequence(connection, target)
+        connection.execute(delete(image).where(image.c.id == 1))
+        connection.execute(update(collection).values(purged_sequence=last))
+    assert reader.current().delta.ids.tolist() == [2]
 
 
 def test_of_many_copies_the_lowest_ids_are_found_wherever_they_lie(

@@ -121,6 +121,11 @@ class Generations:
         with self._database.reading() as connection:
             return is_true(connection, self._target.id, found.record.sequence, np.unique(found.segments).tolist())
 
+    def purged_after(self, sequence: int) -> bool:
+        """Return whether an image was purged from the catalogue whose removal is newer than a commit."""
+        with self._database.reading() as connection:
+            return not is_true(connection, self._target.id, sequence, [])
+
     def open(self, record: GenerationRecord) -> Generation:
         """Return a generation whose every byte was compared with its checksum.
 

@@ -236,18 +236,19 @@ class SnapshotReader:
         untrue: set[int] = set()
         while True:
             generation = self._newest(old.generation if old is not None else None, untrue)
-            same = old is not None and generation is old.generation
-            known = old.delta if old is not None and same else self._nothing(target)
-            if old is not None and same:
-                since = old.collection.sequence
+            if old is not None and generation is old.generation:
+                known, since = old.delta, old.collection.sequence
             else:
-                since = generation.record.sequence if generation is not None else 0
+                known, since = self._nothing(target), generation.record.sequence if generation is not None else 0
             # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
             newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
             # Asked last: what was purged before `newer` was read is missing there.
-            if generation is None or self._generations.is_true(generation):
+            if generation is not None and not self._generations.is_true(generation):
+                untrue.add(generation.record.id)
+            elif generation is None and len(known.ids) and self._generations.purged_after(since):
+                old = None  # begun anew: removed images may be among those it knows
+            else:
                 return Snapshot(target, generation, self._advanced(known, newer))
-            untrue.add(generation.record.id)
 
     def _newest(self, open_generation: Generation | None, untrue: set[int]) -> Generation | None:
         """Return the newest generation that is sound; what is newer than it is then read from the segments."""
