@@ -54,9 +54,11 @@ class OrCpu:
         """Return all pairs that score at least a threshold (search/index/pair_finder.py)."""
         return self._try(lambda finder: finder.pairs(embeddings, threshold, progress))
 
-    def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
+    ) -> Nearest:
         """Return the k best rows of each query (search/index/pair_finder.py)."""
-        return self._try(lambda finder: finder.nearest(queries, embeddings, k))
+        return self._try(lambda finder: finder.nearest(queries, embeddings, k, progress))
 
     def _try(self, ask: Callable[[PairFinder], Answer]) -> Answer:
         try:

@@ -25,6 +25,7 @@ from search.upkeep.status import CollectionStatus, collection_status
 if TYPE_CHECKING:
     from indexer.query_embedder import QueryEmbedder
     from search.conditions.where import Condition
+    from search.moving.export_neighbours import Neighbourhood, NeighboursReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,21 @@ class Workspace:
         snapshot = self.snapshot(target)
         finder = pair_finder(len(snapshot), self._device)
         return find_duplicates(snapshot, self.store.catalogue, threshold, progress, finder)
+
+    def export_neighbours(
+        self,
+        target: Collection,
+        place: Path,
+        wanted: "Neighbourhood",
+        progress: DedupProgress = lambda done, total: None,
+    ) -> "NeighboursReport":
+        """Write the nearest images of every image to a Parquet file (search/moving/export_neighbours.py)."""
+        from api.pair_finders import pair_finder
+        from search.moving.export_neighbours import export_neighbours
+
+        snapshot = self.snapshot(target)
+        finder = pair_finder(len(snapshot), self._device)
+        return export_neighbours(snapshot, self.store.catalogue, place, wanted, finder, progress)
 
     def status(self, name: str | None = None) -> list[CollectionStatus]:
         """Return the counts of every collection, or of the one of this name.

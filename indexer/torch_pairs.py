@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from search.errors import DeviceFailed
 from search.index.pair_finder import (
     Candidates,
+    CoarseSearch,
     Nearest,
     NearPairs,
     Progress,
@@ -58,7 +59,9 @@ class TorchPairs:
             progress(tile.done, len(embeddings))
         return candidates.found()
 
-    def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
+    ) -> Nearest:
         """Return the k best rows of each query.
 
         Raises:
@@ -66,10 +69,9 @@ class TorchPairs:
         """
 
         def top(part: Embeddings, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            blocks = [self._top(part[at : at + self._height], embeddings, count) for at in self._starts(part)]
-            return np.concatenate([scores for scores, _ in blocks]), np.concatenate([rows for _, rows in blocks])
+            return self._top(part, embeddings, count)
 
-        return nearest_exactly(queries, embeddings, k, top, self._margin(embeddings))
+        return nearest_exactly(queries, embeddings, k, CoarseSearch(top, self._margin(embeddings)), progress)
 
     def _near(self, rows: Embeddings, right: torch.Tensor, bound: float) -> NDArray[np.int64]:
         """Return the places of all products that reach the bound, (P, 2)."""
@@ -83,19 +85,23 @@ class TorchPairs:
         self, queries: Embeddings, embeddings: Embeddings, count: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         left = self._loaded(queries)
+        starts = range(0, len(queries), self._height)
         with _failures(self._device):
-            scores = torch.empty((len(queries), 0), device=self._device)
-            rows = torch.empty((len(queries), 0), dtype=torch.int64, device=self._device)
+            scores = [torch.empty((0, 0), device=self._device)] * len(starts)
+            rows = [torch.empty((0, 0), dtype=torch.int64, device=self._device)] * len(starts)
+            # Rows outside: each of them goes to the device once, however many queries there are.
             for first in range(0, len(embeddings), self._width):
-                products = (left @ self._loaded(embeddings[first : first + self._width]).T).float()
-                best, places = products.topk(min(count, products.shape[1]))
-                scores, rows = torch.cat([scores, best], dim=1), torch.cat([rows, places + first], dim=1)
-                scores, order = scores.topk(min(count, scores.shape[1]))
-                rows = rows.gather(1, order)
-            return scores.cpu().numpy(), rows.cpu().numpy()
-
-    def _starts(self, queries: Embeddings) -> range:
-        return range(0, len(queries), self._height)
+                right = self._loaded(embeddings[first : first + self._width]).T
+                for number, start in enumerate(starts):
+                    products = (left[start : start + self._height] @ right).float()
+                    best, places = products.topk(min(count, products.shape[1]))
+                    if first:
+                        best = torch.cat([scores[number], best], dim=1)
+                        places = torch.cat([rows[number], places + first], dim=1)
+                        best, order = best.topk(min(count, best.shape[1]))
+                        places = places.gather(1, order)
+                    scores[number], rows[number] = best, places
+            return torch.cat(scores).cpu().numpy(), torch.cat(rows).cpu().numpy()
 
     def _loaded(self, rows: Embeddings) -> torch.Tensor:
         # Copied: what is mapped from a file is not writable, and torch takes no such array without a warning.

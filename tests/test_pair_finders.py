@@ -17,6 +17,7 @@ from search.index import gpu_pairs
 from search.index.cpu_pairs import CpuPairs
 from search.index.gpu_pairs import GpuPairs
 from search.index.pair_finder import (
+    CoarseSearch,
     PairFinder,
     Progress,
     exact_scores,
@@ -135,6 +136,10 @@ def test_progress_only_grows_and_ends_with_all_rows(make: Make) -> None:
     assert calls[-1] == (400, 400)
     assert {total for _, total in calls} == {400}
     assert all(0 < done < 400 for done, _ in calls[:-1])
+    calls.clear()
+    make().nearest(clustered(90), clustered(), 5, progress)
+    assert calls == sorted(calls)
+    assert calls[-1] == (90, 90)
 
 
 @pytest.mark.parametrize(("rows", "height", "width"), [(1, 1, 1), (7, 3, 2), (10, 4, 20), (23, 5, 7), (23, 7, 5)])
@@ -223,7 +228,7 @@ def test_who_has_many_rows_near_its_kth_is_asked_again() -> None:
         return np.take_along_axis(scores, rows, axis=1), rows
 
     alone = np.eye(8, dtype=np.float32)[:1]
-    nearest = nearest_exactly(alone, embeddings, 5, top, 1e-3)
+    nearest = nearest_exactly(alone, embeddings, 5, CoarseSearch(top, 1e-3))
     assert nearest.rows.tolist() == [[0, 1, 2, 3, 4]]
     assert asked == [(1, 42), (1, 168)]
 

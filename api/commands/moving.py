@@ -1,4 +1,4 @@
-"""`backup`, `restore`, `export` and `import`."""
+"""`backup`, `restore`, `export`, `neighbours` and `import`."""
 
 import time
 from pathlib import Path
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command()(backup)
     app.command()(restore)
     app.command()(export)
+    app.command()(neighbours)
     app.command("import")(import_embeddings)
 
 
@@ -93,6 +94,32 @@ def export(
         print_json(report.as_json())
     else:
         out().print(f"{session.collection}: {counted(report.rows, 'image', 'images')} of {report.dims} dims in {place}")
+
+
+def neighbours(
+    context: typer.Context,
+    place: Annotated[Path, typer.Argument(help="A Parquet file that is not there yet.", metavar="DEST")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Most neighbours of an image.")] = 10,
+    min_score: Annotated[float, typer.Option(min=-1, max=1, help="Leave out neighbours below this score.")] = -1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Write the nearest images of every image, exactly, as Parquet."""
+    from api.workspace import Workspace
+    from search.moving.export_neighbours import Neighbourhood
+
+    session: Session = context.obj
+    chosen = place.expanduser().absolute()
+    with (
+        Workspace(session.store, device=device) as workspace,
+        work_progress(session.progress, "compared", "images") as advance,
+    ):
+        target = workspace.collection(session.collection)
+        report = workspace.export_neighbours(target, chosen, Neighbourhood(k, min_score), advance)
+    if session.json:
+        print_json(report.as_json())
+    else:
+        pairs = counted(report.rows, "neighbour", "neighbours")
+        out().print(f"{session.collection}: {pairs} of {counted(report.images, 'image', 'images')} in {place}")
 
 
 def import_embeddings(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from search.index.exact import ExactIndex
 from search.index.pair_finder import (
     Candidates,
+    CoarseSearch,
     Nearest,
     NearPairs,
     Progress,
@@ -35,7 +36,9 @@ class CpuPairs:
             progress(min(start + QUERY_ROWS, len(embeddings)), len(embeddings))
         return candidates.found()
 
-    def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
+    ) -> Nearest:
         """Return the k best rows of each query. Costs O(Q * N * D)."""
         index = ExactIndex.build(embeddings)
 
@@ -43,4 +46,5 @@ class CpuPairs:
             found = index.search(part, count)
             return found.scores, found.rows
 
-        return nearest_exactly(queries, embeddings, k, top, float32_margin(embeddings.shape[1]))
+        coarse = CoarseSearch(top, float32_margin(embeddings.shape[1]), QUERY_ROWS)
+        return nearest_exactly(queries, embeddings, k, coarse, progress)

@@ -16,6 +16,7 @@ from search.index.devices import MOST_NEIGHBOURS, DeviceFlat, FaissGpu
 from search.index.exact import ExactIndex
 from search.index.pair_finder import (
     Candidates,
+    CoarseSearch,
     Nearest,
     NearPairs,
     Progress,
@@ -60,7 +61,9 @@ class GpuPairs:
                     progress(tile.done, rows)
         return candidates.found()
 
-    def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
+    ) -> Nearest:
         """Return the k best rows of each query.
 
         Raises:
@@ -68,10 +71,12 @@ class GpuPairs:
         """
         width = self._rows_at_once(embeddings.shape[1])
         found = Nearest(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
-        for first in range(0, len(embeddings), width):
+        starts = range(0, len(embeddings), width)
+        for number, first in enumerate(starts):
             part = embeddings[first : first + width]
+            advance = _share(progress, number, len(starts))
             with self._loaded(part) as index:
-                near = _nearest(index, queries, part, k, self._query_rows)
+                near = _nearest(index, queries, part, k, self._query_rows, advance)
             found = _merged(found, Nearest(near.scores, near.rows + first), k)
         return found
 
@@ -118,7 +123,13 @@ def _compare_all(
             candidates.add(rows[places], others + first)
 
 
-def _nearest(index: DeviceFlat, queries: Embeddings, part: Embeddings, k: int, height: int) -> Nearest:
+def _share(progress: Progress, part: int, parts: int) -> Progress:
+    return lambda done, total: progress((part * total + done) // parts, total)
+
+
+def _nearest(
+    index: DeviceFlat, queries: Embeddings, part: Embeddings, k: int, height: int, progress: Progress
+) -> Nearest:
     """Return the k best of a part; where the device finds too few to be sure, the CPU looks again."""
     exact: list[ExactIndex] = []
 
@@ -131,7 +142,7 @@ def _nearest(index: DeviceFlat, queries: Embeddings, part: Embeddings, k: int, h
         found = exact[0].search(asked, count)
         return found.scores, found.rows
 
-    return nearest_exactly(queries, part, k, top, float16_margin(part.shape[1]))
+    return nearest_exactly(queries, part, k, CoarseSearch(top, float16_margin(part.shape[1])), progress)
 
 
 def _merged(one: Nearest, other: Nearest, k: int) -> Nearest:

@@ -60,10 +60,13 @@ class PairFinder(Protocol):
         """
         ...
 
-    def nearest(self, queries: Embeddings, embeddings: Embeddings, k: int) -> Nearest:
+    def nearest(
+        self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
+    ) -> Nearest:
         """Return the k best rows of each query, fewer where there are fewer rows.
 
-        queries: (Q, D), embeddings: (N, D), both float32 of unit length.
+        queries: (Q, D), embeddings: (N, D), both float32 of unit length. progress: called with (queries answered,
+        queries in all).
 
         Raises:
             DeviceFailed: a GPU cannot finish the work; the CPU still can.
@@ -137,21 +140,36 @@ class Candidates:
 Top = Callable[[Embeddings, int], tuple[NDArray[np.float32], NDArray[np.int64]]]
 
 
-def nearest_exactly(queries: Embeddings, embeddings: Embeddings, k: int, top: Top, margin: float) -> Nearest:
-    """Return the k best rows of each query by their exact scores, given coarse ones that err by at most `margin`.
+class CoarseSearch(NamedTuple):
+    """A search whose scores err by at most `margin`. at_once: most queries of a call."""
+
+    top: Top
+    margin: float
+    at_once: int = BLOCK_ANSWERS
+
+
+def nearest_exactly(
+    queries: Embeddings,
+    embeddings: Embeddings,
+    k: int,
+    coarse: CoarseSearch,
+    progress: Progress = lambda done, total: None,
+) -> Nearest:
+    """Return the k best rows of each query by their exact scores, given coarse ones.
 
     Whoever has more rows within the margin of its k-th than were asked for is asked again, for four times as many.
     """
     count = min(k, len(embeddings))
     found = Nearest(np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64))
     waiting, wanted = np.arange(len(queries)), min(len(embeddings), 2 * count + SPARE)
+    answered = 0
     while len(waiting) and count:
         unsettled: list[NDArray[np.int64]] = []
-        height = max(1, BLOCK_ANSWERS // wanted)
-        for start in range(0, len(waiting), height):
-            numbers = waiting[start : start + height]
-            scores, rows = top(queries[numbers], wanted)
-            bounds = scores[:, count - 1] - 2 * margin
+        at_once = max(1, min(coarse.at_once, BLOCK_ANSWERS // wanted))
+        for start in range(0, len(waiting), at_once):
+            numbers = waiting[start : start + at_once]
+            scores, rows = coarse.top(queries[numbers], wanted)
+            bounds = scores[:, count - 1] - 2 * coarse.margin
             settled = (scores[:, -1] < bounds) | (wanted == len(embeddings))
             for place in np.flatnonzero(settled).tolist():
                 near = rows[place][scores[place] >= bounds[place]]
@@ -159,6 +177,8 @@ def nearest_exactly(queries: Embeddings, embeddings: Embeddings, k: int, top: To
                     queries[numbers[place]], embeddings, near, count
                 )
             unsettled.append(numbers[~settled])
+            answered += int(settled.sum())
+            progress(answered, len(queries))
         waiting, wanted = np.concatenate(unsettled), min(len(embeddings), 4 * wanted)
     return found
 
