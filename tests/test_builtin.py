@@ -14,13 +14,13 @@ from PIL import Image
 
 from indexer.backbones.builtin import DIMS, BuiltinNetwork, load_builtin
 from indexer.backbones.handcrafted import LabConversion, area_matrix, luma
+from indexer.procedural.pictures import procedural_images
+from search.calibration.metrics import hits_at_1, precision_recall
 from search.duplicates.thresholds import BUILTIN_THRESHOLD
 from search.errors import CorruptFile
 from training.edits import all_edits, recompressed
 from training.evaluate_builtin import embed, evaluate
 from training.evaluation_set import SKIMAGE_DATA, build_evaluation_set, model_input
-from training.metrics import hits_at_1, precision_recall
-from training.procedural import procedural_images
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "indexer" / "weights" / "builtin.safetensors"

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.backbones.builtin import MEAN, STD, BuiltinNetwork, load_builtin
+from search.calibration.metrics import OperatingPoint, PrecisionRecall, hits_at_1, precision_recall
 from training.evaluation_set import NO_MATCH, EvaluationSet, build_evaluation_set
-from training.metrics import OperatingPoint, PrecisionRecall, hits_at_1, precision_recall
 
 PRECISIONS = (0.90, 0.95, 0.99)
 THRESHOLDS = (0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95)

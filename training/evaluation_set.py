@@ -16,8 +16,8 @@ import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
+from indexer.procedural.pictures import procedural_images
 from training.edits import Edit, Picture, all_edits
-from training.procedural import procedural_images
 
 INPUT_SIZE = 96
 NO_MATCH = -1

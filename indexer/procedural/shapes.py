@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.resampling import SIZE, Picture, blur
-from training.textures import FULL_TURN, TexturePool, random_colour
+from indexer.procedural.resampling import SIZE, Picture, blur
+from indexer.procedural.textures import FULL_TURN, TexturePool, random_colour
 
 Point = tuple[float, float]  # x, y in pixels
 Light = tuple[float, float]  # the direction from which surfaces get brighter

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.resampling import SIZE, Field, Picture, enlarge, sample
+from indexer.procedural.resampling import SIZE, Field, Picture, enlarge, sample
 
 FULL_TURN = 2 * np.pi
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.resampling import SIZE, Picture, blur, sample
-from training.shapes import Light, paint_mark, paint_shape
-from training.textures import TexturePool, coloured, noise_field, random_colour
+from indexer.procedural.resampling import SIZE, Picture, blur, sample
+from indexer.procedural.shapes import Light, paint_mark, paint_shape
+from indexer.procedural.textures import TexturePool, coloured, noise_field, random_colour
 
 Scene = Callable[[TexturePool], Picture]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from training.resampling import SIZE, Picture, blur
-from training.scenes import random_scene
-from training.shapes import paint_shape
-from training.textures import TexturePool, noise_field
+from indexer.procedural.resampling import SIZE, Picture, blur
+from indexer.procedural.scenes import random_scene
+from indexer.procedural.shapes import paint_shape
+from indexer.procedural.textures import TexturePool, noise_field
 
 RENEW_EVERY = 40  # pictures, after which two textures of the pool give way to new ones
 
