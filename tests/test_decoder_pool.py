@@ -329,6 +329,25 @@ def test_a_thumbnail_of_a_bad_file_has_the_same_reason(pool: DecoderPool) -> Non
         pool.thumbnail(plain("PNG")[:200], 20)
 
 
+def test_small_pixels_are_those_of_the_picture_upright_and_never_enlarged(pool: DecoderPool) -> None:
+    drawn = noise()
+    same = pool.pixels(encode(Image.fromarray(drawn), "PNG"), 4000, "a picture")
+    np.testing.assert_array_equal(same, drawn)
+    turned = pool.pixels(encode(Image.fromarray(drawn), "PNG", exif=exif(6)), 4000, "a picture")
+    np.testing.assert_array_equal(turned, np.rot90(drawn, -1))
+    wide = Image.new("RGB", (640, 320), (10, 200, 30))
+    small = pool.pixels(encode(wide, "PNG"), 100, "a picture")
+    assert small.shape == (50, 100, 3)
+    assert (small == (10, 200, 30)).all()
+
+
+def test_small_pixels_of_a_bad_file_have_the_same_reason(pool: DecoderPool) -> None:
+    with pytest.raises(BadImage, match="truncated"):
+        pool.pixels(plain("PNG")[:200], 20, "a picture")
+    with pytest.raises(UsageError, match="choose 1 to"):
+        pool.pixels(plain("PNG"), 0, "a picture")
+
+
 @pytest.mark.parametrize("size", [0, -1, 5000])
 def test_an_impossible_thumbnail_is_refused(pool: DecoderPool, size: int) -> None:
     with pytest.raises(UsageError):

@@ -157,16 +157,34 @@ def thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
         return _thumbnail(preview(data), size, limits)
 
 
+def small_pixels(data: bytes, size: int, limits: DecodeLimits) -> NDArray[np.uint8]:
+    """Return the picture as (H, W, 3) uint8 RGB, upright, its long side at most size pixels, never enlarged.
+
+    Raises:
+        BadImage: as `decode`.
+        LookalikeError: as `decode`.
+    """
+    try:
+        return np.asarray(_small(data, size, limits))
+    except RawPhotograph:
+        return np.asarray(_small(preview(data), size, limits))
+
+
 def _thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
+    rgb = _small(data, size, limits)
+    rgb.info.clear()  # Pillow would copy a comment into the new file
+    file = io.BytesIO()
+    rgb.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
+    return file.getvalue()
+
+
+def _small(data: bytes, size: int, limits: DecodeLimits) -> Image.Image:
     with opened(data, limits) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # the decoder shrinks by 2, 4 or 8: a tenth of the time
         rgb, _ = _load_rgb(image, data, limits)
         rgb.thumbnail((size, size), Image.Resampling.BICUBIC)
-        rgb.info.clear()  # Pillow would copy a comment into the new file
-        file = io.BytesIO()
-        rgb.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
-        return file.getvalue()
+        return rgb
 
 
 def require_pillow() -> None:

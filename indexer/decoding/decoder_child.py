@@ -1,8 +1,8 @@
 """The child's side of `indexer/decoding/decoder_pool.py`: decode, hash, prepare or make a thumbnail, answer, repeat.
 
-A request is {"size": side of a thumbnail, or 0 for a picture}, then the file. A reply is the facts, or reason and
-detail; then the prepared pixels, or the thumbnail, or nothing when the facts say that decoded pixels lie in shared
-memory. Must never import torch.
+A request is {"want": a Want, "size": longest side of a small one}, then the file. A reply is the facts, or reason
+and detail; then the prepared pixels, or the thumbnail, or the small pixels, or nothing when the facts say that decoded
+pixels lie in shared memory. Must never import torch.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from indexer.decoding.decode import DecodedImage, DecodeLimits, load_plugins, thumbnail
+from indexer.decoding.decode import DecodedImage, DecodeLimits, load_plugins, small_pixels, thumbnail
 from indexer.decoding.preparation import Preparation, prepare
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage
@@ -30,6 +30,7 @@ _PARENT_CHECK_S: Final = 10.0
 _ALARM_AFTER_S: Final = 5  # beyond the timeout: a hanging child ends itself when its parent no longer does
 
 Reply = tuple[dict[str, Any], bytes]
+Want = Literal["picture", "thumbnail", "pixels"]
 
 
 class _Work(NamedTuple):
@@ -40,9 +41,9 @@ class _Work(NamedTuple):
     limits: DecodeLimits
     shared: SharedPixels | None
 
-    def do(self, size: int, data: bytes) -> Reply:
+    def do(self, want: Want, size: int, data: bytes) -> Reply:
         try:
-            return self._do(size, data)
+            return self._do(want, size, data)
         except BadImage as bad:
             return {"reason": bad.reason, "detail": bad.detail}, b""
         except MemoryError:
@@ -50,9 +51,12 @@ class _Work(NamedTuple):
         except Exception as error:  # noqa: BLE001 - our own mistake, and it too costs only this file
             return {"reason": "decoder_crashed", "detail": repr(error)}, b""
 
-    def _do(self, size: int, data: bytes) -> Reply:
-        if size:
+    def _do(self, want: Want, size: int, data: bytes) -> Reply:
+        if want == "thumbnail":
             return {}, thumbnail(data, size, self.limits)
+        if want == "pixels":
+            pixels = small_pixels(data, size, self.limits)
+            return {"shape": pixels.shape}, pixels.tobytes()
         image = self.decode(data, self.limits, self.preparation, self.shared.flat if self.shared else None)
         facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast", "taken_at")}
         facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
@@ -103,7 +107,7 @@ def _answer_requests(connection: Connection, work: _Work, alarm_s: int, parent: 
             request = json.loads(connection.recv_bytes())
             data = connection.recv_bytes()
             signal.alarm(alarm_s)
-            facts, payload = work.do(request["size"], data)
+            facts, payload = work.do(request["want"], request["size"], data)
             signal.alarm(0)
             connection.send_bytes(json.dumps(facts).encode())
             connection.send_bytes(payload)

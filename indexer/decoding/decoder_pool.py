@@ -1,6 +1,6 @@
 """Decoding in disposable children: a picture that crashes, hangs or eats memory costs only itself.
 
-    pipeline threads -> DecoderPool -> one socket per child -> child: decode, hash, prepare; or make a thumbnail
+    pipeline threads -> DecoderPool -> one socket per child -> child: decode, hash, prepare; or make it small
                                     <- shared memory         <- child: decode, hash; the caller's thread prepares
 
 A child is a fresh interpreter, started by command line with nothing but light modules: 0.13 s and 19 MB of its own
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.decoding.decode import DecodedImage, DecodeLimits, require_pillow
-from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply
+from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, LookalikeError, UsageError
@@ -108,7 +108,7 @@ class DecoderPool:
             BadImage: this file cannot be decoded, or it killed, outlasted or overfilled its child.
             LookalikeError: the pool is closed, or children cannot start.
         """
-        facts, pixels = self._ask(0, data, name)
+        facts, pixels = self._ask("picture", 0, data, name)
         facts |= {key: bytes.fromhex(facts[key]) for key in ("pixel_hash", "perceptual_hash")}
         return PreparedImage(pixels=np.frombuffer(pixels, np.uint8).reshape(self._shape), **facts)
 
@@ -120,9 +120,18 @@ class DecoderPool:
             LookalikeError: as `decode`.
             UsageError: size is not 1 to LARGEST_THUMBNAIL.
         """
-        if not 1 <= size <= LARGEST_THUMBNAIL:
-            raise UsageError(f"a thumbnail of {size} pixels is not possible: choose 1 to {LARGEST_THUMBNAIL}")
-        return self._ask(size, data, name)[1]
+        return self._ask("thumbnail", _possible(size), data, name)[1]
+
+    def pixels(self, data: bytes, size: int, name: str) -> NDArray[np.uint8]:
+        """Return the picture itself, upright, (H, W, 3) uint8 RGB, its long side at most size pixels, never enlarged.
+
+        Raises:
+            BadImage: as `decode`.
+            LookalikeError: as `decode`.
+            UsageError: size is not 1 to LARGEST_THUMBNAIL.
+        """
+        facts, pixels = self._ask("pixels", _possible(size), data, name)
+        return np.frombuffer(pixels, np.uint8).reshape(facts["shape"])
 
     def close(self) -> None:
         """End all children, also those at work: their callers get a LookalikeError. Safe from any thread, twice too."""
@@ -144,28 +153,28 @@ class DecoderPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, size: int, data: bytes, name: str) -> Reply:
+    def _ask(self, want: Want, size: int, data: bytes, name: str) -> Reply:
         log.debug("decoding %s (%d bytes)", name, len(data))
         try:
-            facts, payload = self._ask_child(size, data, name, fresh=False)
+            facts, payload = self._ask_child(want, size, data, name, fresh=False)
         except _ChildDied:
             # An earlier file may have left that child damaged: only a fresh one convicts this file.
             try:
-                facts, payload = self._ask_child(size, data, name, fresh=True)
+                facts, payload = self._ask_child(want, size, data, name, fresh=True)
             except _ChildDied as death:
                 raise BadImage("decoder_crashed", f"its decoding child {death}, twice") from None
         if "reason" in facts:
             raise BadImage(facts["reason"], facts["detail"])
         return facts, payload
 
-    def _ask_child(self, size: int, data: bytes, name: str, *, fresh: bool) -> Reply:
+    def _ask_child(self, want: Want, size: int, data: bytes, name: str, *, fresh: bool) -> Reply:
         child, kept = self._slots.get(), None
         try:
             if child is None or fresh:
                 self._end(child)
                 child = self._start_child()
             try:
-                facts, payload = self._answer(child, size, data)
+                facts, payload = self._answer(child, want, size, data)
                 if "shared" in facts:
                     payload = child.prepared(facts.pop("shared"), self._resize)
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
@@ -179,9 +188,9 @@ class DecoderPool:
                 self._end(child)
             self._slots.put(kept)
 
-    def _answer(self, child: "_Child", size: int, data: bytes) -> Reply:
+    def _answer(self, child: "_Child", want: Want, size: int, data: bytes) -> Reply:
         try:
-            return child.ask(size, data, self._timeout_s)
+            return child.ask(want, size, data, self._timeout_s)
         except LookalikeError:
             if self._closed:  # while it was starting
                 raise LookalikeError("the decoder pool was closed") from None
@@ -216,6 +225,12 @@ class DecoderPool:
                 self._living.discard(child)
 
 
+def _possible(size: int) -> int:
+    if not 1 <= size <= LARGEST_THUMBNAIL:
+        raise UsageError(f"a picture of {size} pixels is not possible: choose 1 to {LARGEST_THUMBNAIL}")
+    return size
+
+
 class _ChildDied(Exception):
     """A child ended without an answer; the message says how."""
 
@@ -247,7 +262,7 @@ class _Child:
                 raise
         self.pid = self._process.pid
 
-    def ask(self, size: int, data: bytes, timeout_s: float) -> Reply:
+    def ask(self, want: Want, size: int, data: bytes, timeout_s: float) -> Reply:
         """Send a file, return the answer.
 
         Raises:
@@ -259,7 +274,7 @@ class _Child:
         if not self.served:
             self._await_start()
         self.served += 1
-        self._connection.send_bytes(json.dumps({"size": size}).encode())
+        self._connection.send_bytes(json.dumps({"want": want, "size": size}).encode())
         self._connection.send_bytes(data)
         if not self._connection.poll(timeout_s):
             raise TimeoutError
