@@ -83,3 +83,14 @@ def test_the_numbers_of_an_opened_generation_lie_where_the_processor_likes_them(
 )
 def test_the_two_best_of_some_scores_and_what_is_as_high(scores: list[float], best: list[int]) -> None:
     assert near_best(np.array(scores, np.float32), 2).tolist() == best
+
+
+@pytest.mark.parametrize(("rows", "k"), [(70, 1), (1_000, 5), (1_003, 10), (1_000, 300)])
+def test_a_batch_finds_the_best_of_all_places_also_among_equal_ones(rows: int, k: int) -> None:
+    random = np.random.default_rng(rows)
+    xb = unit_rows(random.integers(-1, 2, (rows, 6)) + np.float32(0.01))  # few different rows
+    queries = unit_rows(random.normal(size=(7, 6)))
+    expected = np.sort(queries.astype(np.float64) @ xb.T.astype(np.float64), axis=1)[:, ::-1][:, :k]
+    found = ExactIndex.build(xb).search(queries, k)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
+    assert all(len(set(places)) == k for places in found.rows.tolist())

@@ -18,6 +18,7 @@ EXACT = "exact"
 BLOCK_ROWS = 384  # of a product with a batch: what a core's cache holds of a few thousand dims
 LARGEST_SCORES = 8_000_000  # numbers in memory while a batch is compared
 ALL_FROM = 4  # a quarter of the rows
+GROUP = 16  # scores of which the highest is looked at first
 ROUNDING = np.float32(1e-5)  # of scores: far above what sums of a few thousand products differ by
 
 
@@ -163,7 +164,17 @@ def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     rest = scores.shape[1] - k
     if k == 0 or rest == 0:
         return np.tile(np.arange(k), (len(scores), 1))
-    return np.argpartition(scores, rest, axis=1)[:, rest:]
+    groups = scores.shape[1] // GROUP
+    if groups < ALL_FROM * k:
+        return np.argpartition(scores, rest, axis=1)[:, rest:]
+    # The k-th highest of the groups' maxima: at least k scores reach it, and few do. A tenth of the time.
+    maxima = scores[:, : GROUP * groups].reshape(len(scores), GROUP, groups).max(axis=1)
+    bounds = np.partition(maxima, groups - k, axis=1)[:, groups - k]
+    found = np.empty((len(scores), k), np.int64)
+    for row, bound, places in zip(scores, bounds, found, strict=True):
+        near = np.flatnonzero(row >= bound)
+        places[:] = near[np.argpartition(row[near], len(near) - k)[len(near) - k :]]
+    return found
 
 
 def _products(xq: Embeddings, xb: Embeddings) -> NDArray[np.float32]:
