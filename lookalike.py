@@ -94,7 +94,7 @@ class Lookalike:
         )
         return run_index(session, request)[0]
 
-    def search(
+    def search(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
         image: PathLike | None = None,
         *,
@@ -102,10 +102,14 @@ class Lookalike:
         key: str | None = None,
         k: int = 10,  # noqa: A002
         where: str | None = None,
+        accurate: bool = False,
+        box: str | None = None,
     ) -> list[Match]:
         """Return the k images closest to a picture file, or to a stored image by id or key; best first.
 
-        where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'.
+        where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate: also turned, mirrored and
+        in parts; the pixels of the likeliest images are looked at, and `verified` of a match says what came of it. box:
+        the part of the picture to search by, "x,y,width,height" in pixels.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
@@ -118,7 +122,7 @@ class Lookalike:
             raise ValueError("give exactly one of: image, id, key")
         workspace = self._open()
         target = workspace.collection(self.collection)
-        wanted = QueryRequest(k, where=where)
+        wanted = QueryRequest(k, where=where, accurate=accurate, box=box)
         if image is not None:
             return workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted).matches
         catalogue = workspace.store.catalogue

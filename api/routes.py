@@ -15,7 +15,7 @@ from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.thumbnails import Thumbnails
-from api.workspace import Found, QueryRequest, Workspace
+from api.workspace import Found, Workspace
 from search.duplicates.thresholds import default_threshold
 from search.errors import BadImage, ImageNotFound, UsageError
 from search.records import Collection, ImageRecord
@@ -176,6 +176,8 @@ _search_bodies = {
                         "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},
                         "where": {"type": "string"},
+                        "accurate": {"type": "boolean", "default": False},
+                        "box": {"type": "string", "description": "x,y,width,height in pixels"},
                     },
                 }
             },
@@ -200,8 +202,7 @@ async def search(request: Request, workspace: Work, target: Target) -> schemas.S
         if upload is None:
             return await run_in_threadpool(_by_stored, workspace, target, body)
         data, name = await upload.read(), upload.filename or "upload"
-    wanted = QueryRequest(body.k, body.min_score, body.where)
-    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", wanted)
+    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", body.request())
     return _answer({"name": name}, found)
 
 
@@ -244,7 +245,7 @@ def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBod
         image = catalogue.image_by_id(target.id, int(body.id))
     else:
         image = catalogue.image_by_key(target.id, body.key or "")
-    found = workspace.search_by_image(target, image, QueryRequest(body.k, body.min_score, body.where))
+    found = workspace.search_by_image(target, image, body.request())
     return _answer({"id": str(image.id), "key": image.key}, found)
 
 

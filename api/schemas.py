@@ -4,6 +4,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from api.workspace import QueryRequest
 from search.finding.find_similar import MAX_K
 
 T = TypeVar("T")
@@ -107,6 +108,19 @@ class SearchBody(Shape):
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
     where: Annotated[str, AfterValidator(_text), WHERE] | None = None
+    accurate: Annotated[
+        bool, Field(description="also turned, mirrored and in parts; the pixels of the likeliest images are looked at")
+    ] = False
+    box: Annotated[
+        str | None,
+        Field(
+            description="the part of the picture to search by: x,y,width,height in pixels", examples=["120,80,640,480"]
+        ),
+    ] = None
+
+    def request(self) -> QueryRequest:
+        """Return what is wanted of the workspace."""
+        return QueryRequest(self.k, self.min_score, self.where, self.accurate, self.box)
 
 
 class Keeper(Image):

@@ -23,6 +23,8 @@ from search.storing.store import Store
 from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
+    from api.accurate_searches import AccurateSearches
+    from indexer.query_box import Box
     from indexer.query_embedder import QueryEmbedder
     from search.conditions.where import Condition
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
@@ -36,15 +38,16 @@ class Found:
     decode_ms: float
     embed_ms: float
     search_ms: float
+    verify_ms: float | None = None
 
     def took_ms(self) -> dict[str, float | None]:
         """Return the times as the command line and HTTP print them."""
-        total = self.decode_ms + self.embed_ms + self.search_ms
+        total = self.decode_ms + self.embed_ms + self.search_ms + (self.verify_ms or 0.0)
         return {
             "decode": round(self.decode_ms, 3),
             "embed": round(self.embed_ms, 3),
             "search": round(self.search_ms, 3),
-            "verify": None,
+            "verify": None if self.verify_ms is None else round(self.verify_ms, 3),
             "total": round(total, 3),
         }
 
@@ -53,19 +56,37 @@ class Found:
 class QueryRequest:
     """How many matches, and how good. min_score: least cosine. where: what they must fulfil.
 
+    accurate: also turned, mirrored and in parts, and with the pixels of the likeliest images looked at. box: the part
+    of the picture to search by (indexer/query_box.py).
+
     Raises:
-        UsageError: k is not 1 to MAX_K, or where is no condition.
+        UsageError: k is not 1 to MAX_K, where is no condition, or box is no box.
     """
 
     k: int = 10
     min_score: float | None = None
     where: str | None = None
+    accurate: bool = False
+    box: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:
             raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
         # Before a backbone is loaded for a question that cannot be asked.
         self.condition()
+        self.part()
+
+    def part(self) -> "Box | None":
+        """Return the part of the picture to search by, None for all of it.
+
+        Raises:
+            UsageError: box is no box.
+        """
+        if self.box is None:
+            return None
+        from indexer.query_box import Box
+
+        return Box.parse(self.box)
 
     def condition(self) -> "Condition | None":
         """Return what the matches must fulfil, None for everything.
@@ -108,6 +129,7 @@ class Workspace:
         self.recall_watch = RecallWatch()
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
+        self._accurate_searches: AccurateSearches | None = None
         self._lock = threading.Lock()
         self._loading = threading.Lock()  # of backbones, which takes seconds: readers must not wait for it
 
@@ -137,12 +159,15 @@ class Workspace:
             LookalikeError: the backbone cannot be loaded, or a segment is damaged.
         """
         while True:
-            picture = self.embedder(target).embed(data, name)
+            picture = self.embedder(target).view(data, name, wanted.part(), every=wanted.accurate)
             snapshot = self.snapshot(target)
             if snapshot.collection.space_id == target.space_id:
                 break
             target = snapshot.collection  # promoted since it was looked up: the query must be of the same space
-        found = self._search(snapshot, picture.unit, picture.content, wanted)
+        if wanted.accurate:
+            looked = self._accurate().by_picture(snapshot, picture, _limits(snapshot, wanted))
+            return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
+        found = self._search(snapshot, picture.views, picture.content, wanted)
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
 
     def search_by_image(self, target: Collection, image: ImageRecord, wanted: QueryRequest) -> Found:
@@ -151,9 +176,14 @@ class Workspace:
         Raises:
             ImageNotFound: it was deleted meanwhile.
         """
+        if wanted.box is not None:
+            raise UsageError("a box needs the picture itself: give the image's file instead of its id or key")
         snapshot = self.snapshot(target)
-        content = QueryContent(image.sha256, image.pixel_hash)
-        return self._search(snapshot, snapshot.embedding_of(image.id), content, wanted)
+        embedding = snapshot.embedding_of(image.id)
+        if wanted.accurate:
+            looked = self._accurate().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
+            return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
+        return self._search(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), wanted)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
@@ -227,6 +257,16 @@ class Workspace:
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
         return QueryEmbedder(backbone, pool)
 
+    def _accurate(self) -> "AccurateSearches":
+        with self._loading:
+            if self._accurate_searches is None:
+                from api.accurate_searches import AccurateSearches
+
+                # A visitor must not make a server ask others for files.
+                self._accurate_searches = AccurateSearches(self.store, remote=not self._lasting)
+                self._stack.callback(self._accurate_searches.close)
+            return self._accurate_searches
+
     def _reader(self, target: Collection) -> SnapshotReader:
         with self._lock:
             if target.id not in self._readers:
@@ -237,12 +277,17 @@ class Workspace:
         self,
         snapshot: Snapshot,
         query: Embeddings,
-        content: QueryContent,
+        content: QueryContent | None,
         wanted: QueryRequest,
     ) -> Found:
         began = time.perf_counter()
-        limits = Wanted(wanted.k, wanted.min_score, default_threshold(snapshot.collection.space), wanted.condition())
+        limits = _limits(snapshot, wanted)
         # A process that answers one search would end before the check does.
         watch = self.recall_watch if self._lasting else None
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))
+
+
+def _limits(snapshot: Snapshot, wanted: QueryRequest) -> Wanted:
+    threshold = default_threshold(snapshot.collection.space)
+    return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())

@@ -3,25 +3,46 @@
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 
-from indexer.backbones.backbone import Backbone
+from indexer.backbones.backbone import Backbone, Pixels
 from indexer.decoding.decoding import Decoder
+from indexer.decoding.preparation import prepare
+from indexer.query_box import Box
+from indexer.query_variants import variants
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
 from search.finding.find_similar import QueryContent
 from search.records import Embeddings
 
+VIEWED_PIXELS: Final = 1_024  # longest side of a query whose parts are looked at
+PART_PIXELS: Final = 4_096  # and of one of which only a part counts
+
+
+class QueryDecoder(Decoder, Protocol):
+    """What can also give the pixels of a picture."""
+
+    def pixels(self, data: bytes, size: int, name: str) -> Pixels:
+        """Return (H, W, 3) uint8 RGB, upright, the long side at most `size` pixels (decoder_pool.py)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedPicture:
-    """A query picture. raw: (1, D) float32 as pooled; unit: the same with length 1. Times in milliseconds."""
+class ViewedPicture:
+    """A query picture. views: (V, D) float32 of unit length, the whole picture first. Times in milliseconds.
 
-    raw: Embeddings
-    unit: Embeddings
-    content: QueryContent
+    pixels: (H, W, 3) uint8, the picture or the part that was asked for; None where only the whole picture was embedded.
+    content: None of a part.
+    """
+
+    views: Embeddings
+    pixels: Pixels | None
+    content: QueryContent | None
     decode_ms: float
     embed_ms: float
 
@@ -29,28 +50,50 @@ class EmbeddedPicture:
 class QueryEmbedder:
     """Embeds single pictures. Thread-safe: pictures are decoded side by side and embedded one after the other."""
 
-    def __init__(self, backbone: Backbone, pool: Decoder) -> None:
+    def __init__(self, backbone: Backbone, pool: QueryDecoder) -> None:
         self.space = backbone.space
         self._backbone = backbone
         self._pool = pool
         self._lock = threading.Lock()
 
-    def embed(self, data: bytes, name: str) -> EmbeddedPicture:
-        """Return the embedding of a picture; name is for messages.
+    def view(self, data: bytes, name: str, box: Box | None = None, *, every: bool = True) -> ViewedPicture:
+        """Return the embeddings of a picture, or of a part of it, and its pixels.
+
+        every: as it is, turned, mirrored and in parts (indexer/query_variants.py); else only as it is.
 
         Raises:
             BadImage: it cannot be decoded, or the backbone has no usable answer.
+            UsageError: the box lies outside the picture.
         """
         began = time.perf_counter()
-        try:
+        preparation, content, pixels = self._backbone.preparation, None, None
+        with _naming(name):
             image = self._pool.decode(data, name)
-        except BadImage as error:
-            raise BadImage(error.reason, f"{name}: {error.detail}") from error
+            whole = image.pixels
+            if every or box is not None:
+                pixels = self._pool.pixels(data, VIEWED_PIXELS if box is None else PART_PIXELS, name)
+        if box is None:
+            content = QueryContent(hashlib.sha256(data).digest(), image.pixel_hash)
+        elif pixels is not None:
+            pixels = box.cut(pixels, (image.width, image.height))
+            whole = prepare(pixels, preparation)
+        frames = variants(whole, pixels, preparation) if every and pixels is not None else np.stack([whole])
         decoded = time.perf_counter()
+        views = unit_rows(self._embedded(frames))
+        embed_ms = 1000 * (time.perf_counter() - decoded)
+        return ViewedPicture(views, pixels, content, 1000 * (decoded - began), embed_ms)
+
+    def _embedded(self, frames: Pixels) -> Embeddings:
         with self._lock:
-            raw = self._backbone.embed(np.stack([image.pixels]))
+            raw = self._backbone.embed(frames)
         if not usable_rows(raw).all():
             raise BadImage("invalid_embedding", f"{self.space.backbone} answered with NaN, infinity or zero")
-        content = QueryContent(hashlib.sha256(data).digest(), image.pixel_hash)
-        embed_ms = 1000 * (time.perf_counter() - decoded)
-        return EmbeddedPicture(raw, unit_rows(raw), content, 1000 * (decoded - began), embed_ms)
+        return raw
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BadImage as error:
+        raise BadImage(error.reason, f"{name}: {error.detail}") from error

@@ -18,6 +18,7 @@ DEFAULT_RECALL = 0.99
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
+Verified = Literal["yes", "no", "cannot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +170,19 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer."""
+    """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer.
+
+    verified: whether the pixels show the same picture, None where nobody looked.
+    """
 
     image: ImageRecord
     score: float
     relation: Relation
+    verified: Verified | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the match object of the command line and of HTTP."""
-        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": None}
+        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ FORMAT = 1
 FILE = "store.toml"
 CATALOGUE_FILE = "catalogue.sqlite"
 CACHE_GIB = 20.0
+KEYPOINTS_GIB = 4.0  # 60,000 pictures
 GIB = 2**30
 # fsspec knows these too, but neither keeps what it is given through a power cut.
 NOT_DURABLE = ("memory", "file", "local")
@@ -42,6 +43,7 @@ class StoreSettings:
     """catalogue: a database URL. blobs: the folder of segments and generations, or the URL of object storage.
 
     cache: folder for copies of what lies in object storage, of at most cache_bytes. accept_license: as a user named it.
+    keypoints: folder of what is remembered of pictures for accurate searches, of at most keypoints_bytes.
     """
 
     root: Path
@@ -50,6 +52,20 @@ class StoreSettings:
     cache: Path
     cache_bytes: int
     accept_license: str | None = None
+
+    @property
+    def keypoints(self) -> Path:
+        """The folder is beside the one for blobs, and shared by all stores."""
+        return self.cache.with_name("keypoints")
+
+    @property
+    def keypoints_bytes(self) -> int:
+        """LOOKALIKE_KEYPOINTS_GIB, in bytes.
+
+        Raises:
+            UsageError: it is no number above 0.
+        """
+        return _bytes_of("LOOKALIKE_KEYPOINTS_GIB", os.environ.get("LOOKALIKE_KEYPOINTS_GIB") or KEYPOINTS_GIB)
 
 
 def read_settings(root: Path) -> StoreSettings:
@@ -247,13 +263,16 @@ def _cache_folder() -> Path:
 
 
 def _cache_bytes(values: Mapping[str, object]) -> int:
-    chosen = os.environ.get("LOOKALIKE_CACHE_GIB") or values.get("cache_gib", CACHE_GIB)
+    return _bytes_of("cache_gib", os.environ.get("LOOKALIKE_CACHE_GIB") or values.get("cache_gib", CACHE_GIB))
+
+
+def _bytes_of(name: str, chosen: object) -> int:
     try:
         size = float(str(chosen))
     except ValueError:
         size = 0.0
     if not 0.0 < size < float("inf"):
-        raise UsageError(f"cache_gib is {chosen!r}, expected a number of GiB above 0, such as {CACHE_GIB:g}")
+        raise UsageError(f"{name} is {chosen!r}, expected a number of GiB above 0, such as {CACHE_GIB:g}")
     return int(size * GIB)
 
 

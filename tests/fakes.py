@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexer.backbones.backbone import Pixels
-from indexer.decoding.decode import DecodeLimits, decode
+from indexer.decoding.decode import DecodeLimits, decode, small_pixels
 from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.preparation import Preparation, prepare
 from indexer.jobs.outcomes import Counts
@@ -66,6 +66,9 @@ class InProcessDecoder:
             contrast=image.contrast,
             taken_at=image.taken_at,
         )
+
+    def pixels(self, data: bytes, size: int, name: str) -> Pixels:
+        return small_pixels(data, size, DecodeLimits())
 
 
 class Remembering:

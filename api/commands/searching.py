@@ -28,6 +28,13 @@ def search(
     where: Annotated[
         str | None, typer.Option(help="What a match must fulfil, such as 'width >= 1000 and label = \"tabby\"'.")
     ] = None,
+    accurate: Annotated[
+        bool,
+        typer.Option("--accurate", help="Also turned, mirrored, in parts; look at the likeliest images' pixels."),
+    ] = False,
+    box: Annotated[
+        str | None, typer.Option(help="Search by this part of IMAGE: x,y,width,height in pixels.", metavar="X,Y,W,H")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
@@ -35,7 +42,7 @@ def search(
     session: Session = context.obj
     if sum(given is not None for given in (image, image_id, key)) != 1:
         raise UsageError("give one of: an IMAGE file, --id N, --key KEY")
-    wanted = QueryRequest(k, min_score, where)
+    wanted = QueryRequest(k, min_score, where, accurate, box)
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
         query: dict[str, object]
@@ -62,14 +69,18 @@ def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key:
 
 def _print_matches(found: Found) -> None:
     labelled = any(match.image.labels for match in found.matches)
-    rows = table(">#", ">score", "relation", ">id", ">size", *(["label"] if labelled else []), "image")
+    looked = found.verify_ms is not None
+    columns = [*(["verified"] if looked else []), ">id", ">size", *(["label"] if labelled else []), "image"]
+    rows = table(">#", ">score", "relation", *columns)
     for rank, match in enumerate(found.matches, start=1):
         image = match.image
         size = shown_pixels(image)
         # ImageNet's labels are lists of synonyms; the first is enough for a table.
         label = [image.labels[0].label.split(",")[0] if image.labels else ""] if labelled else []
         place = shown_place(image)
-        rows.add_row(str(rank), f"{match.score:.3f}", match.relation, str(image.id), size, *label, place)
+        verified = [match.verified or ""] if looked else []
+        start = (str(rank), f"{match.score:.3f}", match.relation, *verified)
+        rows.add_row(*start, str(image.id), size, *label, place)
     if found.matches:
         print_table(rows)
     else:

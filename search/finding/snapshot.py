@@ -181,6 +181,16 @@ class Snapshot:
                 return self.generation.embeddings_at(row)
         raise ImageNotFound(f"there is no image with id {image_id} in this collection")
 
+    def sample(self, count: int) -> NDArray[np.int64]:
+        """Return the ids of `count` images from all over the collection, ascending; fewer where there are fewer.
+
+        Always the same ones, as long as the index is the same.
+        """
+        known = self.generation.ids if self.generation is not None else self.delta.ids
+        if len(known) < count <= len(self):
+            known = np.union1d(known, self.delta.ids)
+        return known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)]
+
     def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
         """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, D) float32."""
         ids, embeddings = self.delta.ids, self.delta.embeddings

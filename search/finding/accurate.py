@@ -1,0 +1,166 @@
+"""Use case: from a picture that was seen in several ways to the images that show it, and what was done to it.
+
+    views of it -> candidates of each -> merged by normalised score -> the likeliest verified -> matches
+
+Scores are normalised as in Pizzi et al., "A Self-Supervised Descriptor for Image Copy Detection" (2022): less what the
+same query scores against pictures that have nothing to do with it. So a dull part of a picture, which is near to many
+dull pictures, does not crowd out the others.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from search.conditions.where import Condition
+from search.finding.filter_planner import search_where
+from search.finding.find_similar import QueryContent, Wanted, same_pixels
+from search.finding.snapshot import Ranked, Snapshot
+from search.geometry.keypoints import Keypoints
+from search.geometry.verification import Verification
+from search.geometry.verify import Query, verify_in_order
+from search.records import Embeddings, ImageRecord, Match, Relation, Verified
+from search.storing.catalogue import Catalogue
+
+VERIFIED: Final = 50  # candidates whose pixels are looked at
+PER_VIEW: Final = 50  # candidates of each view of the query
+BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
+# Of the background, these ranks: the best may be a copy of the query.
+FIRST_RANK, LAST_RANK = 1, 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenPicture:
+    """A query picture.
+
+    views: (V, D) float32 of unit length, the whole picture first. geometry: None where its pixels cannot be had.
+    content: None where it is only a part of a picture.
+    """
+
+    views: Embeddings
+    geometry: Query | None
+    content: QueryContent | None
+
+
+class StoredKeypoints(Protocol):
+    """Where the keypoints of images come from: their files, or what is remembered of them."""
+
+    def of(self, images: Sequence[ImageRecord]) -> Iterable[Keypoints | None]:
+        """Yield the keypoints of each image in order, None where its file is not what was indexed any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image worth looking at. score: the best cosine of any view of the query; normalised: the same, normalised."""
+
+    image: ImageRecord
+    score: float
+    normalised: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccurateSearch:
+    """Searches that look at pixels."""
+
+    snapshot: Snapshot
+    catalogue: Catalogue
+    stored: StoredKeypoints
+
+    def candidates(self, views: Embeddings, wanted: Wanted) -> list[Candidate]:
+        """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
+
+        views: (V, D) float32 of unit length.
+        """
+        best: dict[int, tuple[float, float]] = {}
+        for view in views:
+            query = view[np.newaxis]
+            level = background_level(self.snapshot, query)
+            ranked = self._ranked(query, max(wanted.k, PER_VIEW), wanted.where)
+            for image, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+                before = best.get(image, (-np.inf, -np.inf))
+                best[image] = (max(before[0], score - level), max(before[1], score))
+        records = self.catalogue.images_by_id(self.snapshot.collection.id, list(best))
+        found = [Candidate(record, best[image][1], best[image][0]) for image, record in records.items()]
+        return sorted(found, key=lambda one: (-one.normalised, one.image.id))
+
+    def matches(self, picture: SeenPicture, candidates: Sequence[Candidate], wanted: Wanted) -> list[Match]:
+        """Return at most k matches: first those that show the same picture, then by normalised score.
+
+        A match that is verified counts however low it scores. Each of the likeliest says whether it is; "cannot"
+        where one of the two pictures has too little to compare, or the file of the image is gone.
+        """
+        answers = self._verified(picture.geometry, [one.image for one in candidates[:VERIFIED]])
+        ranked: list[tuple[tuple[float, ...], Match]] = []
+        for number, one in enumerate(candidates):
+            looked = number < len(answers)
+            match = _judged(one, answers[number] if looked else None, picture.content, wanted, looked=looked)
+            if match.verified == "yes" or wanted.min_score is None or one.score >= wanted.min_score:
+                certain = _certainty(match, answers[number] if looked else None)
+                ranked.append(((*(-part for part in certain), -one.normalised, one.image.id), match))
+        return [match for _, match in sorted(ranked, key=lambda entry: entry[0])[: wanted.k]]
+
+    def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
+        if condition is None:
+            return self.snapshot.search(query, count)
+        return search_where(self.snapshot, self.catalogue, query, count, condition)
+
+    def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> list[Verification | None]:
+        """Return what came of each image, None where its pixels or those of the query cannot be had."""
+        if query is None:
+            return [None] * len(images)
+        missing: set[int] = set()
+
+        def there() -> Iterator[Keypoints]:
+            for number, keypoints in enumerate(self.stored.of(images)):
+                if keypoints is None:
+                    missing.add(number)
+                else:
+                    yield keypoints
+
+        answers = iter(list(verify_in_order(query, there())))
+        return [None if number in missing else next(answers) for number in range(len(images))]
+
+
+def background_level(snapshot: Snapshot, query: Embeddings) -> float:
+    """Return what a query scores against pictures that have nothing to do with it; 0 in a small collection.
+
+    query: (1, D) float32 of unit length.
+    """
+    sample = snapshot.sample(BACKGROUND)
+    if len(sample) < BACKGROUND:
+        return 0.0
+    scores = snapshot.rank(query, LAST_RANK, sample).scores
+    return float(scores[FIRST_RANK:LAST_RANK].mean())
+
+
+def _judged(
+    candidate: Candidate,
+    verification: Verification | None,
+    content: QueryContent | None,
+    wanted: Wanted,
+    *,
+    looked: bool,
+) -> Match:
+    verified: Verified | None = None
+    if looked:
+        verified = "cannot" if verification is None else verification.answer
+    relation: Relation = "similar"
+    if content is not None and same_pixels(candidate.image, content):
+        relation, verified = "identical", "yes"
+    elif verified == "yes":
+        relation = "same_picture"
+    elif verified != "no" and wanted.threshold is not None and candidate.score >= wanted.threshold:
+        relation = "probable"
+    return Match(candidate.image, candidate.score, relation, verified)
+
+
+def _certainty(match: Match, verification: Verification | None) -> tuple[float, float]:
+    """Return what ranks a match before its score does: identical, then how much is shared and how well it agrees."""
+    if match.relation == "identical":
+        return 2.0, 0.0
+    if match.verified != "yes" or verification is None:
+        return 0.0, 0.0
+    share = verification.shared.of_query if verification.shared is not None else 1.0
+    return 1.0, share * (verification.agreement if verification.agreement is not None else 1.0)

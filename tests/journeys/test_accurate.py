@@ -1,0 +1,143 @@
+"""Accurate searches: the same picture is found however it was edited, and everything else is said not to be it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import lookalike
+from api.cli import main
+from indexer.procedural.pictures import procedural_images
+from search.errors import UsageError
+from search.records import Match
+
+PICTURES = 12
+SOUGHT = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, pixels in enumerate(procedural_images(PICTURES, 5)):
+        Image.fromarray(pixels).resize((420, 420), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def album(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lookalike.Lookalike]:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        lookalike.open(tmp_path_factory.mktemp("album") / "store") as opened,
+    ):
+        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        opened.index(folder, progress=False)
+        yield opened
+
+
+def sought(folder: Path) -> Image.Image:
+    with Image.open(folder / f"{SOUGHT}.png") as picture:
+        return picture.convert("RGB")
+
+
+def saved(picture: Image.Image, tmp_path: Path) -> Path:
+    path = tmp_path / "query.jpg"
+    picture.save(path, quality=70)
+    return path
+
+
+def name(match: Match) -> str:
+    return Path(match.image.uri).stem
+
+
+EDITS = {
+    "a quarter turn": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
+    "mirrored": ImageOps.mirror,
+    "a third of it": lambda picture: picture.crop((120, 60, 370, 300)),
+    "mirrored, cut and small": lambda picture: ImageOps.mirror(picture).crop((0, 0, 330, 330)).resize((230, 230)),
+    "framed": lambda picture: ImageOps.expand(picture.resize((250, 250)), 150, (20, 90, 160)),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_same_picture_is_first_and_verified_however_it_was_edited(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path, edit: str
+) -> None:
+    first, *others = album.search(saved(EDITS[edit](sought(folder)), tmp_path), k=PICTURES, accurate=True)
+    assert (name(first), first.relation, first.verified) == (str(SOUGHT), "same_picture", "yes")
+    assert len(others) == PICTURES - 1
+    assert {match.verified for match in others} <= {"no", "cannot"}
+    assert "same_picture" not in {match.relation for match in others}
+
+
+def test_the_same_pixels_are_identical_and_come_before_an_edit(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path
+) -> None:
+    best = album.search(folder / f"{SOUGHT}.png", k=1, accurate=True)[0]
+    assert (best.relation, best.verified) == ("identical", "yes")
+
+
+def test_a_stored_image_is_looked_at_too(album: lookalike.Lookalike, folder: Path) -> None:
+    key = (folder / "2.png").as_uri()
+    best, second = album.search(key=key, k=2, accurate=True)
+    assert (best.image.key, best.relation, best.verified) == (key, "identical", "yes")
+    assert second.verified in ("no", "cannot")
+
+
+def test_a_search_that_does_not_look_says_nothing_about_pixels(album: lookalike.Lookalike, folder: Path) -> None:
+    assert {match.verified for match in album.search(folder / "1.png", k=5)} == {None}
+
+
+def test_a_box_finds_what_is_inside_it(album: lookalike.Lookalike, folder: Path, tmp_path: Path) -> None:
+    both = Image.new("RGB", (900, 500), (200, 190, 170))
+    both.paste(sought(folder), (440, 40))
+    with Image.open(folder / "7.png") as other:
+        both.paste(other.convert("RGB").resize((380, 380)), (20, 60))
+    path = saved(both, tmp_path)
+    assert name(album.search(path, k=1, box="440,40,420,420")[0]) == str(SOUGHT)
+    best = album.search(path, k=1, box="20,60,380,380", accurate=True)[0]
+    assert (name(best), best.relation, best.verified) == ("7", "same_picture", "yes")
+
+
+def test_a_box_needs_the_picture_itself(album: lookalike.Lookalike, folder: Path) -> None:
+    with pytest.raises(UsageError, match="lies outside the picture, which has 420 x 420"):
+        album.search(folder / "1.png", box="500,0,10,10")
+    with pytest.raises(UsageError, match="instead of its id or key"):
+        album.search(key=(folder / "1.png").as_uri(), box="0,0,10,10")
+
+
+def test_whose_file_is_gone_cannot_be_verified_and_is_still_found(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number in (1, SOUGHT):
+        (copies / f"{number}.png").write_bytes((folder / f"{number}.png").read_bytes())
+    with lookalike.open(tmp_path / "store") as album:
+        album.index(copies, progress=False)
+        (copies / f"{SOUGHT}.png").unlink()
+        query = saved(sought(folder), tmp_path)
+        best = album.search(query, k=1, accurate=True)[0]
+        assert (name(best), best.relation, best.verified) == (str(SOUGHT), "probable", "cannot")
+        Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(copies / "1.png")  # another picture by now
+        assert {match.verified for match in album.search(query, k=2, accurate=True)} == {"cannot"}
+
+
+def test_the_command_says_what_was_verified_and_how_long_it_took(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = saved(ImageOps.mirror(sought(folder)), tmp_path)
+    arguments = ["--store", str(album.store), "search", str(query), "-k", "2", "--accurate"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert [match["verified"] for match in answer["matches"]][0] == "yes"
+    assert answer["took_ms"]["verify"] > 0
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    shown = capsys.readouterr().out
+    assert "verified" in shown
+    assert "same_picture" in shown
