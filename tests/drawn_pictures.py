@@ -1,10 +1,20 @@
 """Drawn pictures with texture, and exact transformations of them, for the tests of geometric verification."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from search.geometry.keypoints import Keypoints, extract
+
 Pixels = NDArray[np.uint8]
+
+
+@cache
+def indexed(seed: int) -> Keypoints:
+    """Return the keypoints of a drawn picture of 400 x 300, extracted once."""
+    return extract(textured(seed))
 
 
 def textured(seed: int, width: int = 400, height: int = 300) -> Pixels:

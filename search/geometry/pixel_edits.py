@@ -18,6 +18,7 @@ _SIDE = 320  # pixels of the longer side at which pixels are compared
 _COLOURLESS = 3.0  # levels between channels, on average, of a grey picture
 _COLOURFUL = 8.0
 _RECOLOURED = 10.0  # levels that colours moved, on average, light left aside
+_COLOURS_SOFT = 2.0  # pixels
 _LIT = 8.0  # levels that the light changed
 _SHARPNESS_LEFT = 0.45  # share of the energy of fine details, below which a picture was blurred
 _COARSENESS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # pixels, standard deviations tried
@@ -72,8 +73,9 @@ def _bounded(pixels: Pixels) -> Pixels:
 
 def _colours(layers: list[Aligned]) -> list[Edit]:
     both = layers[0].both
-    query = np.stack([layer.query[both] for layer in layers], axis=1)
-    candidate = np.stack([layer.candidate[both] for layer in layers], axis=1)
+    # Softened, as lossy formats store colours at half the resolution.
+    query = np.stack([cv2.GaussianBlur(layer.query, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
+    candidate = np.stack([cv2.GaussianBlur(layer.candidate, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
     colour, colour_before = query - query.mean(axis=1, keepdims=True), candidate - candidate.mean(axis=1, keepdims=True)
     edits = []
     if _typical(np.abs(colour)) < _COLOURLESS and _typical(np.abs(colour_before)) > _COLOURFUL:
