@@ -1,0 +1,155 @@
+"""The edits that changed pixels where they are: colours, light, blur, things laid over, another file of the same."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from search.geometry.agreement import Aligned, align, correlation_map
+from search.geometry.edits import Edit, model_edits
+from search.geometry.keypoints import Pixels, as_grey, resized
+from search.geometry.overlap import Size
+from search.geometry.transformation import Model
+from search.geometry.verification import Verification
+
+_LOSSY = frozenset({"JPEG", "WEBP", "AVIF", "HEIF", "HEIC", "JXL"})
+_SIDE = 320  # pixels of the longer side at which pixels are compared
+_COLOURLESS = 3.0  # levels between channels, on average, of a grey picture
+_COLOURFUL = 8.0
+_RECOLOURED = 10.0  # levels that colours moved, on average, light left aside
+_COLOURS_SOFT = 2.0  # pixels
+_LIT = 8.0  # levels that the light changed
+_SHARPNESS_LEFT = 0.45  # share of the energy of fine details, below which a picture was blurred
+_COARSENESS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # pixels, standard deviations tried
+_COARSE = 4.0  # pixels, standard deviation of what is left of coarse details
+_UNLIKE = 0.4  # local correlation below which something else is shown
+_LEAST_COVERED = 0.02  # of the shared part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureFile:
+    """A picture and its file. pixels: (H, W, 3) RGB uint8, of its full size or reduced. format: as Pillow names it."""
+
+    pixels: Pixels
+    format: str
+    sha256: str
+
+
+def edits_between(found: Verification, query: PictureFile, candidate: PictureFile) -> list[Edit]:
+    """Return what was done to the candidate to get the query, largest changes of place first; [] for the same file.
+
+    Meant for a "yes"; without a model the list is empty.
+    """
+    if query.sha256 == candidate.sha256 or found.model is None:
+        return []
+    edits = model_edits(found)
+    layers = _colour_layers(found, query.pixels, candidate.pixels)
+    if layers:
+        edits += _colours(layers) + _blur(found, query.pixels, candidate.pixels) + _cover(found, query, candidate)
+    return edits + _files(query, candidate, others=bool(edits))
+
+
+def _colour_layers(found: Verification, query: Pixels, candidate: Pixels) -> list[Aligned]:
+    """Return the aligned red, green and blue of both pictures, [] where they do not meet."""
+    if found.model is None:
+        return []
+    one, other = _bounded(query), _bounded(candidate)
+    between = _between(found.model, found.query_size, found.candidate_size, one, other)
+    aligned = [align(one[..., channel], other[..., channel], between) for channel in range(3)]
+    return [layer for layer in aligned if layer is not None] if all(aligned) else []
+
+
+def _between(model: Model, query_size: Size, candidate_size: Size, query: Pixels, candidate: Pixels) -> Model:
+    """Return a model between two pictures as one between these copies of them, of other sizes."""
+    smaller = np.diag((query_size[0] / query.shape[1], query_size[1] / query.shape[0], 1.0))
+    onto = np.diag((candidate.shape[1] / candidate_size[0], candidate.shape[0] / candidate_size[1], 1.0))
+    return np.asarray(onto @ model @ smaller, np.float64)
+
+
+def _bounded(pixels: Pixels) -> Pixels:
+    return resized(pixels, min(1.0, _SIDE / max(pixels.shape[:2])))
+
+
+def _colours(layers: list[Aligned]) -> list[Edit]:
+    both = layers[0].both
+    # Softened, as lossy formats store colours at half the resolution.
+    query = np.stack([cv2.GaussianBlur(layer.query, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
+    candidate = np.stack([cv2.GaussianBlur(layer.candidate, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
+    colour, colour_before = query - query.mean(axis=1, keepdims=True), candidate - candidate.mean(axis=1, keepdims=True)
+    edits = []
+    if _typical(np.abs(colour)) < _COLOURLESS and _typical(np.abs(colour_before)) > _COLOURFUL:
+        edits.append(Edit("grey"))
+    elif _typical(np.abs(colour - colour_before)) > _RECOLOURED:
+        edits.append(Edit("recoloured", round(_typical(np.abs(colour - colour_before)) / 255, 3)))
+    light = float(np.median(query.mean(axis=1) - candidate.mean(axis=1)))
+    if abs(light) > _LIT:
+        edits.append(Edit("brightened" if light > 0 else "darkened", round(abs(light) / 255, 3)))
+    return edits
+
+
+def _typical(values: NDArray[np.float32]) -> float:
+    """Return a mean that what was laid over a part does not move: of the middle nine tenths of the pixels."""
+    pixels = np.sort(values.mean(axis=1))
+    edge = len(pixels) // 20
+    return float(pixels[edge : len(pixels) - edge].mean())
+
+
+def _blur(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
+    """Return the blur that takes as much detail off the candidate as the query lacks, at the query's resolution."""
+    if found.model is None:
+        return []
+    asked = resized(as_grey(query), min(1.0, 2 * _SIDE / max(query.shape[:2])))
+    between = _between(found.model, found.query_size, found.candidate_size, asked, candidate)
+    # The candidate is laid over the query here, so `aligned.query` is the candidate before the edit.
+    aligned = align(as_grey(candidate), asked, np.asarray(np.linalg.inv(between), np.float64))
+    if aligned is None:
+        return []
+    before, after = aligned.query, aligned.candidate
+    sharp, left = _detail(before, aligned.both), _detail(after, aligned.both)
+    if sharp <= 0 or left > sharp * _SHARPNESS_LEFT:
+        return []
+    tried = ((sigma, cv2.GaussianBlur(before, (0, 0), sigma)) for sigma in _COARSENESS)
+    fitting = (sigma for sigma, blurred in tried if _detail(blurred, aligned.both) <= left)
+    return [Edit("blurred", round(next(fitting, _COARSENESS[-1]) * found.query_size[0] / before.shape[1], 1))]
+
+
+def _detail(values: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+    """Return the energy of the finest details by that of the coarse ones, so that less contrast is not less detail.
+
+    The tenth of the pixels that has most of it is left out: captions, frames.
+    """
+    inside = cv2.erode(both.astype(np.uint8), np.ones((3, 3))) > 0
+    if not inside.any():
+        return 0.0
+    energy = np.sort((cv2.Laplacian(values, cv2.CV_32F) ** 2)[inside])
+    coarse = float(cv2.GaussianBlur(values, (0, 0), _COARSE)[inside].var())
+    return float(energy[: max(1, len(energy) * 9 // 10)].mean()) / max(coarse, 1.0)
+
+
+def _cover(found: Verification, query: PictureFile, candidate: PictureFile) -> list[Edit]:
+    """Return the share of the shared part that shows something else, in patches rather than in single pixels.
+
+    It must show so at half the resolution, too, where blur and noise no longer do.
+    """
+    if found.model is None:
+        return []
+    one, other = as_grey(_bounded(query.pixels)), as_grey(_bounded(candidate.pixels))
+    between = _between(found.model, found.query_size, found.candidate_size, one, other)
+    shares = []
+    for reduction in (1.0, 0.5):
+        aligned = align(one, other, between, reduction)
+        if aligned is None:
+            return []
+        unlike = ((correlation_map(aligned) < _UNLIKE) & aligned.both).astype(np.uint8)
+        patches = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        shares.append(float(patches.sum() / aligned.both.sum()))
+    return [Edit("covered", round(min(shares), 3))] if min(shares) > _LEAST_COVERED else []
+
+
+def _files(query: PictureFile, candidate: PictureFile, *, others: bool) -> list[Edit]:
+    """Return what was done to the file. others: the pixels were changed by more than a lossy format."""
+    converted = [Edit("converted")] if query.format != candidate.format else []
+    if query.pixels.shape == candidate.pixels.shape and np.array_equal(query.pixels, candidate.pixels):
+        return converted or [Edit("resaved")]
+    return converted + ([Edit("recompressed")] if query.format in _LOSSY or not others else [])
