@@ -1,20 +1,25 @@
 """Accurate searches: the query seen in several ways, and the pixels of the likeliest images looked at."""
 
+import hashlib
 import time
 from typing import NamedTuple
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.devices import usable_cores
-from indexer.query_embedder import ViewedPicture
-from indexer.stored_keypoints import FileKeypoints
+from indexer.query_box import Box
+from indexer.query_embedder import PART_PIXELS, VIEWED_PIXELS, ViewedPicture
+from indexer.stored_pictures import StoredFilePictures, keypoints_of
+from search.errors import ImageNotFound
 from search.finding.accurate import AccurateSearch, SeenPicture
 from search.finding.find_similar import QueryContent, Wanted
 from search.finding.snapshot import Snapshot
+from search.geometry.explanation import Explanation, as_png, draw, explain
 from search.geometry.keypoint_cache import KeypointCache
-from search.geometry.verify import prepare, prepared
+from search.geometry.keypoints import ASKED
+from search.geometry.pixel_edits import PictureFile, edits_between
+from search.geometry.verify import Query, prepared, verify
 from search.records import Embeddings, ImageRecord, Match
-from search.storing.catalogue import Catalogue
 from search.storing.store import Store
 
 
@@ -26,17 +31,24 @@ class Looked(NamedTuple):
     verify_ms: float
 
 
+class Explained(NamedTuple):
+    """Why two pictures are the same or not. picture: a PNG, both side by side."""
+
+    facts: Explanation
+    picture: bytes
+
+
 class AccurateSearches:
     """What accurate searches of one store share: decoding children, and the keypoints of images. Thread-safe."""
 
     def __init__(self, store: Store, *, remote: bool) -> None:
         """remote: images behind a network may be read, too."""
-        self._catalogue: Catalogue = store.catalogue
+        self._catalogue = store.catalogue
         cores = usable_cores()
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
         cache = KeypointCache(store.settings.keypoints, store.settings.keypoints_bytes)
-        self._stored = FileKeypoints(self._pool, cache, remote=remote, threads=cores)
+        self._stored = StoredFilePictures(self._pool, cache, remote=remote, threads=cores)
 
     def close(self) -> None:
         """End the decoding children."""
@@ -45,9 +57,8 @@ class AccurateSearches:
     def by_picture(self, snapshot: Snapshot, viewed: ViewedPicture, wanted: Wanted) -> Looked:
         """Return the matches of a picture."""
         began = time.perf_counter()
-        geometry = None if viewed.pixels is None else prepare(viewed.pixels)
-        seen = SeenPicture(viewed.views, geometry, viewed.content)
-        return self._search(snapshot, seen, wanted, began)
+        geometry, file = _looked_at(viewed)
+        return self._search(snapshot, SeenPicture(viewed.views, geometry, file, viewed.content), wanted, began)
 
     def by_image(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: Wanted) -> Looked:
         """Return the matches of a stored image by its embedding, (1, D), and its file, where that can be read.
@@ -55,10 +66,39 @@ class AccurateSearches:
         Where it cannot, no match can be verified, and each says so.
         """
         began = time.perf_counter()
-        keypoints = next(iter(self._stored.of([image])))
+        keypoints = next(iter(self._stored.keypoints([image])))
+        content = QueryContent(image.sha256, image.pixel_hash)
+        file = None if keypoints is None else self._stored.file(image)
         geometry = None if keypoints is None else prepared(keypoints)
-        seen = SeenPicture(embedding, geometry, QueryContent(image.sha256, image.pixel_hash))
-        return self._search(snapshot, seen, wanted, began)
+        return self._search(snapshot, SeenPicture(embedding, geometry, file, content), wanted, began)
+
+    def explain(self, data: bytes, name: str, image: ImageRecord, box: Box | None = None) -> Explained:
+        """Return why a picture, or a part of it, and a stored image are the same picture or not. name: for messages.
+
+        Raises:
+            BadImage: the picture cannot be decoded.
+            UsageError: the box lies outside the picture.
+            ImageNotFound: the image's file cannot be read, or holds another picture by now.
+        """
+        geometry, file = self._looked_at(data, name, box)
+        keypoints, stored = next(iter(self._stored.keypoints([image]))), self._stored.file(image)
+        if keypoints is None or stored is None:
+            raise ImageNotFound(
+                f"the file of image {image.id} cannot be looked at: it is gone, elsewhere, or has changed"
+            )
+        found = verify(geometry, keypoints)
+        edits = edits_between(found, file, stored) if found.answer == "yes" else []
+        return Explained(explain(found, edits), as_png(draw(found, file.pixels, stored.pixels)))
+
+    def _looked_at(self, data: bytes, name: str, box: Box | None) -> tuple[Query, PictureFile]:
+        facts = self._pool.decode(data, name)
+        pixels = self._pool.pixels(data, VIEWED_PIXELS if box is None else PART_PIXELS, name)
+        size = (facts.width, facts.height)
+        if box is not None:
+            pixels, size = box.cut(pixels, size), box.within(size)
+        sha256 = hashlib.sha256(data).hexdigest() if box is None else ""
+        file = PictureFile(pixels, facts.format.upper(), sha256)
+        return prepared(keypoints_of(pixels, size, ASKED)), file
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
         search = AccurateSearch(snapshot, self._catalogue, self._stored)
@@ -66,3 +106,11 @@ class AccurateSearches:
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)
         return Looked(matches, 1000 * (found - began), 1000 * (time.perf_counter() - found))
+
+
+def _looked_at(viewed: ViewedPicture) -> tuple[Query | None, PictureFile | None]:
+    if viewed.pixels is None:
+        return None, None
+    sha256 = "" if viewed.content is None else viewed.content.sha256.hex()
+    file = PictureFile(viewed.pixels, viewed.format.upper(), sha256)
+    return prepared(keypoints_of(viewed.pixels, viewed.size, ASKED)), file

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
@@ -163,6 +164,24 @@ def thumbnail(
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
+_explain_body = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "box": {"type": "string", "description": "x,y,width,height in pixels"},
+                    },
+                }
+            }
+        },
+    }
+}
+
 _search_bodies = {
     "requestBody": {
         "required": True,
@@ -204,6 +223,28 @@ async def search(request: Request, workspace: Work, target: Target) -> schemas.S
         data, name = await upload.read(), upload.filename or "upload"
     found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", body.request())
     return _answer({"name": name}, found)
+
+
+@router.post(
+    "/collections/{collection}/images/{image_id}/explain",
+    openapi_extra=_explain_body,
+    responses={200: {"content": {"image/png": {}, "application/json": {}}, "description": "why"}},
+)
+async def explain(request: Request, workspace: Work, target: Target, image_id: ImageId) -> Response:
+    """Tell why an upload and an image are the same picture or not: JSON, or a PNG if the client accepts that."""
+    if _media_type(request) != "multipart/form-data":
+        raise unsupported_media(_media_type(request), "multipart/form-data")
+    image = await run_in_threadpool(workspace.store.catalogue.image_by_id, target.id, image_id)
+    async with request.form(max_files=1, max_fields=2) as form:
+        upload, box = form.get("image"), form.get("box")
+        if not isinstance(upload, UploadFile):
+            raise UsageError("the picture belongs in the form field `image`")
+        data = await upload.read()
+    part = box if isinstance(box, str) else None
+    explained = await run_in_threadpool(workspace.explain, data, "the upload", image, part)
+    if "image/png" in request.headers.get("accept", ""):
+        return Response(explained.picture, media_type="image/png", headers={"Cache-Control": "no-store"})
+    return JSONResponse(explained.facts)
 
 
 @router.get("/collections/{collection}/groups", response_model_exclude_unset=True)

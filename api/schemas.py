@@ -66,12 +66,22 @@ class ImagePatch(Shape):
     ] = None
 
 
+class Edit(Shape):
+    """One thing that was done to a picture."""
+
+    kind: Annotated[str, Field(examples=["cropped"])]
+    amount: Annotated[float | None, Field(examples=[0.62])]
+
+
 class Match(Image):
     """An image that resembles the query."""
 
     score: Score
     relation: Relation
     verified: Verified | None
+    edits: Annotated[
+        list[Edit] | None, Field(description="what was done to the image to get the query, where that is known")
+    ] = None
 
 
 class Took(Shape):

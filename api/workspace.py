@@ -23,7 +23,7 @@ from search.storing.store import Store
 from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
-    from api.accurate_searches import AccurateSearches
+    from api.accurate_searches import AccurateSearches, Explained
     from indexer.query_box import Box
     from indexer.query_embedder import QueryEmbedder
     from search.conditions.where import Condition
@@ -184,6 +184,17 @@ class Workspace:
             looked = self._accurate().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
             return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
         return self._search(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), wanted)
+
+    def explain(self, data: bytes, name: str, image: ImageRecord, box: str | None = None) -> "Explained":
+        """Return why a picture and a stored image are the same picture or not; name is for messages.
+
+        Raises:
+            BadImage: the picture cannot be decoded.
+            UsageError: box is no box, or lies outside the picture.
+            ImageNotFound: the image's file cannot be looked at.
+        """
+        part = QueryRequest(box=box).part()
+        return self._accurate().explain(data, name, image, part)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None

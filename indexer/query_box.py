@@ -37,6 +37,11 @@ class Box:
             )
         return cls(*numbers)
 
+    def within(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height of what lies inside a picture of this size, in whole pixels."""
+        width, height = size
+        return max(1, round(min(self.width, width - self.x))), max(1, round(min(self.height, height - self.y)))
+
     def cut(self, pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the part of a picture, at least one pixel; what sticks out of the picture is left out.
 

@@ -36,12 +36,14 @@ class QueryDecoder(Decoder, Protocol):
 class ViewedPicture:
     """A query picture. views: (V, D) float32 of unit length, the whole picture first. Times in milliseconds.
 
-    pixels: (H, W, 3) uint8, the picture or the part that was asked for; None where only the whole picture was embedded.
-    content: None of a part.
+    pixels: (H, W, 3) uint8, the picture or the part that was asked for, reduced or not; None where only the whole
+    picture was embedded. size: width and height of what they show, in pixels of the file. content: None of a part.
     """
 
     views: Embeddings
     pixels: Pixels | None
+    size: tuple[int, int]
+    format: str
     content: QueryContent | None
     decode_ms: float
     embed_ms: float
@@ -72,16 +74,18 @@ class QueryEmbedder:
             whole = image.pixels
             if every or box is not None:
                 pixels = self._pool.pixels(data, VIEWED_PIXELS if box is None else PART_PIXELS, name)
+        size = (image.width, image.height)
         if box is None:
             content = QueryContent(hashlib.sha256(data).digest(), image.pixel_hash)
         elif pixels is not None:
-            pixels = box.cut(pixels, (image.width, image.height))
+            pixels = box.cut(pixels, size)
+            size = box.within(size)
             whole = prepare(pixels, preparation)
         frames = variants(whole, pixels, preparation) if every and pixels is not None else np.stack([whole])
         decoded = time.perf_counter()
         views = unit_rows(self._embedded(frames))
         embed_ms = 1000 * (time.perf_counter() - decoded)
-        return ViewedPicture(views, pixels, content, 1000 * (decoded - began), embed_ms)
+        return ViewedPicture(views, pixels, size, image.format, content, 1000 * (decoded - began), embed_ms)
 
     def _embedded(self, frames: Pixels) -> Embeddings:
         with self._lock:

@@ -168,21 +168,44 @@ class ImageRecord:
         return shape
 
 
+EditKind = Literal[
+    "mirrored", "rotated", "cropped", "framed", "scaled", "stretched", "tilted",
+    "grey", "recoloured", "brightened", "darkened", "blurred", "covered", "converted", "recompressed", "resaved",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One thing that was done to a picture (search/geometry/edits.py). amount: None where there is nothing to count."""
+
+    kind: EditKind
+    amount: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the edit object of the command line and of HTTP."""
+        return {"kind": self.kind, "amount": self.amount}
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer.
 
-    verified: whether the pixels show the same picture, None where nobody looked.
+    verified: whether the pixels show the same picture, None where nobody looked. edits: what was done to the image to
+    get the query, None where nobody knows.
     """
 
     image: ImageRecord
     score: float
     relation: Relation
     verified: Verified | None = None
+    edits: tuple[Edit, ...] | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the match object of the command line and of HTTP."""
-        return self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
+        shape = self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
+        if self.edits is not None:
+            shape["edits"] = [edit.as_json() for edit in self.edits]
+        return shape
 
 
 @dataclass(frozen=True, slots=True)

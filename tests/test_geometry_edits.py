@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from search.geometry.edits import Edit, sentence
+from search.geometry.edits import sentence
 from search.geometry.explanation import LINES, PANEL, as_png, draw, explain
 from search.geometry.keypoints import extract
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import prepare, verify
+from search.records import Edit
 from tests.drawn_pictures import Pixels, compressed, embedded, indexed, resized, textured, turned
 
 ORIGINAL = textured(1)

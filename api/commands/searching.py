@@ -1,5 +1,6 @@
 """`search`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,10 @@ def search(
     box: Annotated[
         str | None, typer.Option(help="Search by this part of IMAGE: x,y,width,height in pixels.", metavar="X,Y,W,H")
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="With --accurate: where to write pictures that show why, and JSON.", metavar="FOLDER"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
@@ -42,6 +47,8 @@ def search(
     session: Session = context.obj
     if sum(given is not None for given in (image, image_id, key)) != 1:
         raise UsageError("give one of: an IMAGE file, --id N, --key KEY")
+    if explain is not None and (image is None or not accurate):
+        raise UsageError("--explain needs an IMAGE file and --accurate")
     wanted = QueryRequest(k, min_score, where, accurate, box)
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
@@ -50,6 +57,8 @@ def search(
             data = read_picture(image)
             query = {"path": displayable(image.absolute())}
             found = workspace.search_by_picture(target, data, str(image), wanted)
+            if explain is not None:
+                _explain(workspace, explain, data, image, found, box)
         else:
             record = _stored(workspace, target.id, image_id, key)
             query = {"id": str(record.id), "key": record.key}
@@ -59,6 +68,22 @@ def search(
         print_json({"query": query, "matches": matches, "took_ms": found.took_ms()})
     else:
         _print_matches(found)
+
+
+def _explain(  # noqa: PLR0913 -- the parts of one search
+    workspace: Workspace, folder: Path, data: bytes, image: Path, found: Found, box: str | None
+) -> None:
+    """Write RANK-ID.png and RANK-ID.json of each match that was verified."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for rank, match in enumerate(found.matches, start=1):
+            if match.verified == "yes":
+                explained = workspace.explain(data, str(image), match.image, box)
+                place = folder / f"{rank:03d}-{match.image.id}"
+                place.with_suffix(".png").write_bytes(explained.picture)
+                place.with_suffix(".json").write_text(json.dumps(explained.facts, indent=1))
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder}: {error.strerror}; choose another folder for --explain") from error
 
 
 def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key: str | None) -> ImageRecord:

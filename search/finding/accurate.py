@@ -8,7 +8,7 @@ dull pictures, does not crowd out the others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from search.finding.filter_planner import search_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
 from search.finding.snapshot import Ranked, Snapshot
 from search.geometry.keypoints import Keypoints
+from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import Query, verify_in_order
 from search.records import Embeddings, ImageRecord, Match, Relation, Verified
@@ -34,20 +35,25 @@ FIRST_RANK, LAST_RANK = 1, 4
 class SeenPicture:
     """A query picture.
 
-    views: (V, D) float32 of unit length, the whole picture first. geometry: None where its pixels cannot be had.
+    views: (V, D) float32 of unit length, the whole picture first. geometry, file: None where its pixels cannot be had.
     content: None where it is only a part of a picture.
     """
 
     views: Embeddings
     geometry: Query | None
+    file: PictureFile | None
     content: QueryContent | None
 
 
-class StoredKeypoints(Protocol):
-    """Where the keypoints of images come from: their files, or what is remembered of them."""
+class StoredPictures(Protocol):
+    """What the pixels of indexed images say: from their files, or from what is remembered of them."""
 
-    def of(self, images: Sequence[ImageRecord]) -> Iterable[Keypoints | None]:
+    def keypoints(self, images: Sequence[ImageRecord]) -> Iterable[Keypoints | None]:
         """Yield the keypoints of each image in order, None where its file is not what was indexed any more."""
+        ...
+
+    def file(self, image: ImageRecord) -> PictureFile | None:
+        """Return the pixels of an image, None where its file is not what was indexed any more."""
         ...
 
 
@@ -66,7 +72,7 @@ class AccurateSearch:
 
     snapshot: Snapshot
     catalogue: Catalogue
-    stored: StoredKeypoints
+    stored: StoredPictures
 
     def candidates(self, views: Embeddings, wanted: Wanted) -> list[Candidate]:
         """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
@@ -92,14 +98,25 @@ class AccurateSearch:
         where one of the two pictures has too little to compare, or the file of the image is gone.
         """
         answers = self._verified(picture.geometry, [one.image for one in candidates[:VERIFIED]])
-        ranked: list[tuple[tuple[float, ...], Match]] = []
+        ranked: list[tuple[tuple[float, ...], Match, int]] = []
         for number, one in enumerate(candidates):
             looked = number < len(answers)
             match = _judged(one, answers[number] if looked else None, picture.content, wanted, looked=looked)
             if match.verified == "yes" or wanted.min_score is None or one.score >= wanted.min_score:
                 certain = _certainty(match, answers[number] if looked else None)
-                ranked.append(((*(-part for part in certain), -one.normalised, one.image.id), match))
-        return [match for _, match in sorted(ranked, key=lambda entry: entry[0])[: wanted.k]]
+                place = (*(-part for part in certain), -one.normalised, one.image.id)
+                ranked.append((place, match, number))
+        best = sorted(ranked, key=lambda entry: entry[0])[: wanted.k]
+        return [self._explained(match, picture, answers[number : number + 1]) for _, match, number in best]
+
+    def _explained(self, match: Match, picture: SeenPicture, answer: Sequence[Verification | None]) -> Match:
+        """Return a match with what was done to its image, where that can be told."""
+        if match.relation == "identical":
+            return replace(match, edits=())
+        if match.verified != "yes" or picture.file is None or not answer or answer[0] is None:
+            return match
+        stored = self.stored.file(match.image)
+        return match if stored is None else replace(match, edits=tuple(edits_between(answer[0], picture.file, stored)))
 
     def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
         if condition is None:
@@ -113,7 +130,7 @@ class AccurateSearch:
         missing: set[int] = set()
 
         def there() -> Iterator[Keypoints]:
-            for number, keypoints in enumerate(self.stored.of(images)):
+            for number, keypoints in enumerate(self.stored.keypoints(images)):
                 if keypoints is None:
                     missing.add(number)
                 else:

@@ -4,19 +4,12 @@ Directions are those of the edit: the indexed picture (the candidate) came first
 two was really first nobody can see; a query that shows more than the indexed picture is "framed", not "cropped".
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from search.geometry.overlap import Overlap
 from search.geometry.transformation import Model, local_linear
 from search.geometry.verification import Verification
-
-Kind = Literal[
-    "mirrored", "rotated", "cropped", "framed", "scaled", "stretched", "tilted",
-    "grey", "recoloured", "brightened", "darkened", "blurred", "covered", "converted", "recompressed", "resaved",
-]  # fmt: skip
+from search.records import Edit, EditKind
 
 # Below these a change is what rounding and noise leave, measured on copies without it.
 _LEAST_CROP = 0.02  # share of the area
@@ -26,15 +19,7 @@ _LEAST_TURN = 1.0  # degrees; within this of a quarter turn it is one
 _LEAST_TILT = 0.06  # how much larger one end of the picture is drawn than the other
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One thing that was done. amount: see `sentence`; None where there is nothing to count."""
-
-    kind: Kind
-    amount: float | None = None
-
-
-_SENTENCES: dict[Kind, str] = {
+_SENTENCES: dict[EditKind, str] = {
     "mirrored": "mirrored",
     "rotated": "rotated {0:g}° clockwise",
     "cropped": "cropped to {1} % of its area",

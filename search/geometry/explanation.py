@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.geometry.agreement import align, correlation_map
-from search.geometry.edits import Edit, sentence
+from search.geometry.edits import sentence
 from search.geometry.keypoints import Pixels, as_grey, resized
 from search.geometry.overlap import corners
 from search.geometry.transformation import Model, Points, moved
 from search.geometry.verification import Verification
+from search.records import Edit
 
 PANEL = 420  # pixels of the longer side of each of the three panels
 LINES = 36  # at most so many inliers are drawn, from all over the shared part

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.geometry.agreement import Aligned, align, correlation_map
-from search.geometry.edits import Edit, model_edits
+from search.geometry.edits import model_edits
 from search.geometry.keypoints import Pixels, as_grey, resized
 from search.geometry.overlap import Size
 from search.geometry.transformation import Model
 from search.geometry.verification import Verification
+from search.records import Edit
 
 _LOSSY = frozenset({"JPEG", "WEBP", "AVIF", "HEIF", "HEIC", "JXL"})
 _SIDE = 320  # pixels of the longer side at which pixels are compared

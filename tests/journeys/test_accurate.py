@@ -1,7 +1,7 @@
 """Accurate searches: the same picture is found however it was edited, and everything else is said not to be it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from search.errors import UsageError
 from search.records import Match
 
 PICTURES = 12
-SOUGHT = 4
+SOUGHT = 5
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,21 @@ def name(match: Match) -> str:
     return Path(match.image.uri).stem
 
 
-EDITS = {
+EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "a quarter turn": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
     "mirrored": ImageOps.mirror,
     "a third of it": lambda picture: picture.crop((120, 60, 370, 300)),
     "mirrored, cut and small": lambda picture: ImageOps.mirror(picture).crop((0, 0, 330, 330)).resize((230, 230)),
     "framed": lambda picture: ImageOps.expand(picture.resize((250, 250)), 150, (20, 90, 160)),
+}
+
+
+KINDS = {
+    "a quarter turn": {"rotated"},
+    "mirrored": {"mirrored"},
+    "a third of it": {"cropped"},
+    "mirrored, cut and small": {"mirrored", "cropped", "scaled"},
+    "framed": {"framed", "scaled"},
 }
 
 
@@ -67,6 +76,7 @@ def test_the_same_picture_is_first_and_verified_however_it_was_edited(
 ) -> None:
     first, *others = album.search(saved(EDITS[edit](sought(folder)), tmp_path), k=PICTURES, accurate=True)
     assert (name(first), first.relation, first.verified) == (str(SOUGHT), "same_picture", "yes")
+    assert KINDS[edit] <= {done.kind for done in first.edits or ()}
     assert len(others) == PICTURES - 1
     assert {match.verified for match in others} <= {"no", "cannot"}
     assert "same_picture" not in {match.relation for match in others}
@@ -76,7 +86,7 @@ def test_the_same_pixels_are_identical_and_come_before_an_edit(
     album: lookalike.Lookalike, folder: Path, tmp_path: Path
 ) -> None:
     best = album.search(folder / f"{SOUGHT}.png", k=1, accurate=True)[0]
-    assert (best.relation, best.verified) == ("identical", "yes")
+    assert (best.relation, best.verified, best.edits) == ("identical", "yes", ())
 
 
 def test_a_stored_image_is_looked_at_too(album: lookalike.Lookalike, folder: Path) -> None:
@@ -119,11 +129,10 @@ def test_whose_file_is_gone_cannot_be_verified_and_is_still_found(
     with lookalike.open(tmp_path / "store") as album:
         album.index(copies, progress=False)
         (copies / f"{SOUGHT}.png").unlink()
-        query = saved(sought(folder), tmp_path)
-        best = album.search(query, k=1, accurate=True)[0]
-        assert (name(best), best.relation, best.verified) == (str(SOUGHT), "probable", "cannot")
         Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(copies / "1.png")  # another picture by now
-        assert {match.verified for match in album.search(query, k=2, accurate=True)} == {"cannot"}
+        best, other = album.search(saved(sought(folder), tmp_path), k=2, accurate=True)
+        assert (name(best), best.relation, best.verified, best.edits) == (str(SOUGHT), "probable", "cannot", None)
+        assert (name(other), other.verified) == ("1", "cannot")
 
 
 def test_the_command_says_what_was_verified_and_how_long_it_took(
@@ -141,3 +150,29 @@ def test_the_command_says_what_was_verified_and_how_long_it_took(
     shown = capsys.readouterr().out
     assert "verified" in shown
     assert "same_picture" in shown
+
+
+def test_the_explanation_shows_both_pictures_and_says_where_they_lie(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path
+) -> None:
+    query = saved(sought(folder).crop((100, 100, 400, 400)), tmp_path)
+    arguments = ["--store", str(album.store), "search", str(query), "-k", "5", "--accurate"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--explain", str(tmp_path / "why")])
+    picture, facts = sorted((tmp_path / "why").iterdir(), key=lambda path: path.suffix, reverse=True)
+    with Image.open(picture) as shown:
+        assert shown.width > 3 * 400
+    said = json.loads(facts.read_text())
+    assert said["answer"] == "yes"
+    assert "cropped to 51 % of its area" in said["edits"]
+    np.testing.assert_allclose(said["quad"], [[100, 100], [400, 100], [400, 400], [100, 400]], atol=3)
+
+
+def test_an_explanation_needs_a_picture_and_an_accurate_search(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["--id", "1", "--accurate"], [str(folder / "1.png")]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["--store", str(album.store), "search", *arguments, "--explain", str(tmp_path / "why")])
+        assert "--explain needs an IMAGE file and --accurate" in capsys.readouterr().err
+    assert not (tmp_path / "why").exists()

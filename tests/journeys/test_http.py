@@ -372,3 +372,27 @@ def test_a_deleted_image_is_named_by_no_answer_from_then_on(client: TestClient, 
     assert best["id"] not in [match["id"] for match in upload(client, picture, k="50").json()["matches"]]
     assert client.post(f"{BASE}/search", json={"id": best["id"]}).status_code == 404
     assert (album / "photos" / "unwanted.png").exists()
+
+
+def test_why_two_pictures_are_the_same_is_told_as_facts_and_as_a_picture(client: TestClient, album: Path) -> None:
+    path = next(path for path in sorted(album.parent.rglob("*.png")))
+    image = upload(client, path.read_bytes(), k="1").json()["matches"][0]
+    url = f"/v1/collections/default/images/{image['id']}/explain"
+    facts = client.post(url, files={"image": path.read_bytes()})
+    assert (facts.status_code, facts.json()["answer"] in ("yes", "cannot")) == (200, True)
+    shown = client.post(url, files={"image": path.read_bytes()}, headers={"Accept": "image/png"})
+    assert (shown.headers["content-type"], shown.content[:4]) == ("image/png", b"\x89PNG")
+    assert client.post(url, files={"image": b"no picture"}).status_code == 422
+    assert client.post(url, json={"id": "1"}).status_code == 415
+    assert client.post(url, data={"box": "1,2,3,4"}, files={"other": b""}).status_code in (400, 422)
+    gone = url.replace(image["id"], "999999")
+    assert client.post(gone, files={"image": path.read_bytes()}).status_code == 404
+
+
+def test_an_accurate_search_by_form_and_by_json_says_what_was_verified(client: TestClient, album: Path) -> None:
+    path = next(path for path in sorted(album.parent.rglob("*.png")))
+    answer = upload(client, path.read_bytes(), accurate="true", k="1").json()
+    assert (answer["matches"][0]["verified"], answer["took_ms"]["verify"] > 0) == ("yes", True)
+    by_id = client.post("/v1/collections/default/search", json={"id": answer["matches"][0]["id"], "accurate": True})
+    assert by_id.json()["matches"][0]["verified"] == "yes"
+    assert upload(client, path.read_bytes(), box="nonsense").status_code in (400, 422)

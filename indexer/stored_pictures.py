@@ -1,0 +1,70 @@
+"""What the pixels of indexed images say, from their files or from what is remembered of them."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.decoding.decoder_pool import DecoderPool
+from indexer.sources.stored_files import StoredFiles, is_remote
+from search.errors import BadImage
+from search.geometry.keypoint_cache import KeypointCache
+from search.geometry.keypoints import STORED, Detail, Keypoints, extract
+from search.geometry.pixel_edits import PictureFile
+from search.records import ImageRecord
+
+READ_PIXELS: Final = 1_024  # longest side that is looked at
+
+
+class StoredFilePictures:
+    """The StoredPictures (search/finding/accurate.py) of images whose files can be read. Thread-safe."""
+
+    def __init__(self, pool: DecoderPool, cache: KeypointCache, *, remote: bool, threads: int) -> None:
+        """remote: also what lies behind a network. threads: images looked at side by side."""
+        self._pool = pool
+        self._cache = cache
+        self._remote = remote
+        self._files = StoredFiles(remote=remote)
+        self._threads = threads
+
+    def keypoints(self, images: Sequence[ImageRecord]) -> Iterator[Keypoints | None]:
+        """Yield the keypoints of each image in order, None where its file is not what was indexed any more."""
+        with ThreadPoolExecutor(self._threads) as threads:
+            yield from threads.map(self._keypoints, images)
+
+    def file(self, image: ImageRecord) -> PictureFile | None:
+        """Return the pixels of an image, its long side at most READ_PIXELS, None as in `keypoints`."""
+        pixels = self._pixels(image)
+        return None if pixels is None else PictureFile(pixels, image.format.upper(), image.sha256.hex())
+
+    def _keypoints(self, image: ImageRecord) -> Keypoints | None:
+        name = image.sha256.hex()
+        known = self._cache.find(name)
+        if known is not None:
+            return known
+        pixels = self._pixels(image)
+        if pixels is None:
+            return None
+        found = keypoints_of(pixels, (image.width, image.height))
+        self._cache.keep(name, found)
+        return found
+
+    def _pixels(self, image: ImageRecord) -> NDArray[np.uint8] | None:
+        if is_remote(image.uri) and not self._remote:
+            return None
+        try:
+            data = self._files.read(image.uri)
+            if hashlib.sha256(data).digest() != image.sha256:
+                return None
+            return self._pool.pixels(data, READ_PIXELS, image.uri)
+        except BadImage:
+            return None
+
+
+def keypoints_of(pixels: NDArray[np.uint8], size: tuple[int, int], detail: Detail = STORED) -> Keypoints:
+    """Return the keypoints of a picture in places of its full size. pixels: reduced or not; size: width and height."""
+    return replace(extract(pixels, detail), width=size[0], height=size[1])
