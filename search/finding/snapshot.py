@@ -17,6 +17,7 @@ from search.errors import CorruptFile, ImageNotFound
 from search.finding.generations import Generation, Generations
 from search.finding.segment_cache import SegmentCache
 from search.index.exact import ExactIndex, near_best
+from search.index.post_transform import NONE, PostTransform
 from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.storing.catalogue import Catalogue, Located
@@ -28,11 +29,15 @@ BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, D); changed: all ids that moved on."""
+    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, d); changed: all ids that moved on.
+
+    embeddings: with the transform of the generation. stored: (M, D), as segments keep them; None without a transform.
+    """
 
     ids: NDArray[np.int64]
     embeddings: Embeddings
     changed: NDArray[np.int64]
+    stored: Embeddings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,11 @@ class Ranked:
 
 
 class Snapshot:
-    """One consistent state of a collection, searchable by many threads."""
+    """One consistent state of a collection, searchable by many threads.
+
+    Queries are (1, D) float32 of unit length, as their space has them; the transform of the generation is applied here,
+    and scores are exact cosines of what comes out of it.
+    """
 
     def __init__(self, target: Collection, generation: Generation | None, delta: Delta) -> None:
         self.collection = target
@@ -62,16 +71,23 @@ class Snapshot:
         return self._generation_rows() - len(self._stale) + len(self.delta.ids)
 
     @property
+    def transform(self) -> PostTransform:
+        """What is done to embeddings before they are compared; scores of another fingerprint are other scores."""
+        return NONE if self.generation is None else self.generation.transform
+
+    @property
     def is_exact(self) -> bool:
         """Whether every search compares every image."""
         return self.generation is None or self.generation.projection is None
 
     def search(self, query: Embeddings, k: int) -> Ranked:
-        """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
+        """Return the k images closest to one query."""
+        query = self.transform.apply(query)
         return self._ranked(query, k, self._newest(query, k), self._nearest(query, k))
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
+        query = self.transform.apply(query)
         places = self._newest(query, k)
         if self.is_exact or self.generation is None:
             return self._ranked(query, k, places, self._nearest(query, k))
@@ -87,6 +103,7 @@ class Snapshot:
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
         """Return the ids of about `count` images that are the closest, in no order that means anything."""
+        query = self.transform.apply(query)
         scores = self.delta.embeddings @ query[0]
         places = near_best(scores, count)
         rows = self._nearest(query, count, ranked=False)
@@ -100,6 +117,7 @@ class Snapshot:
 
     def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of a few, all of which are compared. among: image ids, ascending."""
+        query = self.transform.apply(query)
         rows = np.empty(0, np.int64)
         if self.generation is not None:
             rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
@@ -108,8 +126,9 @@ class Snapshot:
     def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of those with an id in `among`; no other image is scored.
 
-        query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
+        among: (N,) image ids, ascending; ids that are not here do not matter.
         """
+        query = self.transform.apply(query)
         here = rows_of(self.delta.ids, among)
         places = here[near_best(self.delta.embeddings[here] @ query[0], k)]
         rows = np.empty(0, np.int64)
@@ -151,8 +170,8 @@ class Snapshot:
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
 
-        All are scored by the same sum over their stored embeddings, so that scores are true cosines, and equal
-        embeddings score equal wherever they lie.
+        All are scored by the same sum over their embeddings, so that scores are true cosines, and equal embeddings
+        score equal wherever they lie. query: transformed, as in all methods below.
         """
         if self.generation is None or not len(rows):
             ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
@@ -166,7 +185,7 @@ class Snapshot:
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
 
     def embedding_of(self, image_id: int) -> Embeddings:
-        """Return the embedding of one image, (1, D) float32 of unit length.
+        """Return the embedding of one image as its segment keeps it, (1, D) float32 of unit length: a query.
 
         Raises:
             ImageNotFound: the image is not in this snapshot.
@@ -174,15 +193,15 @@ class Snapshot:
         wanted = np.array([image_id], np.int64)
         place = rows_of(self.delta.ids, wanted)
         if len(place):
-            return self.delta.embeddings[place]
+            return (self.delta.embeddings if self.delta.stored is None else self.delta.stored)[place]
         if self.generation is not None:
             row = np.setdiff1d(rows_of(self.generation.ids, wanted), self._stale)
             if len(row):
-                return self.generation.embeddings_at(row)
+                return self.generation.stored_embeddings_at(row)
         raise ImageNotFound(f"there is no image with id {image_id} in this collection")
 
     def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
-        """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, D) float32."""
+        """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, d) float32, transformed."""
         ids, embeddings = self.delta.ids, self.delta.embeddings
         if self.generation is not None:
             keep = np.delete(np.arange(self._generation_rows()), self._stale)
@@ -239,7 +258,8 @@ class SnapshotReader:
             if old is not None and generation is old.generation:
                 known, since = old.delta, old.collection.sequence
             else:
-                known, since = self._nothing(target), generation.record.sequence if generation is not None else 0
+                known = self._nothing(target, generation)
+                since = generation.record.sequence if generation is not None else 0
             # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
             newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
             # Asked last: what was purged before `newer` was read is missing there.
@@ -248,7 +268,7 @@ class SnapshotReader:
             elif generation is None and len(known.ids) and self._generations.purged_after(since):
                 old = None  # begun anew: removed images may be among those it knows
             else:
-                return Snapshot(target, generation, self._advanced(known, newer))
+                return Snapshot(target, generation, self._advanced(known, newer, generation))
 
     def _newest(self, open_generation: Generation | None, untrue: set[int]) -> Generation | None:
         """Return the newest generation that is sound; what is newer than it is then read from the segments."""
@@ -265,18 +285,22 @@ class SnapshotReader:
                 log.warning("generation left out, searching what is older and the segments instead: %s", error)
         return None
 
-    def _nothing(self, target: Collection) -> Delta:
-        none = np.empty(0, np.int64)
-        return Delta(none, np.empty((0, target.space.dims), np.float32), none)
+    def _nothing(self, target: Collection, generation: Generation | None) -> Delta:
+        none, stored = np.empty(0, np.int64), np.empty((0, target.space.dims), np.float32)
+        if generation is None or generation.transform.is_none:
+            return Delta(none, stored, none)
+        return Delta(none, generation.transform.apply(stored), none, stored)
 
-    def _advanced(self, known: Delta, newer: Located) -> Delta:
+    def _advanced(self, known: Delta, newer: Located, generation: Generation | None) -> Delta:
         keep = ~np.isin(known.ids, newer.ids)
         alive = ~newer.deleted
         added = self._segments.read(newer.segments[alive], newer.rows[alive])
+        transformed = added if generation is None else generation.transform.apply(added)
         ids = np.concatenate([known.ids[keep], newer.ids[alive]])
-        embeddings = np.concatenate([known.embeddings[keep], added])
+        embeddings = np.concatenate([known.embeddings[keep], transformed])
         order = np.argsort(ids, kind="stable")
-        return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
+        stored = None if known.stored is None else np.concatenate([known.stored[keep], added])[order]
+        return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids), stored)
 
 
 def _scores(embeddings: Embeddings, query: Embeddings) -> NDArray[np.float32]:

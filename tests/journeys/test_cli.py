@@ -168,7 +168,26 @@ def test_verify_exits_1_when_a_segment_is_damaged(run: Run, album: Path, tmp_pat
 
 def test_rebuild_needs_no_backbone_and_keeps_every_image(run: Run) -> None:
     measured = {"recall_target": 1.0, "recall_measured": None}
-    assert run("rebuild") == (0, {"collection": "default", "rows": 5} | measured)
+    assert run("rebuild") == (0, {"collection": "default", "rows": 5, "transform": "none"} | measured)
+
+
+def test_rebuild_chooses_a_transform_that_searches_then_use_and_status_shows(
+    run: Run, album: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    run("index", album / "photos", store=store)
+    before = run("search", album / "photos" / "0.png", store=store)[1]["matches"]
+    assert run("rebuild", "--transform", "centre", store=store)[1]["transform"] == "centre"
+    after = run("search", album / "photos" / "0.png", store=store)[1]["matches"]
+    assert after[0]["id"] == before[0]["id"]
+    assert after[0]["score"] == pytest.approx(1.0, abs=1e-5)
+    assert sum(one["score"] for one in after) < sum(one["score"] for one in before)  # what all share counts no more
+    (shown,) = run("status", store=store)[1]["collections"]
+    assert (shown["index"]["transform"], shown["index"]["transform_chosen"]) == ("centre", "centre")
+    code, refused = run("rebuild", "--transform", "whiten-0.5", store=store)
+    assert code == 2, refused
+    assert run("rebuild", "--transform", "bleach", store=store)[0] == 2
+    assert run("status", store=store)[1]["collections"][0]["index"]["transform"] == "centre"
 
 
 def test_embed_writes_rows_in_the_order_given(run: Run, album: Path, tmp_path: Path) -> None:
