@@ -131,18 +131,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert remove_images(self.store.database, self.target, ids) == len(ids), "an image could not be removed"
         self.images = {name: image for name, image in self.images.items() if name not in names}
 
-    @rule(transform=st.sampled_from([None, None, *TRANSFORMS]))
-    def publish(self, transform: str | None = None) -> None:
-        """A new index; where another transform is asked for, it is the collection's from now on, or nothing changes."""
-        before = self.store.catalogue.collection("default")
-        generations = Generations(self.store.database, self.store.blobs, self.target)
-        try:
-            generations.publish(before.sequence, transform=transform)
-        except UsageError as error:
-            assert transform is not None and "images" in str(error) or "alike" in str(error), error
-            transform = before.transform
-        after = self.store.catalogue.collection("default").transform
-        assert after == (before.transform if transform is None else transform), "another transform than was asked for"
+    @rule()
+    def publish(self) -> None:
+        sequence = self.store.catalogue.collection("default").sequence
+        Generations(self.store.database, self.store.blobs, self.target).publish(sequence)
 
     @rule(age_s=st.sampled_from([-1.0, 3600.0]))
     def compact(self, age_s: float) -> None:
@@ -322,6 +314,26 @@ SettledMachine: type[StoreMachine] = type(
     (StoreMachine,),
     dict.fromkeys(("back_up", "restore", "change_space", "crash_between_spaces")),
 )
+
+
+class TransformingMachine(StoreMachine):
+    """The same with transforms that are chosen at any moment, or refused."""
+
+    @rule(transform=st.sampled_from(TRANSFORMS))
+    def choose_transform(self, transform: str) -> None:
+        """It is the collection's from now on, or nothing changes."""
+        before = self.store.catalogue.collection("default")
+        try:
+            generations = Generations(self.store.database, self.store.blobs, self.target)
+            generations.publish(before.sequence, transform=transform)
+        except UsageError as error:
+            assert "images" in str(error) or "alike" in str(error), error
+            transform = before.transform
+        after = self.store.catalogue.collection("default")
+        assert after.transform == transform, "another transform than was asked for"
+        current = self.reader.current()
+        if current.generation is not None and transform == "none":
+            assert current.transform.is_none, "an old transform was searched"
 
 
 class ApproximateMachine(StoreMachine):

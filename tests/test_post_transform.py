@@ -51,6 +51,18 @@ def test_rows_that_were_whitened_have_length_one_and_the_cosines_of_the_formula(
     np.testing.assert_allclose(whitened.apply(rows), turned, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", TRANSFORMS[1:])
+def test_stored_rows_score_what_transformed_ones_would(kind: str) -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(2_000, 40)) * np.linspace(5, 0.05, 40) + 1)
+    transform = fit(kind, rows)
+    rows[7], rows[1_500] = 0.0, transform.mean
+    turned, lengths = transform.with_lengths(rows)
+    found = transform.scores(turned[3:4], rows, lengths)
+    np.testing.assert_allclose(found, turned @ turned[3], atol=1e-6)
+    assert (found[3], found[7], found[1_500]) == (pytest.approx(1.0, abs=1e-6), 0.0, 0.0)
+    assert (transform.scores(turned[3:4], rows[:5], lengths[:5]) == found[:5]).all()
+
+
 def test_variances_are_shrunk_towards_their_mean_by_as_much_as_a_sample_is_uncertain() -> None:
     variances = np.diag([4.0, 1.0])
     # Ledoit and Wolf: (mean |x|^4 - |S|^2) / rows over |S - mean variance * I|^2, here (41 - 17) / rows / 4.5.

@@ -60,11 +60,16 @@ def test_a_transform_that_cannot_be_fitted_is_in_the_table_with_its_reason() -> 
 def test_of_transforms_that_are_as_good_the_simplest_wins() -> None:
     def rows(*figures: float) -> tuple[TransformQuality, ...]:
         kinds: tuple[TransformKind, ...] = ("none", "centre", "whiten-0.5")
-        return tuple(TransformQuality(kind, micro_ap=figure) for kind, figure in zip(kinds, figures, strict=True))
+        pairs = zip(kinds, figures, strict=True)
+        return tuple(TransformQuality(kind, recall_at_1=figure, micro_ap=figure) for kind, figure in pairs)
 
     assert TransformTable(rows(0.8, 0.801, 0.8015)).winner == "none"
     assert TransformTable(rows(0.8, 0.81, 0.811)).winner == "centre"
     assert TransformTable(rows(0.8, 0.81, 0.82)).winner == "whiten-0.5"
+    # Ranking and one threshold for all count the same: .03 of one make up for .01 of the other.
+    ranks, tells = TransformQuality("none", 0.91, 0.83), TransformQuality("whiten-0.25", 0.90, 0.86)
+    assert TransformTable((ranks, tells)).winner == "whiten-0.25"
+    assert TransformTable((ranks, TransformQuality("whiten-0.5", 0.88, 0.86))).winner == "none"
     assert TransformTable((TransformQuality("centre", why_not="too few"),)).winner is None
 
 

@@ -5,9 +5,9 @@ place of each section and a few numbers, then the sections, whose numbers begin 
 index have `index` (FAISS's own serialisation), `ids` (image id of each row, int64 ascending), `segments` and `rows`
 (where each row's embedding lies, int32); the approximate one also `mean` and `axes` (float32,
 search/index/projection.py); those with a transform (search/index/post_transform.py) also `transform_kind` (UTF-8),
-`transform_mean` and, where it has one, `transform_matrix` (float32). Only a file whose checksums the catalogue holds is
-ever read, so FAISS never sees foreign bytes. The other magic makes releases that know no transform refuse the file:
-they would compare queries as they are.
+`transform_mean` and, where they whiten, `transform_matrix` and, if approximate, `transform_lengths` (float32). Only a
+file whose checksums the catalogue holds is ever read, so FAISS never sees foreign bytes. The other magic makes releases
+that know no transform refuse the file: they would compare queries as they are.
 """
 
 import json

@@ -15,7 +15,7 @@ from search.errors import UsageError
 from search.index.post_transform import fit, sample_rows
 from search.records import TRANSFORMS, Embeddings, TransformKind
 
-# Of micro average precision: less is no reason to change every score of a collection.
+# Of `merit`: less is no reason to change every score of a collection.
 WORTH_IT: Final = 0.002
 SEED: Final = 20261123
 
@@ -35,6 +35,14 @@ class TransformQuality:
     recall_at_p99: float = 0.0
     why_not: str | None = None
 
+    @property
+    def merit(self) -> float:
+        """What transforms are compared by: half how well they rank, half how well one threshold serves all queries.
+
+        Whitening makes scores of different queries comparable, and may cost a little of the ranking.
+        """
+        return (self.recall_at_1 + self.micro_ap) / 2
+
     def as_json(self) -> dict[str, object]:
         """Return the row as `quality --tune` prints it."""
         shape = asdict(self)
@@ -51,10 +59,10 @@ class TransformTable:
 
     @property
     def winner(self) -> TransformKind | None:
-        """Return the first whose micro average precision is the highest, or so near that more is not worth it."""
+        """Return the first whose merit is the highest, or so near that more is not worth it."""
         fitted = [row for row in self.rows if row.why_not is None]
-        best = max((row.micro_ap for row in fitted), default=0.0)
-        return next((row.transform for row in fitted if row.micro_ap >= best - WORTH_IT), None)
+        best = max((row.merit for row in fitted), default=0.0)
+        return next((row.transform for row in fitted if row.merit >= best - WORTH_IT), None)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that `quality --tune` prints."""

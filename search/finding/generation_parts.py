@@ -1,7 +1,7 @@
 """What the file of a generation is made of, and how its transform is read from it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,24 @@ from search.storing.catalogue import Catalogue, Located
 STREAMED_ROWS: Final = 4_096  # embeddings in memory while a generation is written
 
 
+class Places(NamedTuple):
+    """What is known of each index row, ids ascending: (N,) each. ids: of the image; segments, rows: of the embedding.
+
+    lengths: of whitened rows that only segments hold (`PostTransform.with_lengths`), None of others.
+    """
+
+    ids: NDArray[np.int64]
+    segments: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    lengths: NDArray[np.float32] | None = None
+
+
 class StoredRows:
-    """The embeddings of located images by number, transformed, a few thousand at a time. dims: after the transform."""
+    """The embeddings of located images by number, transformed, a few thousand at a time.
+
+    dims: after the transform. lengths: (N,), those that whitened rows had (`PostTransform.with_lengths`), of rows that
+    were read; None where nothing is whitened.
+    """
 
     def __init__(
         self, catalogue: Catalogue, blobs: Blobs, dims: int, located: Located, transform: PostTransform = NONE
@@ -28,6 +44,7 @@ class StoredRows:
         """dims: of embeddings as segments keep them."""
         self.dims = transform.dims_of(dims)
         self.transform = transform
+        self.lengths = None if transform.matrix is None else np.zeros(len(located.ids), np.float32)
         self._stored_dims = dims
         self._catalogue = catalogue
         self._blobs = blobs
@@ -40,7 +57,11 @@ class StoredRows:
         """Return (len(numbers), d) float32 of unit length."""
         # A cache for each part: what it mapped is let go with it.
         segments = SegmentCache(self._catalogue, self._blobs, self._stored_dims)
-        return self.transform.apply(segments.read(self.located.segments[numbers], self.located.rows[numbers]))
+        stored = segments.read(self.located.segments[numbers], self.located.rows[numbers])
+        if self.lengths is None:
+            return self.transform.apply(stored)
+        rows, self.lengths[numbers] = self.transform.with_lengths(stored)
+        return rows
 
     def parts(self) -> Iterator[Embeddings]:
         """Yield all of them, in order."""
@@ -57,13 +78,22 @@ def exact_file(stored: StoredRows) -> Iterator[bytes | memoryview]:
 
 
 def inverted_file(built: Built, stored: StoredRows) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of an approximate generation."""
+    """Yield the bytes of an approximate generation. stored: every row was read while the index was built."""
     projection = built.projection
     arrays: dict[str, NDArray[Any]] = {"index": built.index.dump(), "mean": projection.mean, "axes": projection.axes}
+    if stored.lengths is not None:
+        arrays["transform_lengths"] = stored.lengths
     sections = {name: array_section(array) for name, array in arrays.items()}
     numbers = {"low": projection.low, "scale": projection.scale, "slack": built.measured.slack}
     numbers["filtered_slack"] = built.measured.filtered_slack
     return _file(sections, numbers, stored)
+
+
+def places_in(sections: Mapping[str, NDArray[np.uint8]]) -> Places:
+    """Return what is known of each row of a generation."""
+    lengths = sections["transform_lengths"].view("<f4") if "transform_lengths" in sections else None
+    numbers = (sections["ids"].view("<i8"), sections["segments"].view("<i4"), sections["rows"].view("<i4"))
+    return Places(*numbers, lengths)
 
 
 def transform_in(sections: Mapping[str, NDArray[np.uint8]], numbers: Mapping[str, float], dims: int) -> PostTransform:

@@ -16,10 +16,19 @@ from search.blobs.generation_files import unpacked
 from search.database.database import Database
 from search.database.sequences import is_true, may_be_named
 from search.database.tables import collection, generation
+from search.embeddings import cosines
 from search.errors import CorruptFile, StoreUnavailable
 from search.faults import fault
 from search.finding.fitted_transforms import chosen_anew, kept_or_anew, recorded, write_down
-from search.finding.generation_parts import STREAMED_ROWS, StoredRows, exact_file, inverted_file, transform_in
+from search.finding.generation_parts import (
+    STREAMED_ROWS,
+    Places,
+    StoredRows,
+    exact_file,
+    inverted_file,
+    places_in,
+    transform_in,
+)
 from search.finding.segment_cache import SegmentCache
 from search.index.exact import EXACT, ExactIndex
 from search.index.inverted import InvertedIndex
@@ -65,14 +74,14 @@ class GenerationRecord:
 
 
 class Generation:
-    """An open generation. ids, segments, rows: (N,), the image and the place of each index row, ids ascending."""
+    """An open generation. ids, segments, rows, lengths: its `Places`."""
 
     def __init__(
         self,
         record: GenerationRecord,
         index: ExactIndex | InvertedIndex,
         projection: Projection | None,
-        places: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
+        places: Places,
         stored: SegmentCache,
         transform: PostTransform = NONE,
     ) -> None:
@@ -81,7 +90,7 @@ class Generation:
         self.transform = transform
         self.index = index
         self.projection = projection
-        self.ids, self.segments, self.rows = places
+        self.ids, self.segments, self.rows, self.lengths = places
         self._stored = stored
 
     @property
@@ -110,6 +119,16 @@ class Generation:
             part = slice(start, start + STREAMED_ROWS)
             out[part] = self.transform.apply(self.stored_embeddings_at(rows[part]))
         return out
+
+    def scores_at(self, rows: NDArray[np.int64], query: Embeddings) -> NDArray[np.float32]:
+        """Return the scores of index rows with a transformed query, (1, d), in the order asked: (len(rows),).
+
+        Raises:
+            CorruptFile: a segment that holds one of them is damaged.
+        """
+        if self.lengths is None:
+            return cosines(self.embeddings_at(rows), query)
+        return self.transform.scores(query, self.stored_embeddings_at(rows), self.lengths[rows])
 
     def stored_embeddings_at(self, rows: NDArray[np.int64]) -> Embeddings:
         """Return the embeddings of index rows as segments keep them, (len(rows), D) float32 of unit length.
@@ -167,7 +186,7 @@ class Generations:
         whole = blob.read(0, record.size_bytes)
         sections, numbers = unpacked(record.name, whole)
         dims = self._target.space.dims
-        places = (sections["ids"].view("<i8"), sections["segments"].view("<i4"), sections["rows"].view("<i4"))
+        places = places_in(sections)
         stored = SegmentCache(self._catalogue, self._blobs, dims)
         transform = transform_in(sections, numbers, dims)
         dims = transform.dims_of(dims)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from search.blobs.blobs import Blobs
 from search.database.database import Database
+from search.embeddings import cosines
 from search.errors import CorruptFile, ImageNotFound
 from search.finding.generations import Generation, Generations
 from search.finding.segment_cache import SegmentCache
@@ -31,13 +32,15 @@ BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
 class Delta:
     """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, d); changed: all ids that moved on.
 
-    embeddings: with the transform of the generation. stored: (M, D), as segments keep them; None without a transform.
+    embeddings: with the transform of the generation. stored: (M, D), as segments keep them, and lengths: (M,), those
+    that transformed ones had (`PostTransform.with_lengths`); None without a transform.
     """
 
     ids: NDArray[np.int64]
     embeddings: Embeddings
     changed: NDArray[np.int64]
     stored: Embeddings | None = None
+    lengths: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Snapshot:
         for start in range(0, self._generation_rows(), BLOCK_ROWS):
             block = np.arange(start, min(start + BLOCK_ROWS, self._generation_rows()))
             block = np.setdiff1d(block, self._stale, assume_unique=True)
-            best = np.concatenate([best, _scores(self.generation.embeddings_at(block), query)])
+            best = np.concatenate([best, self.generation.scores_at(block, query)])
             rows = np.concatenate([rows, block])
             kept = np.argsort(-best, kind="stable")[:k]
             best, rows = best[kept], rows[kept]
@@ -174,15 +177,21 @@ class Snapshot:
         score equal wherever they lie. query: transformed, as in all methods below.
         """
         if self.generation is None or not len(rows):
-            ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
+            ids, scores = self.delta.ids[places], self._scores_of_new(places, query)
         else:
-            ids, embeddings = self.generation.ids[rows], self.generation.embeddings_at(rows)
+            ids, scores = self.generation.ids[rows], self.generation.scores_at(rows, query)
             if len(places):
                 ids = np.concatenate([self.delta.ids[places], ids])
-                embeddings = np.concatenate([self.delta.embeddings[places], embeddings])
-        scores = _scores(embeddings, query)
+                scores = np.concatenate([self._scores_of_new(places, query), scores])
         order = np.lexsort((ids, -scores))[:k]
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
+
+    def _scores_of_new(self, places: NDArray[np.int64], query: Embeddings) -> NDArray[np.float32]:
+        """Return the scores of rows of the delta, by the sum that scores rows of the generation."""
+        delta, by_length = self.delta, self.generation is not None and self.generation.lengths is not None
+        if not by_length or delta.stored is None or delta.lengths is None:
+            return cosines(delta.embeddings[places], query)
+        return self.transform.scores(query, delta.stored[places], delta.lengths[places])
 
     def embedding_of(self, image_id: int) -> Embeddings:
         """Return the embedding of one image as its segment keeps it, (1, D) float32 of unit length: a query.
@@ -289,24 +298,22 @@ class SnapshotReader:
         none, stored = np.empty(0, np.int64), np.empty((0, target.space.dims), np.float32)
         if generation is None or generation.transform.is_none:
             return Delta(none, stored, none)
-        return Delta(none, generation.transform.apply(stored), none, stored)
+        embeddings, lengths = generation.transform.with_lengths(stored)
+        return Delta(none, embeddings, none, stored, lengths)
 
     def _advanced(self, known: Delta, newer: Located, generation: Generation | None) -> Delta:
         keep = ~np.isin(known.ids, newer.ids)
         alive = ~newer.deleted
         added = self._segments.read(newer.segments[alive], newer.rows[alive])
-        transformed = added if generation is None else generation.transform.apply(added)
         ids = np.concatenate([known.ids[keep], newer.ids[alive]])
-        embeddings = np.concatenate([known.embeddings[keep], transformed])
         order = np.argsort(ids, kind="stable")
-        stored = None if known.stored is None else np.concatenate([known.stored[keep], added])[order]
-        return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids), stored)
-
-
-def _scores(embeddings: Embeddings, query: Embeddings) -> NDArray[np.float32]:
-    """Return the cosine of each row with a query, (N,): one sum for each row, the same wherever the row lies."""
-    scores: NDArray[np.float32] = np.einsum("nd,d->n", embeddings, query[0])
-    return scores
+        changed = np.union1d(known.changed, newer.ids)
+        if generation is None or known.stored is None or known.lengths is None:
+            return Delta(ids[order], np.concatenate([known.embeddings[keep], added])[order], changed)
+        transformed, lengths = generation.transform.with_lengths(added)
+        embeddings = np.concatenate([known.embeddings[keep], transformed])[order]
+        stored = np.concatenate([known.stored[keep], added])[order]
+        return Delta(ids[order], embeddings, changed, stored, np.concatenate([known.lengths[keep], lengths])[order])
 
 
 def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -66,16 +66,34 @@ class PostTransform:
         A row of zeros, and one that lies at the mean, come back as zeros: they match nothing. Without a transform the
         very rows that were given.
         """
+        return self.with_lengths(embeddings)[0]
+
+    def with_lengths(self, embeddings: Embeddings) -> tuple[Embeddings, NDArray[np.float32]]:
+        """Return what `apply` does, and the lengths that those rows had before they were given length 1: (N,)."""
         if self.is_none:
-            return embeddings
+            return embeddings, np.ones(len(embeddings), np.float32)
         moved = embeddings - self.mean
         turned: Embeddings = moved if self.matrix is None else self._turned(moved)
         lengths = np.sqrt(np.einsum("nd,nd->n", turned, turned))
         empty = (lengths == 0) | ~embeddings.any(axis=1)
-        if empty.any():
-            turned[empty], lengths[empty] = 0.0, 1.0
-        turned /= lengths[:, np.newaxis]
-        return turned
+        turned[empty], lengths[empty] = 0.0, 0.0
+        turned /= np.where(empty, np.float32(1), lengths)[:, np.newaxis]
+        return turned, lengths
+
+    def scores(self, query: Embeddings, stored: Embeddings, lengths: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores of stored rows with one query, (N,), without transforming the rows.
+
+        The product of two transformed rows is that of one stored row with the other one turned back, so it costs what a
+        plain cosine does. query: (1, d), transformed. stored: (N, D); lengths: theirs, by `with_lengths`.
+        """
+        back = query[0] if self.matrix is None else self._wide @ query[0].astype(np.float64)
+        at_mean = float(self.mean.astype(np.float64) @ back)
+        scores = np.zeros(len(stored), np.float32)
+        for start in range(0, len(stored), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            products = np.einsum("nd,d->n", stored[part].astype(np.float64), back) - at_mean
+            np.divide(products, lengths[part], out=scores[part], where=lengths[part] > 0, casting="same_kind")
+        return scores
 
     def _turned(self, moved: Embeddings) -> Embeddings:
         """Return the product with the matrix, the same for equal rows.
