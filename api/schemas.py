@@ -167,7 +167,8 @@ class Groups(Page[Group]):
 class Index(Shape):
     """The search index of a collection. delta: rows newer than it, searched exactly.
 
-    recall_measured: on held-out queries, when the index was built; null for an exact one.
+    recall_measured: on held-out queries, when the index was built; null for an exact one. transform: what searches do
+    to embeddings right now; transform_chosen: what the collection is to have.
     """
 
     kind: str | None
@@ -175,6 +176,8 @@ class Index(Shape):
     delta: int
     recall_target: float | None
     recall_measured: float | None
+    transform: str
+    transform_chosen: str
     explanation: str
 
 

@@ -58,3 +58,12 @@ def widened(stored: NDArray[np.float16]) -> Embeddings:
     rows: Embeddings = bits.view(np.float32)
     rows *= EXPONENTS_APART
     return rows
+
+
+def cosines(rows: Embeddings, query: Embeddings) -> NDArray[np.float32]:
+    """Return the cosine of each row with a query, (N,): one sum for each row, the same wherever the row lies.
+
+    rows: (N, D), query: (1, D), float32 of unit length.
+    """
+    scores: NDArray[np.float32] = np.einsum("nd,d->n", rows, query[0])
+    return scores

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 Embeddings = NDArray[np.float32]
 # Of the 10 nearest images, the share an approximate index is tuned to find when nobody asks for another.
 DEFAULT_RECALL = 0.99
+
+# What an index does to embeddings before it compares them (search/index/post_transform.py).
+TransformKind = Literal["none", "centre", "whiten-0.25", "whiten-0.5"]
+TRANSFORMS: Final[tuple[TransformKind, ...]] = get_args(TransformKind)
+NO_TRANSFORM: Final = "none"
 
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
@@ -69,7 +74,8 @@ class Collection:
     labels: new images get labels, where the backbone can name what it sees. labels_from: the id of the space whose
     labels its images have, None for its own (search/storing/labels.py). licence_accepted: the licence of the weights
     that somebody agreed to, and licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target:
-    the share of the 10 nearest images that the approximate index is tuned to find.
+    the share of the 10 nearest images that the approximate index is tuned to find. transform: what its next index shall
+    do to embeddings, one of TRANSFORMS.
     """
 
     id: int
@@ -82,6 +88,7 @@ class Collection:
     licence_accepted_at: float | None = None
     recall_target: float = DEFAULT_RECALL
     labels_from: int | None = None
+    transform: str = NO_TRANSFORM
 
     @property
     def label_space_id(self) -> int:

@@ -17,9 +17,10 @@ from search.errors import GuardRefused, LookalikeError, UsageError
 from search.faults import POINTS, UPGRADE_POINTS
 from search.finding.generations import Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
+from search.index.post_transform import PostTransform
 from search.moving.backup import back_up
 from search.moving.restore import restore
-from search.records import Embeddings, SpaceSpec
+from search.records import TRANSFORMS, Embeddings, SpaceSpec
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.commits import Batch, Committer, NewImage, no_embeddings
 from search.storing.removals import remove_images
@@ -42,6 +43,15 @@ def stored(name: str, spec: SpaceSpec) -> Embeddings:
     """Return a content's embedding as a segment keeps it: rounded to float16."""
     rounded: Embeddings = unit_rows(row_of(name, spec).astype(np.float16))[0]
     return rounded
+
+
+def cosine(transform: PostTransform, one: Embeddings, other: Embeddings) -> float:
+    """The formula of tests/test_post_transform.py: what has no direction matches nothing."""
+    if transform.is_none:
+        return float(one @ other)
+    moved = np.stack([one, other]).astype(np.float64) - transform.mean
+    turned = moved if transform.matrix is None else moved @ transform.matrix
+    return float(turned[0] @ turned[1] / (np.linalg.norm(turned, axis=1).prod() or 1.0))
 
 
 @cache
@@ -268,11 +278,12 @@ class StoreMachine(RuleBasedStateMachine):
         by_id = dict(sorted(self.images.values()))
         assert self.keys().keys() == by_id.keys(), "an image is missing from the catalogue, or back"
         query = row_of("query", self.target.space)
-        scores = {one: float(stored(content, self.target.space) @ query[0]) for one, content in by_id.items()}
+        embeddings = {one: stored(content, self.target.space) for one, content in by_id.items()}
         fresh = SnapshotReader(self.store.database, self.store.blobs, self.target)
         for reader in (self.reader, fresh):
             snapshot = reader.current()
             assert snapshot.collection.space == self.target.space, "a reader searches another space"
+            scores = {one: cosine(snapshot.transform, row, query[0]) for one, row in embeddings.items()}
             found = snapshot.search(query, 5)
             best = sorted(scores.values(), reverse=True)[:5]
             np.testing.assert_allclose(found.scores, best, atol=2e-3)
@@ -303,6 +314,26 @@ SettledMachine: type[StoreMachine] = type(
     (StoreMachine,),
     dict.fromkeys(("back_up", "restore", "change_space", "crash_between_spaces")),
 )
+
+
+class TransformingMachine(StoreMachine):
+    """The same with transforms that are chosen at any moment, or refused."""
+
+    @rule(transform=st.sampled_from(TRANSFORMS))
+    def choose_transform(self, transform: str) -> None:
+        """It is the collection's from now on, or nothing changes."""
+        before = self.store.catalogue.collection("default")
+        try:
+            generations = Generations(self.store.database, self.store.blobs, self.target)
+            generations.publish(before.sequence, transform=transform)
+        except UsageError as error:
+            assert "images" in str(error) or "alike" in str(error), error
+            transform = before.transform
+        after = self.store.catalogue.collection("default")
+        assert after.transform == transform, "another transform than was asked for"
+        current = self.reader.current()
+        if current.generation is not None and transform == "none":
+            assert current.transform.is_none, "an old transform was searched"
 
 
 class ApproximateMachine(StoreMachine):

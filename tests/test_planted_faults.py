@@ -17,7 +17,7 @@ from search.blobs.blobs import LocalBlobs
 from search.blobs.segments import write_segment
 from search.database.tables import embedding, image
 from search.errors import LookalikeError
-from search.finding import generations
+from search.finding.generation_parts import StoredRows
 from search.finding.snapshot import SnapshotReader
 from search.storing.commits import Batch, Committer, no_embeddings
 from search.upkeep import compaction
@@ -103,7 +103,7 @@ def sweep_beside_a_commit(folder: Path) -> None:
 def removal_beside_a_build(folder: Path) -> None:
     """tests/test_compaction.py: an index that was built meanwhile does not bring images back."""
     store, target = open_store(folder)
-    parts_of = generations._Stored.parts
+    parts_of = StoredRows.parts
 
     def parts_while_compacted(self: Any) -> Any:
         patch.undo()
@@ -114,7 +114,7 @@ def removal_beside_a_build(folder: Path) -> None:
 
     with store, pytest.MonkeyPatch.context() as patch:
         add(folder, store, target, ["a", "b"])
-        patch.setattr(generations._Stored, "parts", parts_while_compacted)
+        patch.setattr(StoredRows, "parts", parts_while_compacted)
         publish(store, target)
         assert len(SnapshotReader(store.database, store.blobs, target).current()) == 0
 

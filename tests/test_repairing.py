@@ -150,6 +150,9 @@ MENDED = [
     "facts_unreadable",
     "progress_unreadable",
     "report_unreadable",
+    "post_transform_dangling",
+    "transform_damaged",
+    "transform_unknown",
     "path_wrong",
 ]
 BY_HAND = ["row_used_twice", "fingerprint_wrong", "content_impossible", "image_without_content"]

@@ -110,7 +110,8 @@ def test_status_counts_what_was_seen_indexed_and_failed(filled: Store, photos: P
     assert counts == {"seen": 7, "images": 6, "searchable": 6, "failed": 1, "ignored": 1, "tombstones": 0}
     explanation = "every image is compared, which is fastest up to 10,000 images"
     counts = {"kind": "exact", "rows": 6, "delta": 0, "recall_target": 1.0, "recall_measured": None}
-    assert shape["index"] == counts | {"explanation": explanation}
+    transform = {"transform": "none", "transform_chosen": "none"}
+    assert shape["index"] == counts | transform | {"explanation": explanation}
 
 
 def test_a_tombstone_is_counted_and_no_fault(filled: Store) -> None:

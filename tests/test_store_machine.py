@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.conftest import dropped, new_database
 from tests.endurance import endure
-from tests.store_machine import ApproximateMachine, StoreMachine
+from tests.store_machine import ApproximateMachine, StoreMachine, TransformingMachine
 
 PIECE = 10
 
@@ -33,6 +33,10 @@ def test_a_store_answers_like_a_dictionary_whatever_is_done_to_it() -> None:
     run_state_machine_as_test(StoreMachine, settings=ORDINARY)
 
 
+def test_a_store_whose_index_transforms_embeddings_does_so_too() -> None:
+    run_state_machine_as_test(TransformingMachine, settings=settings(ORDINARY, max_examples=5))
+
+
 def test_a_store_with_an_approximate_index_does_so_too() -> None:
     run_state_machine_as_test(ApproximateMachine, settings=settings(ORDINARY, max_examples=10))
 
@@ -45,9 +49,9 @@ def test_a_store_on_postgresql_does_so_too() -> None:
 def long_examples(server: str | None, seeds: range) -> list[str]:
     """Run an example of 50 steps for each seed, on SQLite or in a database of its own; return why it failed.
 
-    Every other piece of seeds has approximate indexes.
+    A third of the pieces has approximate indexes, and one has transforms.
     """
-    kind = (StoreMachine, ApproximateMachine)[seeds.start // PIECE % 2]
+    kind = (StoreMachine, ApproximateMachine, TransformingMachine)[seeds.start // PIECE % 3]
     catalogue = None if server is None else new_database(server)
     if catalogue is not None:
         os.environ["LOOKALIKE_CATALOGUE"] = catalogue

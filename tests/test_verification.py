@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import case, delete, insert, select, text, update
 
@@ -19,12 +20,14 @@ from search.database.tables import (
     job,
     ledger,
     metadata,
+    post_transform,
     reembedding,
     segment,
     source,
     space,
     synonym,
 )
+from search.index.post_transform import PostTransform
 from search.records import Label
 from search.storing.labels import put_labels
 from search.storing.store import Store
@@ -32,6 +35,7 @@ from search.upkeep.compaction import compact
 from search.upkeep.references import references
 from search.upkeep.verification import unnamed_files, verify
 from tests.conftest import new_database, painted
+from tests.fakes import FAKE_DIMS
 from tests.jobs import index
 
 
@@ -99,6 +103,14 @@ def zero_first_row(data: bytearray) -> None:
     data[64 : 64 + 2 * 192] = bytes(2 * 192)
 
 
+FITTED = {
+    "collection_id": 1,
+    "space_id": 1,
+    "kind": "centre",
+    "rows": 6,
+    "fingerprint": PostTransform("centre", np.zeros(FAKE_DIMS, np.float32)).fingerprint,
+    "mean": bytes(4 * FAKE_DIMS),
+}
 WAY = {"collection_id": 1, "from_space_id": 1, "to_space_id": 1, "state": "ready", "started_at": 1.0, "changed_at": 1.0}
 FIRST = {"content_id": 1, "space_id": 1, "region": 1, "segment_id": 1, "row": 0}
 Plant = Callable[[Store], None]
@@ -161,6 +173,9 @@ DEEP: dict[str, Plant] = {
     "metadata_unreadable": lambda store: change(store, "UPDATE image SET metadata = '[1]' WHERE id = 1"),
     "progress_unreadable": lambda store: change(store, "UPDATE job SET progress = '7'"),
     "report_unreadable": lambda store: change(store, insert(reembedding).values(WAY | {"report": ["a", "list"]})),
+    "post_transform_dangling": lambda store: change(store, insert(post_transform).values(FITTED | {"space_id": 9})),
+    "transform_damaged": lambda store: change(store, insert(post_transform).values(FITTED | {"fingerprint": "0" * 64})),
+    "transform_unknown": lambda store: change(store, update(collection).values(transform="bleach")),
     "path_wrong": lambda store: change(store, update(image).where(image.c.id == 1).values(path="/elsewhere")),
     "fingerprint_wrong": lambda store: change(store, update(space).values(pooling="max")),
 }
@@ -217,6 +232,18 @@ def test_a_missing_segment_file_is_named(filled: Store) -> None:
     assert "is missing" in fault.detail
 
 
+def test_a_transform_that_is_what_was_fitted_is_no_fault(filled: Store) -> None:
+    change(filled, insert(post_transform).values(FITTED))
+    assert verify(filled, deep=True) == []
+
+
+@pytest.mark.parametrize("wrong", [{"mean": bytes(4 * FAKE_DIMS - 4)}, {"mean": b"abc"}, {"matrix": bytes(20)}])
+def test_a_transform_of_other_dims_is_named(filled: Store, wrong: dict[str, bytes]) -> None:
+    change(filled, insert(post_transform).values(FITTED | wrong))
+    (fault,) = verify(filled, deep=True)
+    assert (fault.kind, fault.where) == ("transform_damaged", "default")
+
+
 def test_deep_compares_whole_files(filled: Store) -> None:
     change(filled, update(segment).values(sha256=bytes(32)))
     assert verify(filled) == []
@@ -255,6 +282,8 @@ TOGETHER = (
     "reembedding_dangling",
     "labels_of_unknown_space",
     "metadata_unreadable",
+    "transform_damaged",
+    "transform_unknown",
 )
 
 

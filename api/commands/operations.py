@@ -14,7 +14,7 @@ from search.database import schema
 from search.database.database import Database
 from search.errors import UsageError
 from search.finding.generations import Generations
-from search.records import Fault
+from search.records import NO_TRANSFORM, Fault
 from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus
@@ -143,6 +143,13 @@ def rebuild(
         float | None,
         typer.Option(help="Share of the 10 nearest images to find, 0.5 to 0.9999; the collection remembers."),
     ] = None,
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            help="What is done to embeddings before they are compared, fitted to them now: none, centre, whiten-0.25 "
+            "or whiten-0.5; the collection remembers."
+        ),
+    ] = None,
 ) -> None:
     """Build the search index again from the stored embeddings; no backbone is needed."""
     from api.work_progress import work_progress
@@ -153,15 +160,20 @@ def rebuild(
         if recall_target is not None:
             target = store.set_recall_target(target, recall_target)
         with work_progress(session.progress, "in the search index", "rows") as advance:
-            record = Generations(store.database, store.blobs, target).publish(target.sequence, advance)
+            record = Generations(store.database, store.blobs, target).publish(
+                target.sequence, advance, transform=transform
+            )
     rows = 0 if record is None else record.rows
     facts = {} if record is None else record.facts
     if session.json:
         measured = {"recall_target": facts.get("recall_target", 1.0), "recall_measured": facts.get("recall")}
-        print_json({"collection": session.collection, "rows": rows} | measured)
+        used = {"transform": facts.get("transform", NO_TRANSFORM)}
+        print_json({"collection": session.collection, "rows": rows} | used | measured)
         return
     out().print(f"{session.collection}: index of {counted(rows, 'row', 'rows')} published")
-    if facts:
+    if "transform" in facts:
+        out().print(f"scores are cosines after the transform {facts['transform']} now; they compare with no others")
+    if "recall" in facts:
         out().print(
             f"it finds {100 * facts['recall']:.1f} % of the 10 nearest (target {100 * target.recall_target:g} %)"
         )

@@ -1,10 +1,13 @@
 """The file of a generation: named sections behind a header.
 
-8 bytes magic `LKGEN002`, uint32 header length, a JSON header with the place of each section and a few numbers, then the
-sections, whose numbers begin at multiples of 64 bytes. Both kinds of index have `index` (FAISS's own serialisation),
-`ids` (image id of each row, int64 ascending), `segments` and `rows` (where each row's embedding lies, int32); the
-approximate one also `mean` and `axes` (float32, search/index/projection.py). Only a file whose checksums the catalogue
-holds is ever read, so FAISS never sees foreign bytes.
+8 bytes magic `LKGEN002`, or `LKGEN003` where embeddings are transformed, uint32 header length, a JSON header with the
+place of each section and a few numbers, then the sections, whose numbers begin at multiples of 64 bytes. Both kinds of
+index have `index` (FAISS's own serialisation), `ids` (image id of each row, int64 ascending), `segments` and `rows`
+(where each row's embedding lies, int32); the approximate one also `mean` and `axes` (float32,
+search/index/projection.py); those with a transform (search/index/post_transform.py) also `transform_kind` (UTF-8),
+`transform_mean` and, where they whiten, `transform_matrix` and, if approximate, `transform_lengths` (float32). Only a
+file whose checksums the catalogue holds is ever read, so FAISS never sees foreign bytes. The other magic makes releases
+that know no transform refuse the file: they would compare queries as they are.
 """
 
 import json
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from search.errors import CorruptFile
 
 MAGIC: Final = b"LKGEN002"
+TRANSFORMED: Final = b"LKGEN003"
 HEAD: Final = struct.Struct("<8sI")
 ALIGNMENT: Final = 64
 
@@ -38,7 +42,9 @@ def array_section(array: NDArray[Any]) -> Section:
     return Section(plain.nbytes, [plain.reshape(-1).view(np.uint8).data])
 
 
-def packed(sections: Mapping[str, Section], numbers: Mapping[str, float]) -> Iterator[bytes | memoryview]:
+def packed(
+    sections: Mapping[str, Section], numbers: Mapping[str, float], magic: bytes = MAGIC
+) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a file in order. numbers: what the header holds beside the places."""
     # Offsets count from the end of the header, so that the header's own length does not matter.
     places, offset = {}, 0
@@ -47,7 +53,7 @@ def packed(sections: Mapping[str, Section], numbers: Mapping[str, float]) -> Ite
         places[name] = (offset, section.size_bytes)
         offset += section.size_bytes
     header = json.dumps({"places": places, "numbers": dict(numbers)}).encode()
-    yield (HEAD.pack(MAGIC, len(header)) + header).ljust(_aligned(HEAD.size + len(header)), b"\0")
+    yield (HEAD.pack(magic, len(header)) + header).ljust(_aligned(HEAD.size + len(header)), b"\0")
     written = 0
     for name, section in sections.items():
         yield bytes(places[name][0] - written)
@@ -64,7 +70,7 @@ def unpacked(name: str, data: NDArray[np.uint8]) -> tuple[dict[str, NDArray[np.u
     if len(data) < HEAD.size:
         raise CorruptFile(f"{name} is not a generation: it has {len(data)} bytes")
     magic, length = HEAD.unpack(data[: HEAD.size].tobytes())
-    if magic != MAGIC:
+    if magic not in (MAGIC, TRANSFORMED):
         raise CorruptFile(f"{name} is not a generation of this release: it begins with {magic!r}")
     header = json.loads(data[HEAD.size : HEAD.size + length].tobytes())
     start = _aligned(HEAD.size + length)

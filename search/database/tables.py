@@ -73,6 +73,8 @@ collection = _table(
     Column("purged_sequence", BigInteger, nullable=False, server_default=text("0")),
     # Of the approximate index, such as .99; NULL for the default.
     Column("recall_target", Float),
+    # What the next index shall do to embeddings before it compares them.
+    Column("transform", Text, nullable=False, server_default=text("'none'")),
 )
 
 content = _table(
@@ -243,4 +245,19 @@ reembedding = _table(
     Column("started_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     Index("ix_reembedding_collection_id", "collection_id"),
+)
+
+# The transform of a collection's embeddings as it was fitted: scores and what was calibrated by them depend on it, and
+# nothing could compute it again once images went. rows: of the sample. mean, matrix: float32, little-endian.
+post_transform = _table(
+    "post_transform",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("mean", LargeBinary, nullable=False),
+    Column("matrix", LargeBinary),
+    UniqueConstraint("collection_id", "space_id"),
 )

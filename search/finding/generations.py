@@ -1,32 +1,45 @@
 """Generations: one published version of a collection's index, a cache that segments can always rebuild."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
 from search.blobs.blobs import Blobs
 from search.blobs.checksums import CheckedBlob, StreamedChecksums
-from search.blobs.generation_files import Section, array_section, packed, unpacked
+from search.blobs.generation_files import unpacked
 from search.database.database import Database
 from search.database.sequences import is_true, may_be_named
-from search.database.tables import generation
-from search.errors import CorruptFile
+from search.database.tables import collection, generation
+from search.embeddings import cosines
+from search.errors import CorruptFile, StoreUnavailable
 from search.faults import fault
+from search.finding.fitted_transforms import chosen_anew, kept_or_anew, recorded, write_down
+from search.finding.generation_parts import (
+    STREAMED_ROWS,
+    Places,
+    StoredRows,
+    exact_file,
+    inverted_file,
+    places_in,
+    transform_in,
+)
 from search.finding.segment_cache import SegmentCache
 from search.index.exact import EXACT, ExactIndex
 from search.index.inverted import InvertedIndex
-from search.index.projection import Projection
+from search.index.post_transform import MOST_AXES, NONE, PostTransform
+from search.index.projection import AXES, Projection
 from search.index.training import Built, build
-from search.records import Collection, Embeddings
+from search.records import NO_TRANSFORM, Collection, Embeddings
 from search.storing.catalogue import Catalogue, Located
 
 FOLDER: Final = "generations"
 SUFFIX: Final = ".lkg"
-STREAMED_ROWS: Final = 4_096  # embeddings in memory while a generation is written
 KEPT: Final = 2  # the current one, and the one before it for readers that are just opening it
 # Above this many rows an approximate index is faster; up to it comparing all is.
 EXACT_ROWS: Final = 10_000
@@ -36,6 +49,8 @@ DELTA_SHARE: Final = 0.1
 LARGEST_DELTA: Final = 20_000
 
 Progress = Callable[[int, int], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +67,30 @@ class GenerationRecord:
     checksums: bytes
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """Return what was measured of an approximate index (search/index/training.py), nothing of an exact one."""
+        return {name: fact for name, fact in self.facts.items() if name != "transform"}
+
 
 class Generation:
-    """An open generation. ids, segments, rows: (N,), the image and the place of each index row, ids ascending."""
+    """An open generation. ids, segments, rows, lengths: its `Places`."""
 
     def __init__(
         self,
         record: GenerationRecord,
         index: ExactIndex | InvertedIndex,
         projection: Projection | None,
-        places: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]],
+        places: Places,
         stored: SegmentCache,
+        transform: PostTransform = NONE,
     ) -> None:
+        """transform: what was done to the embeddings that the index knows."""
         self.record = record
+        self.transform = transform
         self.index = index
         self.projection = projection
-        self.ids, self.segments, self.rows = places
+        self.ids, self.segments, self.rows, self.lengths = places
         self._stored = stored
 
     @property
@@ -81,12 +104,39 @@ class Generation:
         return int(self.record.facts.get("filtered_per_neighbour", 1))
 
     def embeddings_at(self, rows: NDArray[np.int64]) -> Embeddings:
-        """Return the embeddings of index rows, (len(rows), D) float32 of unit length, in the order asked.
+        """Return the transformed embeddings of index rows, (len(rows), d) float32 of unit length, in the order asked.
 
         Raises:
             CorruptFile: a segment that holds one of them is damaged.
         """
         if isinstance(self.index, ExactIndex):
+            return self.index.embeddings()[rows]
+        if self.transform.is_none or len(rows) <= STREAMED_ROWS:
+            return self.transform.apply(self.stored_embeddings_at(rows))
+        # So that they are never all in memory as they were before, too.
+        out = np.empty((len(rows), self.transform.dims_of(self._stored.dims)), np.float32)
+        for start in range(0, len(rows), STREAMED_ROWS):
+            part = slice(start, start + STREAMED_ROWS)
+            out[part] = self.transform.apply(self.stored_embeddings_at(rows[part]))
+        return out
+
+    def scores_at(self, rows: NDArray[np.int64], query: Embeddings) -> NDArray[np.float32]:
+        """Return the scores of index rows with a transformed query, (1, d), in the order asked: (len(rows),).
+
+        Raises:
+            CorruptFile: a segment that holds one of them is damaged.
+        """
+        if self.lengths is None:
+            return cosines(self.embeddings_at(rows), query)
+        return self.transform.scores(query, self.stored_embeddings_at(rows), self.lengths[rows])
+
+    def stored_embeddings_at(self, rows: NDArray[np.int64]) -> Embeddings:
+        """Return the embeddings of index rows as segments keep them, (len(rows), D) float32 of unit length.
+
+        Raises:
+            CorruptFile: a segment that holds one of them is damaged.
+        """
+        if isinstance(self.index, ExactIndex) and self.transform.is_none:
             return self.index.embeddings()[rows]
         return self._stored.read(self.segments[rows].astype(np.int64), self.rows[rows].astype(np.int64))
 
@@ -136,15 +186,18 @@ class Generations:
         whole = blob.read(0, record.size_bytes)
         sections, numbers = unpacked(record.name, whole)
         dims = self._target.space.dims
-        places = (sections["ids"].view("<i8"), sections["segments"].view("<i4"), sections["rows"].view("<i4"))
+        places = places_in(sections)
         stored = SegmentCache(self._catalogue, self._blobs, dims)
+        transform = transform_in(sections, numbers, dims)
+        dims = transform.dims_of(dims)
         if record.kind == EXACT:
-            return Generation(record, ExactIndex.load(sections["index"], record.rows, dims), None, places, stored)
+            index = ExactIndex.load(sections["index"], record.rows, dims)
+            return Generation(record, index, None, places, stored, transform)
         axes = sections["axes"].view("<f4").reshape(dims, -1)
         projection = Projection(sections["mean"].view("<f4"), axes, numbers["low"], numbers["scale"])
         slacks = (numbers["slack"], numbers["filtered_slack"])
-        index = InvertedIndex.load(sections["index"], record.rows, projection.dims, *slacks)
-        return Generation(record, index, projection, places, stored)
+        inverted = InvertedIndex.load(sections["index"], record.rows, projection.dims, *slacks)
+        return Generation(record, inverted, projection, places, stored, transform)
 
     def due(self, current: GenerationRecord | None, changed_rows: int) -> bool:
         """Tell whether so many rows newer than the current generation are worth a new one."""
@@ -152,46 +205,109 @@ class Generations:
             return changed_rows > 0
         return changed_rows > min(LARGEST_DELTA, max(DELTA_ROWS, DELTA_SHARE * current.rows))
 
-    def publish(self, sequence: int, progress: Progress = lambda done, total: None) -> GenerationRecord | None:
+    def publish(
+        self, sequence: int, progress: Progress = lambda done, total: None, *, transform: str | None = None
+    ) -> GenerationRecord | None:
         """Build, write and name a generation of all commits up to `sequence`; None when there is nothing in it.
 
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, rows in all). transform: fit this one now, and use it from now on; by default
+        the one that the collection has.
 
         Raises:
+            UsageError: there is no such transform, or too little that it could be fitted to; nothing was changed.
             CorruptFile: a segment it needs is damaged.
             StoreUnavailable: the disk is full or the database does not answer; the old generation stays.
         """
         target = self._target
+        before = self._catalogue.collection(target.name).transform
         located = _living(self._catalogue.changed_since(target.id, target.space_id, 0, until=sequence))
-        rows = len(located.ids)
-        if not rows:
+        raw = StoredRows(self._catalogue, self._blobs, target.space.dims, located)
+        used = self._kept(before, raw) if transform is None else chosen_anew(transform, raw, raw.dims)
+        if not len(raw):
+            self._choose(transform)
             return None
-        stored = _Stored(self._catalogue, self._blobs, target.space.dims, located)
-        built = build(stored, target.recall_target, progress) if rows > EXACT_ROWS else None
-        parts = _exact_file(stored, located) if built is None else _inverted_file(built, located)
+        rows = StoredRows(self._catalogue, self._blobs, target.space.dims, located, used)
+        most_axes = AXES if used.matrix is None else MOST_AXES
+        approximate = len(rows) > EXACT_ROWS
+        built = build(rows, target.recall_target, progress, most_axes=most_axes) if approximate else None
+        parts = exact_file(rows) if built is None else inverted_file(built, rows)
         sums = StreamedChecksums()
         name = self._blobs.write(FOLDER, SUFFIX, _summed(parts, sums), point="generation")
+        values = {
+            "sequence": sequence,
+            "kind": EXACT if built is None else built.index.kind,
+            "rows": len(rows),
+            "name": name,
+            "size_bytes": sums.size,
+            "sha256": sums.sha256.digest(),
+            "checksums": sums.blocks(),
+            "facts": _facts(built, used),
+        }
+        segments = np.unique(located.segments).tolist()
+        if self._named(values, segments, before, transform, used):
+            fault("generation.done")
+            progress(len(rows), len(rows))
+            self._retire()
+        return self.current()
+
+    def _kept(self, kind: str, raw: StoredRows) -> PostTransform:
+        """Return the transform for a generation, where nobody asked for a new one."""
+        if kind == NO_TRANSFORM or not len(raw):
+            return NONE
+        with self._database.reading() as connection:
+            try:
+                known = recorded(connection, self._target)
+            except CorruptFile as error:
+                log.warning("the catalogue is damaged: %s", error)
+                known = None
+        return kept_or_anew(known or self._published(kind), kind, raw, raw.dims)
+
+    def _published(self, kind: str) -> PostTransform | None:
+        """Return the transform of the newest generation that has one of this kind, None if there is none."""
+        for record in self.newest():
+            if record.facts.get("transform") == kind:
+                with suppress(CorruptFile):
+                    return self.open(record).transform
+        return None
+
+    def _choose(self, transform: str | None) -> None:
+        """Remember a transform for a collection without images."""
+        if transform is not None:
+            with self._database.writing() as connection:
+                here = update(collection).where(collection.c.id == self._target.id)
+                connection.execute(here.values(transform=transform))
+
+    def _named(
+        self, values: dict[str, Any], segments: list[int], before: str, wanted: str | None, used: PostTransform
+    ) -> bool:
+        """Name a generation, and its transform with it; return whether that was done.
+
+        Not where a compaction or another choice meanwhile knows better: what was written is then swept. before: the
+        transform that the collection was to have when the generation was begun. wanted: the one it is to have from now
+        on, None for the same.
+
+        Raises:
+            StoreUnavailable: it was not done, and somebody waits for its transform.
+        """
+        mine = {"collection_id": self._target.id, "space_id": self._target.space_id}
+        here = collection.c.id == self._target.id
+        newer = select(func.count()).select_from(generation).where(*self._mine)
         with self._database.writing() as connection:
             fault("generation.row")
-            if not may_be_named(connection, self._target.id, sequence, np.unique(located.segments).tolist()):
-                return self.current()  # a compaction meanwhile knows better; what was written is swept
-            values = {
-                "collection_id": target.id,
-                "space_id": target.space_id,
-                "sequence": sequence,
-                "kind": EXACT if built is None else built.index.kind,
-                "rows": rows,
-                "name": name,
-                "size_bytes": sums.size,
-                "sha256": sums.sha256.digest(),
-                "checksums": sums.blocks(),
-                "facts": {} if built is None else _facts(built),
-            }
-            connection.execute(insert(generation).values(values))
-        fault("generation.done")
-        progress(rows, rows)
-        self._retire()
-        return self.current()
+            may_be = may_be_named(connection, self._target.id, values["sequence"], segments)
+            if wanted is None:
+                may_be = may_be and connection.execute(select(collection.c.transform).where(here)).scalar() == before
+            else:  # nor behind one that others would search instead
+                newer = newer.where(generation.c.sequence > values["sequence"])
+                may_be = may_be and not connection.execute(newer).scalar()
+            if may_be:
+                connection.execute(insert(generation).values(mine | values))
+                if wanted is not None:
+                    connection.execute(update(collection).where(here).values(transform=wanted))
+                write_down(connection, self._target, used)
+        if wanted is not None and not may_be:
+            raise StoreUnavailable("the collection changed meanwhile, so the old search index stays; try again")
+        return may_be
 
     def is_sound(self, record: GenerationRecord) -> bool:
         """Return whether every byte of a generation is what was written, in the format of this release."""
@@ -210,60 +326,17 @@ class Generations:
             connection.execute(delete(generation).where(*self._mine, generation.c.id.not_in(kept)))
 
 
-class _Stored:
-    """The embeddings of located images by number, a few thousand at a time."""
-
-    def __init__(self, catalogue: Catalogue, blobs: Blobs, dims: int, located: Located) -> None:
-        self.dims = dims
-        self._catalogue = catalogue
-        self._blobs = blobs
-        self._located = located
-
-    def __len__(self) -> int:
-        return len(self._located.ids)
-
-    def read(self, numbers: NDArray[np.int64]) -> Embeddings:
-        # A cache for each part: what it mapped is let go with it.
-        segments = SegmentCache(self._catalogue, self._blobs, self.dims)
-        return segments.read(self._located.segments[numbers], self._located.rows[numbers])
-
-    def parts(self) -> Iterator[Embeddings]:
-        for start in range(0, len(self), STREAMED_ROWS):
-            yield self.read(np.arange(start, min(start + STREAMED_ROWS, len(self))))
-
-
 def _living(located: Located) -> Located:
     alive = ~located.deleted
     return Located(located.ids[alive], located.segments[alive], located.rows[alive], located.deleted[alive])
 
 
-def _places(located: Located) -> dict[str, Section]:
-    return {
-        "ids": array_section(located.ids),
-        "segments": array_section(located.segments.astype(np.int32)),
-        "rows": array_section(located.rows.astype(np.int32)),
-    }
-
-
-def _exact_file(stored: _Stored, located: Located) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of an exact generation, without ever holding more than a few thousand embeddings."""
-    rows, dims = len(stored), stored.dims
-    size = sum(len(part) for part in ExactIndex.streamed([], rows, dims)) + 4 * rows * dims
-    index = Section(size, ExactIndex.streamed(stored.parts(), rows, dims), lead=size - 4 * rows * dims)
-    return packed({"index": index} | _places(located), {})
-
-
-def _inverted_file(built: Built, located: Located) -> Iterator[bytes | memoryview]:
-    projection = built.projection
-    arrays: dict[str, NDArray[Any]] = {"index": built.index.dump(), "mean": projection.mean, "axes": projection.axes}
-    sections = {name: array_section(array) for name, array in arrays.items()}
-    numbers = {"low": projection.low, "scale": projection.scale, "slack": built.measured.slack}
-    numbers["filtered_slack"] = built.measured.filtered_slack
-    return packed(sections | _places(located), numbers)
-
-
-def _facts(built: Built) -> dict[str, object]:
-    return asdict(built.measured) | {"lists": built.index.lists, "code_dims": built.projection.dims}
+def _facts(built: Built | None, transform: PostTransform) -> dict[str, object]:
+    """Return what is told of a generation: what was measured of an approximate one, and its transform."""
+    told: dict[str, object] = {} if transform.is_none else {"transform": transform.kind}
+    if built is None:
+        return told
+    return told | asdict(built.measured) | {"lists": built.index.lists, "code_dims": built.projection.dims}
 
 
 def _summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:

@@ -18,12 +18,12 @@ OPEN_SEGMENTS = 128  # memory maps held at once; below the file limit of 256 tha
 
 
 class SegmentCache:
-    """The most recently used segments of one space, memory-mapped. Thread-safe."""
+    """The most recently used segments of one space, memory-mapped. dims: of their embeddings. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue, blobs: Blobs, dims: int) -> None:
         self._catalogue = catalogue
         self._blobs = blobs
-        self._dims = dims
+        self.dims = dims
         self._open: OrderedDict[int, Segment] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -35,7 +35,7 @@ class SegmentCache:
         """
         if len(segments) <= FEW_ROWS:
             return lengthened(self._read_few(segments.tolist(), rows.tolist()))
-        out = np.empty((len(segments), self._dims), np.float32)
+        out = np.empty((len(segments), self.dims), np.float32)
         for segment_id in np.unique(segments):
             here = np.flatnonzero(segments == segment_id)
             out[here] = self._segment(int(segment_id)).read(rows[here])
@@ -45,8 +45,8 @@ class SegmentCache:
         """Return rows as they are stored: the inner loop of every search, one pass, one system call for each."""
         if rows and min(rows) < 0:
             raise CorruptFile(f"row {min(rows)} of a segment was asked for")
-        stored = np.empty((len(segments), self._dims), "<f2")
-        width, first = 2 * self._dims, place_of(0, self._dims)
+        stored = np.empty((len(segments), self.dims), "<f2")
+        width, first = 2 * self.dims, place_of(0, self.dims)
         whole = memoryview(stored.view(np.uint8).reshape(-1))  # type: ignore[arg-type]
         places: dict[int, list[tuple[int, memoryview]]] = {segment_id: [] for segment_id in segments}
         at = 0
@@ -61,7 +61,7 @@ class SegmentCache:
         with self._lock:
             found = self._open.pop(segment_id, None)
             if found is None:
-                found = Segment(self._blobs, self._catalogue.segment(segment_id), self._dims)
+                found = Segment(self._blobs, self._catalogue.segment(segment_id), self.dims)
                 while len(self._open) >= OPEN_SEGMENTS:
                     self._open.popitem(last=False)
             self._open[segment_id] = found

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from search.blobs.blobs import Blobs
 from search.database.database import Database
+from search.embeddings import cosines
 from search.errors import CorruptFile, ImageNotFound
 from search.finding.generations import Generation, Generations
 from search.finding.segment_cache import SegmentCache
 from search.index.exact import ExactIndex, near_best
+from search.index.post_transform import NONE, PostTransform
 from search.index.training import candidates_for
 from search.records import Collection, Embeddings
 from search.storing.catalogue import Catalogue, Located
@@ -28,11 +30,17 @@ BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, D); changed: all ids that moved on."""
+    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, d); changed: all ids that moved on.
+
+    embeddings: with the transform of the generation. stored: (M, D), as segments keep them, and lengths: (M,), those
+    that transformed ones had (`PostTransform.with_lengths`); None without a transform.
+    """
 
     ids: NDArray[np.int64]
     embeddings: Embeddings
     changed: NDArray[np.int64]
+    stored: Embeddings | None = None
+    lengths: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,11 @@ class Ranked:
 
 
 class Snapshot:
-    """One consistent state of a collection, searchable by many threads."""
+    """One consistent state of a collection, searchable by many threads.
+
+    Queries are (1, D) float32 of unit length, as their space has them; the transform of the generation is applied here,
+    and scores are exact cosines of what comes out of it.
+    """
 
     def __init__(self, target: Collection, generation: Generation | None, delta: Delta) -> None:
         self.collection = target
@@ -62,16 +74,23 @@ class Snapshot:
         return self._generation_rows() - len(self._stale) + len(self.delta.ids)
 
     @property
+    def transform(self) -> PostTransform:
+        """What is done to embeddings before they are compared; scores of another fingerprint are other scores."""
+        return NONE if self.generation is None else self.generation.transform
+
+    @property
     def is_exact(self) -> bool:
         """Whether every search compares every image."""
         return self.generation is None or self.generation.projection is None
 
     def search(self, query: Embeddings, k: int) -> Ranked:
-        """Return the k images closest to one query, (1, D) float32 of unit length. Scores are exact cosines."""
+        """Return the k images closest to one query."""
+        query = self.transform.apply(query)
         return self._ranked(query, k, self._newest(query, k), self._nearest(query, k))
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
+        query = self.transform.apply(query)
         places = self._newest(query, k)
         if self.is_exact or self.generation is None:
             return self._ranked(query, k, places, self._nearest(query, k))
@@ -79,7 +98,7 @@ class Snapshot:
         for start in range(0, self._generation_rows(), BLOCK_ROWS):
             block = np.arange(start, min(start + BLOCK_ROWS, self._generation_rows()))
             block = np.setdiff1d(block, self._stale, assume_unique=True)
-            best = np.concatenate([best, _scores(self.generation.embeddings_at(block), query)])
+            best = np.concatenate([best, self.generation.scores_at(block, query)])
             rows = np.concatenate([rows, block])
             kept = np.argsort(-best, kind="stable")[:k]
             best, rows = best[kept], rows[kept]
@@ -87,6 +106,7 @@ class Snapshot:
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
         """Return the ids of about `count` images that are the closest, in no order that means anything."""
+        query = self.transform.apply(query)
         scores = self.delta.embeddings @ query[0]
         places = near_best(scores, count)
         rows = self._nearest(query, count, ranked=False)
@@ -100,6 +120,7 @@ class Snapshot:
 
     def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of a few, all of which are compared. among: image ids, ascending."""
+        query = self.transform.apply(query)
         rows = np.empty(0, np.int64)
         if self.generation is not None:
             rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
@@ -108,8 +129,9 @@ class Snapshot:
     def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of those with an id in `among`; no other image is scored.
 
-        query: (1, D) float32 of unit length. among: (N,) image ids, ascending; ids that are not here do not matter.
+        among: (N,) image ids, ascending; ids that are not here do not matter.
         """
+        query = self.transform.apply(query)
         here = rows_of(self.delta.ids, among)
         places = here[near_best(self.delta.embeddings[here] @ query[0], k)]
         rows = np.empty(0, np.int64)
@@ -151,22 +173,28 @@ class Snapshot:
     def _ranked(self, query: Embeddings, k: int, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Ranked:
         """Return the k best of some rows of the delta and of the generation.
 
-        All are scored by the same sum over their stored embeddings, so that scores are true cosines, and equal
-        embeddings score equal wherever they lie.
+        All are scored by the same sum over their embeddings, so that scores are true cosines, and equal embeddings
+        score equal wherever they lie. query: transformed, as in all methods below.
         """
         if self.generation is None or not len(rows):
-            ids, embeddings = self.delta.ids[places], self.delta.embeddings[places]
+            ids, scores = self.delta.ids[places], self._scores_of_new(places, query)
         else:
-            ids, embeddings = self.generation.ids[rows], self.generation.embeddings_at(rows)
+            ids, scores = self.generation.ids[rows], self.generation.scores_at(rows, query)
             if len(places):
                 ids = np.concatenate([self.delta.ids[places], ids])
-                embeddings = np.concatenate([self.delta.embeddings[places], embeddings])
-        scores = _scores(embeddings, query)
+                scores = np.concatenate([self._scores_of_new(places, query), scores])
         order = np.lexsort((ids, -scores))[:k]
         return Ranked(ids[order], np.clip(scores[order], -1.0, 1.0))
 
+    def _scores_of_new(self, places: NDArray[np.int64], query: Embeddings) -> NDArray[np.float32]:
+        """Return the scores of rows of the delta, by the sum that scores rows of the generation."""
+        delta, by_length = self.delta, self.generation is not None and self.generation.lengths is not None
+        if not by_length or delta.stored is None or delta.lengths is None:
+            return cosines(delta.embeddings[places], query)
+        return self.transform.scores(query, delta.stored[places], delta.lengths[places])
+
     def embedding_of(self, image_id: int) -> Embeddings:
-        """Return the embedding of one image, (1, D) float32 of unit length.
+        """Return the embedding of one image as its segment keeps it, (1, D) float32 of unit length: a query.
 
         Raises:
             ImageNotFound: the image is not in this snapshot.
@@ -174,11 +202,11 @@ class Snapshot:
         wanted = np.array([image_id], np.int64)
         place = rows_of(self.delta.ids, wanted)
         if len(place):
-            return self.delta.embeddings[place]
+            return (self.delta.embeddings if self.delta.stored is None else self.delta.stored)[place]
         if self.generation is not None:
             row = np.setdiff1d(rows_of(self.generation.ids, wanted), self._stale)
             if len(row):
-                return self.generation.embeddings_at(row)
+                return self.generation.stored_embeddings_at(row)
         raise ImageNotFound(f"there is no image with id {image_id} in this collection")
 
     def sample(self, count: int) -> NDArray[np.int64]:
@@ -192,7 +220,7 @@ class Snapshot:
         return known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)]
 
     def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
-        """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, D) float32."""
+        """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, d) float32, transformed."""
         ids, embeddings = self.delta.ids, self.delta.embeddings
         if self.generation is not None:
             keep = np.delete(np.arange(self._generation_rows()), self._stale)
@@ -249,7 +277,8 @@ class SnapshotReader:
             if old is not None and generation is old.generation:
                 known, since = old.delta, old.collection.sequence
             else:
-                known, since = self._nothing(target), generation.record.sequence if generation is not None else 0
+                known = self._nothing(target, generation)
+                since = generation.record.sequence if generation is not None else 0
             # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
             newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
             # Asked last: what was purged before `newer` was read is missing there.
@@ -258,7 +287,7 @@ class SnapshotReader:
             elif generation is None and len(known.ids) and self._generations.purged_after(since):
                 old = None  # begun anew: removed images may be among those it knows
             else:
-                return Snapshot(target, generation, self._advanced(known, newer))
+                return Snapshot(target, generation, self._advanced(known, newer, generation))
 
     def _newest(self, open_generation: Generation | None, untrue: set[int]) -> Generation | None:
         """Return the newest generation that is sound; what is newer than it is then read from the segments."""
@@ -275,24 +304,26 @@ class SnapshotReader:
                 log.warning("generation left out, searching what is older and the segments instead: %s", error)
         return None
 
-    def _nothing(self, target: Collection) -> Delta:
-        none = np.empty(0, np.int64)
-        return Delta(none, np.empty((0, target.space.dims), np.float32), none)
+    def _nothing(self, target: Collection, generation: Generation | None) -> Delta:
+        none, stored = np.empty(0, np.int64), np.empty((0, target.space.dims), np.float32)
+        if generation is None or generation.transform.is_none:
+            return Delta(none, stored, none)
+        embeddings, lengths = generation.transform.with_lengths(stored)
+        return Delta(none, embeddings, none, stored, lengths)
 
-    def _advanced(self, known: Delta, newer: Located) -> Delta:
+    def _advanced(self, known: Delta, newer: Located, generation: Generation | None) -> Delta:
         keep = ~np.isin(known.ids, newer.ids)
         alive = ~newer.deleted
         added = self._segments.read(newer.segments[alive], newer.rows[alive])
         ids = np.concatenate([known.ids[keep], newer.ids[alive]])
-        embeddings = np.concatenate([known.embeddings[keep], added])
         order = np.argsort(ids, kind="stable")
-        return Delta(ids[order], embeddings[order], np.union1d(known.changed, newer.ids))
-
-
-def _scores(embeddings: Embeddings, query: Embeddings) -> NDArray[np.float32]:
-    """Return the cosine of each row with a query, (N,): one sum for each row, the same wherever the row lies."""
-    scores: NDArray[np.float32] = np.einsum("nd,d->n", embeddings, query[0])
-    return scores
+        changed = np.union1d(known.changed, newer.ids)
+        if generation is None or known.stored is None or known.lengths is None:
+            return Delta(ids[order], np.concatenate([known.embeddings[keep], added])[order], changed)
+        transformed, lengths = generation.transform.with_lengths(added)
+        embeddings = np.concatenate([known.embeddings[keep], transformed])[order]
+        stored = np.concatenate([known.stored[keep], added])[order]
+        return Delta(ids[order], embeddings, changed, stored, np.concatenate([known.lengths[keep], lengths])[order])
 
 
 def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

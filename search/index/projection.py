@@ -33,15 +33,15 @@ class Projection:
     scale: float
 
     @classmethod
-    def fit(cls, parts: Iterable[Embeddings]) -> "Projection":
-        """Return the projection that keeps most of the variance of a sample.
+    def fit(cls, parts: Iterable[Embeddings], most_axes: int = AXES) -> "Projection":
+        """Return the projection that keeps most of the variance of a sample, on at most so many axes.
 
         parts: (n, D) float32 each, together at least one row; only one of them is in memory at a time, besides D * D
         numbers. They are gone through once.
         """
         mean, covariance, last = _moments(parts)
         dims = len(mean)
-        kept = min(AXES, dims)
+        kept = min(most_axes, dims)
         axes = np.zeros((dims, -(-kept // MULTIPLE) * MULTIPLE), np.float32)
         # Ascending eigenvalues: the last vectors are the axes of most variance.
         axes[:, :kept] = np.linalg.eigh(covariance)[1][:, ::-1][:, :kept]

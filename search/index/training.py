@@ -20,7 +20,7 @@ from search.errors import DeviceFailed
 from search.index.devices import FaissGpu, faiss_gpu
 from search.index.held_out import FILTERED_QUERIES, NEIGHBOURS, Curves, HeldOut, Rows, some_rows
 from search.index.inverted import InvertedIndex
-from search.index.projection import Codes, Projection
+from search.index.projection import AXES, Codes, Projection
 from search.records import Embeddings
 
 BLOCK_ROWS: Final = 4_096
@@ -83,11 +83,13 @@ def lists_for(rows: int) -> int:
     return max(1, round(4 * math.sqrt(rows)))
 
 
-def build(rows: Rows, recall_target: float, progress: Progress = lambda done, total: None) -> Built:
+def build(
+    rows: Rows, recall_target: float, progress: Progress = lambda done, total: None, *, most_axes: int = AXES
+) -> Built:
     """Return an approximate index over all rows, tuned to find `recall_target` of the 10 nearest on average.
 
-    progress: called with (rows coded, rows in all). Where FAISS sees a GPU, it finds the centroids and the nearest of
-    each row; the index is one for CPUs all the same.
+    progress: called with (rows coded, rows in all). most_axes: numbers of a code, at most. Where FAISS sees a GPU, it
+    finds the centroids and the nearest of each row; the index is one for CPUs all the same.
 
     Raises:
         LookalikeError: two FAISS wheels are installed.
@@ -95,15 +97,15 @@ def build(rows: Rows, recall_target: float, progress: Progress = lambda done, to
     gpu = faiss_gpu()
     if gpu is not None:
         try:
-            return _build(rows, recall_target, progress, gpu)
+            return _build(rows, recall_target, progress, gpu, most_axes)
         except DeviceFailed as error:
             log.warning("%s; the index is built on the CPU instead, which takes longer", error)
-    return _build(rows, recall_target, progress, None)
+    return _build(rows, recall_target, progress, None, most_axes)
 
 
-def _build(rows: Rows, recall_target: float, progress: Progress, gpu: FaissGpu | None) -> Built:
+def _build(rows: Rows, recall_target: float, progress: Progress, gpu: FaissGpu | None, most_axes: int) -> Built:
     random = np.random.default_rng(SEED)
-    projection = Projection.fit(_blocks(rows, some_rows(rows, random, SAMPLE_ROWS)))
+    projection = Projection.fit(_blocks(rows, some_rows(rows, random, SAMPLE_ROWS)), most_axes)
     centroids = _centroids(rows, projection, random, gpu)
     index = InvertedIndex.empty(centroids)
     queries = HeldOut.choose(rows, random)

@@ -23,7 +23,7 @@ from search.database.tables import (
     synonym,
 )
 from search.errors import BadImage
-from search.records import UNKNOWN_FORMAT, Fault, SpaceSpec, shown_path
+from search.records import TRANSFORMS, UNKNOWN_FORMAT, Fault, SpaceSpec, shown_path
 from search.storing.labels import synonyms
 from search.upkeep.references import dangling, references
 from search.upkeep.stored_json import json_columns, kind_of, unreadable
@@ -135,6 +135,11 @@ DEEP: tuple[Question, ...] = (
             | (func.max(content_label.c.probability) > 1)
         ),
         "its {} labels have gaps, or probabilities outside 0 to 1",
+    ),
+    (
+        "transform_unknown",
+        select(collection.c.name, collection.c.transform).where(collection.c.transform.not_in(TRANSFORMS)),
+        "there is no transform {!r}; the next index would do without one",
     ),
     (
         "ledger_unreadable",

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Column, Table, delete, func, select, update
 
 from search.database.database import insert_missing
-from search.database.tables import collection, generation, image, label, segment, synonym
-from search.records import Fault, shown_path
+from search.database.tables import collection, generation, image, label, post_transform, segment, synonym
+from search.finding.fitted_transforms import damaged
+from search.records import NO_TRANSFORM, TRANSFORMS, Fault, shown_path
 from search.storing.labels import synonyms
 from search.storing.store import Store
 from search.upkeep.references import Reference
@@ -52,6 +53,15 @@ def compute_synonyms(store: Store, one: Fault) -> list[str]:
         label_id = connection.execute(select(label.c.id).where(label.c.name == one.where)).scalar_one()
         connection.execute(delete(synonym).where(synonym.c.label_id == label_id))
         insert_missing(connection, synonym, [{"label_id": label_id, "name": name} for name in synonyms(one.where)])
+    return []
+
+
+def forget_transforms(store: Store, _one: Fault) -> list[str]:
+    """Forget fitted transforms that are damaged, so that the next index fits them again, and those nobody knows."""
+    with store.database.writing() as connection:
+        unknown = update(collection).where(collection.c.transform.not_in(TRANSFORMS))
+        connection.execute(unknown.values(transform=NO_TRANSFORM))
+        connection.execute(delete(post_transform).where(post_transform.c.id.in_(list(damaged(connection)))))
     return []
 
 

@@ -11,7 +11,7 @@ from search.database.tables import collection, embedding, image, job, ledger
 from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import SnapshotReader
-from search.records import Collection
+from search.records import NO_TRANSFORM, Collection
 from search.spaces.space_upgrade import upgrade_as_json
 from search.storing.store import Store, spec_of
 from search.upkeep.sightings import disagreements
@@ -32,7 +32,8 @@ class CollectionStatus:
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
     upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). labels_of: the
     space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
-    index (search/index/training.py), nothing for an exact one.
+    index (search/index/training.py), nothing for an exact one. transform: what searches do to embeddings right now,
+    which is not what the collection is to have (`collection.transform`) before there is an index that does it.
     """
 
     collection: Collection
@@ -54,6 +55,7 @@ class CollectionStatus:
     labels_of: str | None = None
     disagreements: Sequence[str] = ()
     index_facts: Mapping[str, float] = field(default_factory=dict)
+    transform: str = NO_TRANSFORM
 
     @property
     def complete(self) -> bool:
@@ -90,6 +92,8 @@ class CollectionStatus:
             "delta": self.delta_rows,
             "recall_target": self.index_facts.get("recall_target", 1.0),
             "recall_measured": self.index_facts.get("recall"),
+            "transform": self.transform,
+            "transform_chosen": self.collection.transform,
             "explanation": self.index_explanation,
         }
         return {
@@ -120,7 +124,11 @@ class CollectionStatus:
 
     @property
     def index_explanation(self) -> str:
-        """Return in a sentence what kind of index there is, and why."""
+        """Return in a sentence or two what kind of index there is, and why, and what it does to embeddings."""
+        return self._index_kind_explained + self._transform_explained
+
+    @property
+    def _index_kind_explained(self) -> str:
         if self.index_kind is None:
             return "no index yet: every image is compared"
         if not self.index_facts:
@@ -130,6 +138,14 @@ class CollectionStatus:
             f"a search compares {100 * facts['compared']:.1f} % of the images (in {facts['lists']:,.0f} lists) and "
             f"finds {100 * facts['recall']:.1f} % of the 10 nearest (target {100 * facts['recall_target']:g} %)"
         )
+
+    @property
+    def _transform_explained(self) -> str:
+        chosen = self.collection.transform
+        if self.transform == chosen:
+            return "" if chosen == NO_TRANSFORM else f"; scores are cosines after the transform {chosen}"
+        now = "as they are stored" if self.transform == NO_TRANSFORM else f"after the transform {self.transform}"
+        return f"; embeddings are compared {now}, not yet with {chosen}: `lookalike rebuild` tells what is missing"
 
     @property
     def accepted_at(self) -> str | None:
@@ -154,14 +170,14 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
     with store.database.reading() as connection:
         counts = _counts(connection, target)
     sequence = counts.pop("sequence")
-    searchable, delta_rows, seen, damage = 0, 0, sequence, None
+    searchable, delta_rows, seen, damage, transform = 0, 0, sequence, None, NO_TRANSFORM
     try:
         snapshot = reader.current()
     except CorruptFile as error:
         damage = str(error)
     else:
         searchable, delta_rows, seen = len(snapshot), len(snapshot.delta.ids), snapshot.collection.sequence
-        used = snapshot.generation
+        used, transform = snapshot.generation, snapshot.transform.kind
         if record is not None and (used is None or used.record.id < record.id):
             damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
     found = CollectionStatus(
@@ -170,7 +186,10 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         index_kind=None if record is None else record.kind,
         index_rows=0 if record is None else record.rows,
         delta_rows=delta_rows,
-        index_facts={} if record is None else record.facts,
+        index_facts={}
+        if record is None
+        else {name: fact for name, fact in record.facts.items() if name != "transform"},
+        transform=transform,
         damage=damage,
         upgrade=upgrade_as_json(store, target),
         labels_of=_labels_of(store, target),

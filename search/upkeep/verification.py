@@ -12,6 +12,7 @@ from search.blobs.segments import HEADER, Segment, SegmentRecord
 from search.database.tables import generation, segment, space
 from search.embeddings import usable_rows
 from search.errors import CorruptFile, LookalikeError
+from search.finding.fitted_transforms import damaged
 from search.finding.generations import FOLDER as GENERATIONS
 from search.finding.generations import Generation, GenerationRecord, Generations
 from search.finding.segment_cache import SegmentCache
@@ -40,7 +41,7 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
     faults += _segment_faults(store, deep)
     for target in store.catalogue.collections():
         faults += _generation_faults(store, target, deep)
-    return faults
+    return faults + (list(_transform_faults(store)) if deep else [])
 
 
 def unnamed_files(store: Store) -> list[str]:
@@ -154,6 +155,13 @@ def _faults_of(
     if deep and len(np.unique(opened.ids)) == len(opened.ids):
         for image_id in _misplaced(store, target, opened, located):
             yield Fault("place_wrong_in_generation", record.name, f"image {image_id} has the embedding of another")
+
+
+def _transform_faults(store: Store) -> Iterator[Fault]:
+    """Yield the collections whose transform is not what was fitted."""
+    with store.database.reading() as connection:
+        for name, why in damaged(connection).values():
+            yield Fault("transform_damaged", name, f"{why}; the next index takes that of the one there is")
 
 
 def _unknown_segments(store: Store, opened: Generation) -> Iterator[Fault]:

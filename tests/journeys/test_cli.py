@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,7 +169,30 @@ def test_verify_exits_1_when_a_segment_is_damaged(run: Run, album: Path, tmp_pat
 
 def test_rebuild_needs_no_backbone_and_keeps_every_image(run: Run) -> None:
     measured = {"recall_target": 1.0, "recall_measured": None}
-    assert run("rebuild") == (0, {"collection": "default", "rows": 5} | measured)
+    assert run("rebuild") == (0, {"collection": "default", "rows": 5, "transform": "none"} | measured)
+
+
+def test_rebuild_chooses_a_transform_which_searches_use_and_status_shows(run: Run, album: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(album / "store", tmp_path / "store")
+
+    def scores() -> dict[str, float]:
+        return {one["id"]: one["score"] for one in run("search", "--id", "1", store=store)[1]["matches"]}
+
+    def shown() -> tuple[str, str]:
+        (one,) = run("status", store=store)[1]["collections"]
+        return one["index"]["transform"], one["index"]["transform_chosen"]
+
+    before = scores()
+    assert run("rebuild", "--transform", "centre", store=store)[1]["transform"] == "centre"
+    after = scores()
+    assert after["1"] == pytest.approx(1.0, abs=1e-5)
+    assert sum(after.values()) < sum(before.values())  # what all pictures share counts no more
+    assert shown() == ("centre", "centre")
+    for refused in ("whiten-0.5", "bleach"):
+        assert run("rebuild", "--transform", refused, store=store)[0] == 2
+    assert (shown(), scores()) == (("centre", "centre"), after)
+    assert run("rebuild", "--transform", "none", store=store)[1]["transform"] == "none"
+    assert (shown(), scores()) == (("none", "none"), before)
 
 
 def test_embed_writes_rows_in_the_order_given(run: Run, album: Path, tmp_path: Path) -> None:
