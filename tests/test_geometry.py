@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from search.geometry import verification as answers
-from search.geometry.keypoints import ASKED, STORED, Keypoints, extract, mirrored
+from search.geometry.agreement import align
+from search.geometry.keypoints import ASKED, STORED, Keypoints, as_grey, extract, mirrored
 from search.geometry.matching import match
-from search.geometry.transformation import moved
+from search.geometry.transformation import Pairs, moved, residuals
 from search.geometry.verification import Verification
 from search.geometry.verify import prepare, prepared, verify, verify_in_order
 from tests.drawn_pictures import Pixels, compressed, embedded, indexed, resized, smooth, textured, turned
@@ -168,6 +169,34 @@ def test_a_logo_in_common_does_not_make_pictures_the_same() -> None:
     logo = textured(9, 100, 80)
     found = compared(embedded(logo, textured(1), 290, 210), embedded(logo, textured(2), 290, 210))
     assert (found.answer, found.reason) == ("no", answers.PART)
+
+
+def test_a_logo_is_not_enough_where_nothing_else_is_to_be_seen() -> None:
+    logo, one, other = textured(9, 95, 70), textured(1, 30, 30), textured(2, 30, 30)
+    page = np.full((300, 400, 3), 240, np.uint8)
+    letter, bill = (embedded(logo, embedded(part, page, x, 200), 300, 5) for part, x in ((one, 60), (other, 200)))
+    assert verify(prepare(letter), extract(compressed(letter, 70))).answer == "yes"
+    found = verify(prepare(letter), extract(bill))
+    assert found.inliers >= answers.ENOUGH_INLIERS
+    assert (found.answer, found.reason) == ("no", answers.PART)
+
+
+def test_pixels_are_laid_over_each_other_to_the_pixel() -> None:
+    grey = as_grey(textured(1))
+    flip = np.array(((-1.0, 0.0, 400.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    aligned = align(np.ascontiguousarray(grey[:, ::-1]), grey, flip)
+    assert aligned is not None
+    np.testing.assert_allclose(aligned.query[aligned.both], aligned.candidate[aligned.both], atol=0.01)
+    assert aligned.both.mean() > 0.95
+
+
+def test_errors_are_measured_in_the_coarser_of_the_two_pictures() -> None:
+    source = np.array(((0.1, 0.1), (0.2, 0.1), (0.2, 0.3)))
+    none = np.zeros(3)
+    larger = Pairs(source, source * 4 + (0.08, 0), none, none)
+    smaller = Pairs(source, source / 4 + (0.02, 0), none, none)
+    np.testing.assert_allclose(residuals(larger, np.diag((4.0, 4.0, 1.0))), 0.02)
+    np.testing.assert_allclose(residuals(smaller, np.diag((0.25, 0.25, 1.0))), 0.02)
 
 
 @pytest.mark.parametrize("camera", [6, 20])

@@ -15,8 +15,8 @@ from search.geometry.transformation import Fit, Pairs, Points, fit, local_linear
 
 # Measured on copies of 40 photographs after 27 edits, and on 70 parts of the stereo pair of scikit-image.
 _FEWEST = 12
-# Many inliers: the median distance from the model by the size of the keypoint is above .13 for most of the pair, and for
-# copies that are tiny or pixelised; the latter agree in all cells. Distances below a part of a pixel of the smaller
+# Many inliers: the median distance from the model by the size of the keypoint is above .13 for most of the pair and
+# for copies that are tiny or pixelised; the latter agree in all cells. Distances below a part of a pixel of the smaller
 # picture are what reducing it leaves.
 _MANY = 30
 _LOOSE = 0.13
