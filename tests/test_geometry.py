@@ -1,15 +1,20 @@
 """Verifying that two pictures show the same picture: drawn ones, transformed in ways that can be checked by hand."""
 
+import importlib.util
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from search.geometry import verification as answers
-from search.geometry.keypoints import ASKED, STORED, Keypoints, extract, mirrored
+from search.geometry.agreement import align
+from search.geometry.keypoints import ASKED, STORED, Keypoints, as_grey, extract, mirrored
 from search.geometry.matching import match
-from search.geometry.transformation import moved
+from search.geometry.transformation import Pairs, moved, residuals
 from search.geometry.verification import Verification
 from search.geometry.verify import prepare, prepared, verify, verify_in_order
 from tests.drawn_pictures import Pixels, compressed, embedded, indexed, resized, smooth, textured, turned
@@ -21,6 +26,17 @@ CORNERS = ((0, 0), (WIDTH, 0), (WIDTH, HEIGHT), (0, HEIGHT))
 def compared(query: Pixels, candidate: Pixels | int) -> Verification:
     """candidate: a picture, or the number of a drawn one."""
     return verify(prepare(query), indexed(candidate) if isinstance(candidate, int) else extract(candidate))
+
+
+@cache
+def stereo_pair() -> tuple[Pixels, Pixels]:
+    """Return the two shots of a motorcycle that ship with scikit-image, which is not imported: that takes a second."""
+    package = importlib.util.find_spec("skimage")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "data"
+    left, right = (cv2.imread(str(folder / f"motorcycle_{side}.png")) for side in ("left", "right"))
+    return np.asarray(left, np.uint8), np.asarray(right, np.uint8)
 
 
 def corners_there(found: Verification) -> NDArray[np.float64]:
@@ -155,6 +171,34 @@ def test_a_logo_in_common_does_not_make_pictures_the_same() -> None:
     assert (found.answer, found.reason) == ("no", answers.PART)
 
 
+def test_a_logo_is_not_enough_where_nothing_else_is_to_be_seen() -> None:
+    logo, one, other = textured(9, 95, 70), textured(1, 30, 30), textured(2, 30, 30)
+    page = np.full((300, 400, 3), 240, np.uint8)
+    letter, bill = (embedded(logo, embedded(part, page, x, 200), 300, 5) for part, x in ((one, 60), (other, 200)))
+    assert verify(prepare(letter), extract(compressed(letter, 70))).answer == "yes"
+    found = verify(prepare(letter), extract(bill))
+    assert found.inliers >= answers.ENOUGH_INLIERS
+    assert (found.answer, found.reason) == ("no", answers.PART)
+
+
+def test_pixels_are_laid_over_each_other_to_the_pixel() -> None:
+    grey = as_grey(textured(1))
+    flip = np.array(((-1.0, 0.0, 400.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    aligned = align(np.ascontiguousarray(grey[:, ::-1]), grey, flip)
+    assert aligned is not None
+    np.testing.assert_allclose(aligned.query[aligned.both], aligned.candidate[aligned.both], atol=0.01)
+    assert aligned.both.mean() > 0.95
+
+
+def test_errors_are_measured_in_the_coarser_of_the_two_pictures() -> None:
+    source = np.array(((0.1, 0.1), (0.2, 0.1), (0.2, 0.3)))
+    none = np.zeros(3)
+    larger = Pairs(source, source * 4 + (0.08, 0), none, none)
+    smaller = Pairs(source, source / 4 + (0.02, 0), none, none)
+    np.testing.assert_allclose(residuals(larger, np.diag((4.0, 4.0, 1.0))), 0.02)
+    np.testing.assert_allclose(residuals(smaller, np.diag((0.25, 0.25, 1.0))), 0.02)
+
+
 @pytest.mark.parametrize("camera", [6, 20])
 def test_things_that_moved_against_each_other_are_another_shot(camera: int) -> None:
     scene, nearer = textured(1, 440, 300), textured(2, 220, 120)
@@ -165,6 +209,15 @@ def test_things_that_moved_against_each_other_are_another_shot(camera: int) -> N
 
     assert compared(shot(0), compressed(shot(0), 40)).answer == "yes"
     found = compared(shot(0), shot(camera))
+    assert (found.answer, found.reason) == ("no", answers.ANOTHER_SHOT)
+
+
+@pytest.mark.parametrize("shown", ["whole", "half the size", "lower left"])
+def test_the_other_picture_of_a_stereo_pair_is_another_shot(shown: str) -> None:
+    left, right = stereo_pair()
+    query = {"whole": right, "half the size": resized(right, 370, 250), "lower left": right[150:, :500]}[shown]
+    assert verify(prepare(np.ascontiguousarray(query)), extract(right)).answer == "yes"
+    found = verify(prepare(np.ascontiguousarray(query)), extract(left))
     assert (found.answer, found.reason) == ("no", answers.ANOTHER_SHOT)
 
 
@@ -212,13 +265,23 @@ def test_an_indexed_picture_can_be_the_query_without_its_pixels() -> None:
     np.testing.assert_allclose(corners_there(found), np.array(CORNERS) - (30, 20), atol=1)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1600, 100), (90, 1500)])
+def test_a_part_of_a_long_strip_is_found_in_it(width: int, height: int) -> None:
+    strip = textured(1, width, height)
+    left, top = width // 4, height // 4
+    part = strip[top : top + height // 2, left : left + width // 2] if width < height else strip[:, left : left + 400]
+    found = compared(part, strip)
+    there = (left, top if width < height else 0)
+    np.testing.assert_allclose(corners_there(found)[0], there, atol=1)
+
+
 def test_keypoints_are_few_strong_and_spread_over_the_picture() -> None:
     busy_corner = np.full((600, 800, 3), 120, np.uint8)
     busy_corner[:300, :400] = textured(1)
     busy_corner[300:] = resized(textured(2), 800, 300)
     found = extract(busy_corner)
     assert len(found) == STORED.keypoints
-    assert max(found.thumbnail.shape) == STORED.thumbnail_side
+    assert found.thumbnail.size == pytest.approx(STORED.thumbnail_area, rel=0.02)
     in_corner = (found.points() < (400, 300)).all(axis=1)
     assert 0.2 < in_corner.mean() < 0.6
 

@@ -40,10 +40,10 @@ def test_keypoints_survive_as_bytes_to_the_bit() -> None:
         np.testing.assert_array_equal(getattr(restored, field), getattr(PICTURE, field), strict=True)
 
 
-def test_a_picture_costs_at_most_71_kilobytes_and_a_blank_one_its_thumbnail() -> None:
+def test_a_picture_costs_at_most_67_kilobytes_and_a_blank_one_its_thumbnail() -> None:
     square = extract(textured(1, 900, 900))
-    assert len(to_bytes(square)) == 28 + 136 * len(square) + 128 * 128
-    assert 28 + 136 * STORED.keypoints + STORED.thumbnail_side**2 < 71_000
+    assert len(to_bytes(square)) == 28 + 136 * len(square) + square.thumbnail.size
+    assert 28 + 136 * STORED.keypoints + STORED.thumbnail_area < 67_000
     assert len(to_bytes(extract(np.zeros((300, 400), np.uint8)))) == 28 + 128 * 96
 
 

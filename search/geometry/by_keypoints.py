@@ -9,8 +9,8 @@ from search.geometry.agreement import align, measure
 from search.geometry.keypoints import Keypoints
 from search.geometry.matching import KeypointMatches
 from search.geometry.overlap import cells_covered, corners, is_convex, overlap
-from search.geometry.parallax import has_moved
-from search.geometry.transformation import Fit, Model, Pairs, fit, is_sane, moved
+from search.geometry.parallax import has_moved, leftover
+from search.geometry.transformation import Model, Pairs, fit, is_sane, moved
 from search.geometry.verification import ENOUGH_INLIERS, Verification, judged, nothing_found
 
 
@@ -29,7 +29,9 @@ def compare_keypoints(query: Keypoints, candidate: Keypoints, matches: KeypointM
     measured = measure(aligned) if aligned is not None else None
     if measured is None:
         return judged(described, None, apart=False)
-    apart = _apart(pairs, found, candidate, matches, measured.typical)
+    sizes = candidate.diameters[matches.candidate].astype(np.float64)
+    left = leftover(pairs, found, sizes, query.longer_side, candidate.longer_side)
+    apart = has_moved(pairs, found, left, measured)
     return judged(replace(described, agreement=measured.typical), measured, apart=apart)
 
 
@@ -77,7 +79,3 @@ def _pairs(query: Keypoints, candidate: Keypoints, matches: KeypointMatches) -> 
         - np.log(query.diameters[matches.query].astype(np.float64)),
         candidate.angles()[matches.candidate] - query.angles()[matches.query],
     )
-
-
-def _apart(pairs: Pairs, found: Fit, candidate: Keypoints, matches: KeypointMatches, typical: float) -> bool:
-    return has_moved(pairs, found, candidate.diameters[matches.candidate].astype(np.float64), typical)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB, or (H, W) grey
 
 # Tuned on half of 200 photographs by bench/geometry.py; see docs/benchmarks.md.
-WORKING_SIDE = 400  # the longer side that SIFT is shown, in pixels; it looks for details at twice that
+WORKING_AREA = (
+    400 * 320
+)  # pixels of the copy that SIFT is shown, whatever its shape; it looks for details at four times that
 RECIPE = 1  # goes up when the same pixels give other keypoints, so that those in caches are made anew
 SHARES = 65535  # places are stored as shares of the width and height
 TURN = 65536  # stored angles of a full turn
@@ -29,15 +31,15 @@ _CELLS = 6  # cells along each side, over which keypoints are spread
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """How much is kept of a picture. thumbnail_side: pixels of the longer side of the small grey copy."""
+    """How much is kept of a picture. thumbnail_area: pixels of the small grey copy at most."""
 
     keypoints: int
-    thumbnail_side: int
+    thumbnail_area: int
 
 
-STORED = Detail(keypoints=400, thumbnail_side=128)  # of an indexed picture: 66 kB
+STORED = Detail(keypoints=400, thumbnail_area=128 * 96)  # of an indexed picture: 67 kB
 # Of a query, which is compared with many: more keypoints find smaller parts.
-ASKED = Detail(keypoints=800, thumbnail_side=256)
+ASKED = Detail(keypoints=800, thumbnail_area=256 * 192)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,7 @@ def extract(pixels: Pixels, detail: Detail = STORED) -> Keypoints:
     """
     grey = as_grey(pixels)
     height, width = grey.shape
-    thumbnail = resized(grey, min(1.0, detail.thumbnail_side / max(width, height)))
+    thumbnail = resized(grey, min(1.0, (detail.thumbnail_area / (width * height)) ** 0.5))
     if grey.std() < _FLAT:
         return _nothing(width, height, thumbnail)
     return _strongest(grey, detail.keypoints, thumbnail)
@@ -138,7 +140,7 @@ def _mirror_order() -> NDArray[np.intp]:
 
 def _strongest(grey: Pixels, limit: int, thumbnail: Pixels) -> Keypoints:
     height, width = grey.shape
-    working = resized(grey, WORKING_SIDE / max(width, height))
+    working = resized(grey, (WORKING_AREA / (width * height)) ** 0.5)
     sift = cv2.SIFT.create(nfeatures=limit * 2, contrastThreshold=0.02, enable_precise_upscale=True)
     found, descriptors = sift.detectAndCompute(working, None)
     if not found:

@@ -1,4 +1,8 @@
-"""Which keypoints of a query and of each candidate look alike: one matrix product for a block of candidates."""
+"""Which keypoints of a query and of each candidate look alike: one matrix product for a block of candidates.
+
+Descriptors hold integers of at most 255, 128 of them, so their products stay below 2^24 and float32 holds them exactly:
+matches do not depend on the order in which a library adds, nor on what else is in the block.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
