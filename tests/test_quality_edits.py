@@ -14,7 +14,9 @@ from indexer.quality.imagededup_protocol import GROUP, as_their_originals, trans
 from indexer.quality.painting import (
     cast,
     cropped,
+    nearly_blank,
     padded,
+    part_of,
     pixelised,
     placed_on,
     squashed,
@@ -80,6 +82,14 @@ def test_a_picture_turned_by_its_tag_is_shown_upright() -> None:
 
 def test_a_crop_has_the_share_of_the_area_and_the_aspect_ratio() -> None:
     assert cropped(plain((1, 2, 3), (200, 100)), 0.25, rng()).size == (100, 50)
+
+
+def test_a_part_that_shows_nothing_is_drawn_again() -> None:
+    sky = plain((90, 140, 220), (200, 200))
+    sky.paste(painted(1, (40, 40)), (150, 150))
+    assert nearly_blank(sky.crop((0, 0, 100, 100)))
+    assert not any(nearly_blank(part_of(sky, 0.25, rng(seed))) for seed in range(20))
+    assert part_of(plain((9, 9, 9), (200, 100)), 0.25, rng()).size == (100, 50)
 
 
 def test_a_picture_is_padded_to_a_square_and_a_square_between_bars() -> None:

@@ -15,13 +15,12 @@ from PIL import Image
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.bundled import bundled_photos
 from indexer.quality.originals import pieces
-from indexer.quality.painting import Picture
+from indexer.quality.painting import Picture, nearly_blank
 from training.edits import Edit, all_edits
 
 INPUT_SIZE = 96
 NO_MATCH = -1
 
-FLAT = 8  # grey levels of standard deviation, below which a piece shows nothing
 SPLIT_SEED = 12345
 DISTRACTOR_SEED = 777
 PHOTO_DISTRACTORS = 14
@@ -72,7 +71,7 @@ def model_input(picture: Picture) -> NDArray[np.uint8]:
 def photo_pieces() -> list[Picture]:
     """Return the pieces of the bundled photographs in order, RGB, without the flat ones."""
     everything = [piece for photo in bundled_photos() for piece in pieces(photo)]
-    return [piece for piece in everything if np.asarray(piece.convert("L")).std() >= FLAT]
+    return [piece for piece in everything if not nearly_blank(piece)]
 
 
 def _matched(

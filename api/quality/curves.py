@@ -8,7 +8,7 @@ import numpy as np
 from search.calibration.metrics import PrecisionRecall
 
 WIDTH, HEIGHT = 340, 280
-LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 50
 MARKED = (0.90, 0.99)  # precisions that decisions are made at
 _STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -54,15 +54,15 @@ def _grid() -> list[str]:
     for step in _STEPS:
         x, y = LEFT + step * (right - LEFT), TOP + (1 - step) * (bottom - TOP)
         parts.append(f'<line class="rule" x1="{LEFT}" x2="{right}" y1="{y:g}" y2="{y:g}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 4:g}" text-anchor="end">{step:g}</text>')
-        parts.append(f'<text class="tick" x="{x:g}" y="{bottom + 16}" text-anchor="middle">{step:g}</text>')
+        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 5:g}" text-anchor="end">{step:g}</text>')
+        parts.append(f'<text class="tick" x="{x:g}" y="{bottom + 20}" text-anchor="middle">{step:g}</text>')
     for precision in MARKED:
         y = TOP + (1 - precision) * (bottom - TOP)
         parts.append(f'<line class="mark" x1="{LEFT}" x2="{right}" y1="{y:g}" y2="{y:g}"/>')
     middle = (LEFT + right) / 2
     parts.append(f'<text class="axis" x="{middle:g}" y="{HEIGHT - 4}" text-anchor="middle">recall</text>')
     parts.append(
-        f'<text class="axis" transform="translate(11 {(TOP + bottom) / 2:g}) rotate(-90)" text-anchor="middle">'
+        f'<text class="axis" transform="translate(14 {(TOP + bottom) / 2:g}) rotate(-90)" text-anchor="middle">'
         "precision</text>"
     )
     return parts

@@ -92,7 +92,7 @@ def build_bench(originals: Sequence[Original], shelf: Shelf, options: BenchOptio
     # A short run asks everything less often.
     few = len(originals) if options.queries is None else max(2, options.queries // 10)
     hard_photos = parts.tuning[: min(few, max(1, int(len(parts.tuning) * HARD_SHARE)))]
-    planted, hard = hard_negatives(shelf, hard_photos, options.seed)
+    planted, hard = hard_negatives(shelf, hard_photos, options.seed, once=options.queries is not None)
     among = tiles(shelf, parts.tuning[len(hard_photos) :], int(options.distractors * TILE_SHARE))
     painted = drawn(shelf, options.distractors - len(among), options.seed, progress)
     edited = _chosen(matched, absent, options)

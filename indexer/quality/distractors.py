@@ -14,9 +14,9 @@ from PIL import Image
 
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.bundled import stereo_pair, textures
-from indexer.quality.edits import LIGHT, as_jpeg
-from indexer.quality.originals import LEAST_CONTRAST, Original, Progress, grid, picture_of
-from indexer.quality.painting import Picture
+from indexer.quality.edits import LIGHT, EditKind, as_jpeg
+from indexer.quality.originals import Original, Progress, grid, picture_of
+from indexer.quality.painting import Picture, nearly_blank
 from indexer.quality.shelf import Shelf
 
 TILES_ASIDE = 3  # a photograph is cut into this many columns and rows
@@ -56,11 +56,15 @@ def drawn(shelf: Shelf, count: int, seed: int, progress: Progress) -> list[str]:
     return names
 
 
-def hard_negatives(shelf: Shelf, originals: Sequence[Original], seed: int) -> tuple[list[str], list[HardNegative]]:
+def hard_negatives(
+    shelf: Shelf, originals: Sequence[Original], seed: int, *, once: bool
+) -> tuple[list[str], list[HardNegative]]:
     """Return the look-alikes, as references, and the queries that shall not be called the same.
 
-    originals: photographs that nobody searches for; one tile of each is asked for, the others are planted.
+    originals: photographs that nobody searches for; one tile of each is asked for, the others are planted. once: each
+    is asked for in one edit only.
     """
+    edits = [edit for edit in LIGHT if edit.name in HARD_EDITS[: 1 if once else None]]
     planted, queries = list[str](), list[HardNegative]()
     for number, original in enumerate(originals[:MOST_HARD_PHOTOS]):
         names = _tile_names(shelf, original)
@@ -68,13 +72,13 @@ def hard_negatives(shelf: Shelf, originals: Sequence[Original], seed: int) -> tu
             held_back = number % len(names)
             planted += [name for place, name in enumerate(names) if place != held_back]
             asked = picture_of(shelf.read(names[held_back]))
-            queries += _asked(shelf, "other tile", asked, original.source, seed)
+            queries += _asked(shelf, "other tile", asked, original.source, edits, seed)
     for kind, source, asked, others in _bundled_look_alikes():
         planted += [
             shelf.put(f"planted/{-source}-{number}.jpg", partial(as_jpeg, other, 92))
             for number, other in enumerate(others)
         ]
-        queries += _asked(shelf, kind, asked, source, seed)
+        queries += _asked(shelf, kind, asked, source, edits, seed)
     return planted, queries
 
 
@@ -91,18 +95,19 @@ def _cut(shelf: Shelf, original: Original, folder: str) -> bytes:
     names = [
         shelf.put(f"{folder}/{number}.jpg", partial(as_jpeg, tile, 92))
         for number, tile in enumerate(grid(picture, aside, aside))
-        if np.asarray(tile.convert("L")).std() >= LEAST_CONTRAST
+        if not nearly_blank(tile)
     ]
     return " ".join(names).encode()
 
 
-def _asked(shelf: Shelf, kind: str, picture: Picture, source: int, seed: int) -> Iterable[HardNegative]:
-    """Yield the query of a hard negative, lightly edited in a few ways, as copies are met."""
-    for edit in LIGHT:
-        if edit.name in HARD_EDITS:
-            make = partial(edit.apply, picture, np.random.default_rng([seed, 5, abs(source)]))
-            file = shelf.put(f"queries/hard/{kind} {source} {edit.name}.jpg", make)
-            yield HardNegative(kind, file, source)
+def _asked(  # noqa: PLR0913, PLR0917 -- what a query is made of
+    shelf: Shelf, kind: str, picture: Picture, source: int, edits: Sequence[EditKind], seed: int
+) -> Iterable[HardNegative]:
+    """Yield the queries of a hard negative, lightly edited, as copies are met."""
+    for edit in edits:
+        make = partial(edit.apply, picture, np.random.default_rng([seed, 5, abs(source)]))
+        file = shelf.put(f"queries/hard/{kind} {source} {edit.name}.jpg", make)
+        yield HardNegative(kind, file, source)
 
 
 def _bundled_look_alikes() -> Iterable[tuple[str, int, Picture, list[Picture]]]:

@@ -173,7 +173,7 @@ def _lens(picture: Picture, desk: Desk) -> bytes:
 
 
 MEDIUM = (
-    EditKind("crop 70", "medium", lambda p, desk: desk.jpeg(painting.cropped(p, 0.7**2, desk.rng))),
+    EditKind("crop 70", "medium", lambda p, desk: desk.jpeg(painting.part_of(p, 0.7**2, desk.rng))),
     EditKind("padded", "medium", _padded),
     EditKind("border", "medium", _bordered),
     EditKind("rotated", "medium", lambda p, d: d.jpeg(painting.rotated(p, d.between(5, 25), d.rng))),
@@ -234,12 +234,12 @@ def _photographed(picture: Picture, desk: Desk) -> bytes:
 
 
 def _mirrored_part(picture: Picture, desk: Desk) -> bytes:
-    return as_jpeg(painting.resized(painting.cropped(ImageOps.mirror(picture), 0.5, desk.rng), 0.5), 40)
+    return as_jpeg(painting.resized(painting.part_of(ImageOps.mirror(picture), 0.5, desk.rng), 0.5), 40)
 
 
 HEAVY = (
-    EditKind("crop 50", "heavy", lambda p, desk: desk.jpeg(painting.cropped(p, 0.5**2, desk.rng))),
-    EditKind("crop 30", "heavy", lambda p, desk: desk.jpeg(painting.cropped(p, 0.3**2, desk.rng))),
+    EditKind("crop 50", "heavy", lambda p, desk: desk.jpeg(painting.part_of(p, 0.5**2, desk.rng))),
+    EditKind("crop 30", "heavy", lambda p, desk: desk.jpeg(painting.part_of(p, 0.3**2, desk.rng))),
     EditKind("quarter turn", "heavy", lambda p, desk: desk.jpeg(painting.rotated(p, 90, desk.rng))),
     EditKind("half turn", "heavy", lambda p, desk: desk.jpeg(painting.rotated(p, 180, desk.rng))),
     EditKind("upside down", "heavy", lambda p, desk: desk.jpeg(ImageOps.flip(p))),

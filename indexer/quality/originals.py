@@ -18,14 +18,13 @@ from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.decoding import Decoder
 from indexer.quality.bundled import BundledPhoto
 from indexer.quality.edits import as_jpeg, as_png
-from indexer.quality.painting import Picture
+from indexer.quality.painting import LEAST_CONTRAST, Picture, nearly_blank
 from indexer.quality.shelf import Shelf
 from indexer.sources.sources import MAX_FILE_BYTES, FoundFile, read_file, resolve, walk
 from search.errors import BadImage, UsageError
 
 LONGEST_SIDE = 1280  # pixels; larger photographs are brought to it
 SMALLEST_SIDE = 96
-LEAST_CONTRAST = 8.0  # standard deviation of the luma, in levels
 COPY_BITS = (
     40  # of 256 perceptual bits: that many may differ between two copies; unrelated pictures differ in about 128
 )
@@ -93,7 +92,7 @@ def gather_bundled(photos: Sequence[BundledPhoto], shelf: Shelf) -> Gathered:
     originals, flat = list[Original](), 0
     for source, photo in enumerate(photos):
         for number, piece in enumerate(pieces(photo)):
-            if np.asarray(piece.convert("L")).std() < LEAST_CONTRAST:
+            if nearly_blank(piece):
                 flat += 1
                 continue
             file = shelf.put(f"originals/{len(originals):04}.png", partial(as_png, piece))
