@@ -19,7 +19,8 @@ from api.quality.report import QualityReport, Row, WeightsLabel
 from api.quality.store_modes import Fast
 from api.work_progress import work_progress
 from api.workspace import Workspace
-from indexer.backbones.backbones import BUILTIN, BUILTIN_PREPARATION
+from indexer.backbones.backbones import BUILTIN, BUILTIN_PREPARATION, load_backbone
+from indexer.backbones.licences import licence_of, require_accepted, require_known
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.quality.baselines import Bits, HashMode, pdq_bits, pdq_is_installed, perceptual_bits
 from indexer.quality.bundled import bundled_photos
@@ -100,6 +101,7 @@ def measured_quality(session: Session, request: QualityRequest) -> Iterator[Meas
         if root is None:
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lookalike-quality-")))
         shelf = Shelf(root, _settings(request))
+        _require_backbones(request, shelf)
         gathered = _gathered(session.progress, request, shelf)
         with work_progress(session.progress, "prepared", "images") as advance:
             bench = build_bench(gathered.originals, shelf, request.bench, advance)
@@ -126,6 +128,29 @@ def _settings(request: QualityRequest) -> dict[str, object]:
         "queries": request.bench.queries,
         "edits": [edit.name for edit in request.bench.kinds],
     }
+
+
+def _require_backbones(request: QualityRequest, shelf: Shelf) -> None:
+    """Refuse what cannot be loaded before minutes are spent on the bench.
+
+    Raises:
+        LookalikeError: by name: no such backbone, no weights, a licence nobody agreed to, ...
+    """
+    require_known(request.accept_license)
+    for one in request.backbones:
+        if one.name != BUILTIN:
+            require_accepted(licence_of(one.name), request.accept_license, one.name)
+            load_backbone(one.name, weights=_weights(one, shelf, request.bench.seed), device=request.device)
+
+
+def _weights(one: MeasuredBackbone, shelf: Shelf, seed: int) -> Path | None:
+    """Return the weights file of a backbone, None for the usual weights."""
+    if one.weights != RANDOM:
+        return None if one.weights is None else Path(one.weights).expanduser()
+    from indexer.quality.random_weights import write_random_weights
+
+    file = shelf.root / "weights" / f"{one.name}-random.safetensors"
+    return file if file.exists() else write_random_weights(one.name, file, seed)
 
 
 def _gathered(mode: ProgressMode, request: QualityRequest, shelf: Shelf) -> Gathered:
@@ -226,12 +251,7 @@ class _Runner:
             )
 
     def _weights(self, one: MeasuredBackbone) -> Path | None:
-        if one.weights != RANDOM:
-            return None if one.weights is None else Path(one.weights).expanduser()
-        from indexer.quality.random_weights import write_random_weights
-
-        file = self._bench.shelf.root / "weights" / f"{one.name}-random.safetensors"
-        return file if file.exists() else write_random_weights(one.name, file, self._request.bench.seed)
+        return _weights(one, self._bench.shelf, self._request.bench.seed)
 
 
 class _Timed:

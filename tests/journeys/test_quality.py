@@ -88,6 +88,7 @@ def test_the_kept_folder_is_refused_with_other_options(
         ([".", "--strata", "hard"], "there is no stratum 'hard'; there are: heavy, light, medium"),
         ([".", "--edits", "jpg"], "there is no edit 'jpg'"),
         ([".", "--weights", "w.safetensors"], "name a backbone for each"),
+        ([".", "--backbone", "nfnet_10"], "there is no backbone 'nfnet_10': did you mean"),
         ([".", "--html", "nowhere/page.html"], "name a file in a folder that is there"),
     ],
 )
