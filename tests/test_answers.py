@@ -117,29 +117,39 @@ def test_only_wrong_answers_at_the_threshold_or_above_are_called_the_same() -> N
 
 def test_figures_agree_with_counting_for_each_draw() -> None:
     rng = np.random.default_rng(3)
-    scores = np.sort(rng.integers(0, 30, (40, 6)).astype(np.float32), axis=1)[:, ::-1].copy()
     right = np.zeros((40, 6), bool)
-    right[np.arange(30), rng.integers(0, 6, 30)] = True
+    right[:30, 0] = True
+    scores = (rng.integers(0, 20, (40, 6)) + 12 * right).astype(np.float32)  # mostly above the wrong ones, with ties
     found = Answers(scores, right, np.asarray(right.any(axis=1), np.int64), np.arange(40) // 4)
     weights = source_weights(found.sources, 50, seed=0)
-    figures = figures_of(found, everything(found), resamples=50, with_average_precision=("all",))
-    counted = [_recall_at_precision(found, once, 0.90) for once in weights]
-    made = figures.groups["all"].recall_at_precision[0.90]
-    assert made.value == pytest.approx(counted[0])
-    assert (made.low, made.high) == pytest.approx(tuple(np.percentile(counted[1:], [2.5, 97.5])))
-    average = figures.groups["all"].average_precision
-    assert average is not None
-    assert average.value == pytest.approx(curve_of(found).average_precision())
+    figures = figures_of(found, everything(found), resamples=50, with_average_precision=("all",)).groups["all"]
+    recalls = [_recall_at_precision(found, once, 0.90) for once in weights]
+    averages = [_average_precision(found, once) for once in weights]
+    assert figures.average_precision is not None
+    for made, counted in ((figures.recall_at_precision[0.90], recalls), (figures.average_precision, averages)):
+        assert len(set(counted)) > 10
+        assert made.value == pytest.approx(counted[0])
+        assert [made.low, made.high] == pytest.approx(np.percentile(counted[1:], [2.5, 97.5]).tolist())
+
+
+def _reported(found: Answers, once: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Return precision and recall of a threshold, counting each query as often as it was drawn."""
+    each, reported = np.broadcast_to(once[:, None], found.scores.shape), found.scores >= threshold
+    truly, total = each[reported & found.right].sum(), each[reported].sum()
+    return (float(truly / total) if total else 0.0), float(truly / once[found.positives > 0].sum())
 
 
 def _recall_at_precision(found: Answers, once: np.ndarray, precision: float) -> float:
     """Try every score as a threshold, the low ones first."""
-    each = np.broadcast_to(once[:, None], found.scores.shape)
-    for threshold in np.unique(found.scores):
-        reported = found.scores >= threshold
-        if each[reported].sum() and each[reported & found.right].sum() / each[reported].sum() >= precision:
-            return float(each[reported & found.right].sum() / once[found.positives > 0].sum())
-    return 0.0
+    points = (_reported(found, once, threshold) for threshold in np.unique(found.scores))
+    return next((recall for reached, recall in points if reached >= precision), 0.0)
+
+
+def _average_precision(found: Answers, once: np.ndarray) -> float:
+    points = [(0.0, 0.0), *(_reported(found, once, threshold) for threshold in np.unique(found.scores)[::-1])]
+    return sum(
+        precision * (recall - before) for (_, before), (precision, recall) in zip(points[:-1], points[1:], strict=True)
+    )
 
 
 def test_weights_of_one_give_the_curve_without_weights() -> None:
