@@ -16,7 +16,7 @@ from api.console import ProgressMode, Session
 from api.indexing import IndexRequest, run_index
 from api.quality.measuring import Named, row_of
 from api.quality.report import QualityReport, Row, WeightsLabel
-from api.quality.store_modes import Fast
+from api.quality.store_modes import MODES
 from api.work_progress import work_progress
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN, BUILTIN_PREPARATION, load_backbone
@@ -29,7 +29,6 @@ from indexer.quality.modes import Mode, Ranked, Ranking, ranked_by
 from indexer.quality.originals import Gathered, gather_bundled, gather_folder
 from indexer.quality.shelf import Shelf
 from search.errors import LookalikeError
-from search.records import Collection
 
 RANDOM = "random"  # instead of a weights file
 # Hard negatives of their own: what is searched for must not be among them.
@@ -106,7 +105,7 @@ def measured_quality(session: Session, request: QualityRequest) -> Iterator[Meas
         with work_progress(session.progress, "prepared", "images") as advance:
             bench = build_bench(gathered.originals, shelf, request.bench, advance)
         runner = _Runner(session, request, bench)
-        rows = [*(runner.backbone(one) for one in request.backbones), *runner.baselines()]
+        rows = [row for one in request.backbones for row in runner.backbone(one)] + runner.baselines()
         report = QualityReport(
             str(request.folder) if request.folder is not None else BUNDLED,
             request.bench.seed,
@@ -181,16 +180,19 @@ class _Runner:
         self._bench = bench
         self._threads = request.workers or os.cpu_count() or 1
 
-    def backbone(self, one: MeasuredBackbone) -> Row:
-        """Return the row of a backbone in the fast mode."""
+    def backbone(self, one: MeasuredBackbone) -> list[Row]:
+        """Return the rows of a backbone, one for each mode."""
         references, protocol = self._bench.references, self._bench.protocol
         self._index(one, one.collection, references)
-        self._index(one, f"{one.collection} imagededup", protocol)
+        self._index(one, _grouped(one), protocol)
         with self._workspace(one) as workspace:
-            in_references = Fast(workspace, workspace.collection(one.collection), references)
-            in_groups = Fast(workspace, self._groups(workspace, one), protocol)
-            named = Named(one.method, one.label, in_references.name, tells_identical=True)
-            return self._row(named, in_references, in_groups)
+            target, groups = workspace.collection(one.collection), workspace.collection(_grouped(one))
+            rows = []
+            for make in MODES:
+                mode = make(workspace, target, references)
+                named = Named(one.method, one.label, mode.name, tells_identical=True)
+                rows.append(self._row(named, mode, make(workspace, groups, protocol)))
+            return rows
 
     def baselines(self) -> list[Row]:
         """Return the rows of the hashes that are installed."""
@@ -201,9 +203,6 @@ class _Runner:
             return [*rows, self._hash("PDQ, 256 bits", pdq_bits)]
         self.remarks.append("PDQ is left out: pdqhash is not installed (`pip install pdqhash`)")
         return rows
-
-    def _groups(self, workspace: Workspace, one: MeasuredBackbone) -> Collection:
-        return workspace.collection(f"{one.collection} imagededup")
 
     def _workspace(self, one: MeasuredBackbone) -> Workspace:
         store = self._bench.shelf.root / "store"
@@ -270,6 +269,11 @@ class _Timed:
 
     def median_ms(self) -> float:
         return 1000 * median(self._seconds)
+
+
+def _grouped(one: MeasuredBackbone) -> str:
+    """Return the name of the collection of imagededup's groups."""
+    return f"{one.collection} imagededup"
 
 
 def _manifest(files: Sequence[str]) -> bytes:

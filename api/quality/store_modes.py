@@ -1,11 +1,11 @@
 """The product's own ways to search, as modes of the quality bench: each is one small class over a collection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from api.workspace import QueryRequest, Workspace
-from indexer.quality.modes import DEPTH, Ranking
+from indexer.quality.modes import DEPTH, Mode, Ranking
 from search.records import Collection, Match
 
 
@@ -31,6 +31,10 @@ class Fast:
         """
         found = self._workspace.search_by_picture(self._target, query, name, QueryRequest(DEPTH))
         return ranking_of(found.matches, self._rows)
+
+
+# What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
+MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], Mode], ...] = (Fast,)
 
 
 def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
