@@ -75,7 +75,6 @@ class QualityRequest:
     device: str = "auto"
     workers: int | None = None
     accept_license: str | None = None
-    baselines: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +195,6 @@ class _Runner:
 
     def baselines(self) -> list[Row]:
         """Return the rows of the hashes that are installed."""
-        if not self._request.baselines:
-            return []
         rows = [self._hash("pHash, 256 bits", perceptual_bits)]
         if pdq_is_installed():
             return [*rows, self._hash("PDQ, 256 bits", pdq_bits)]
