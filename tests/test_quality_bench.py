@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -150,9 +151,11 @@ def test_what_cannot_serve_is_counted_by_reason(folder: Path, tmp_path: Path) ->
     photograph(3).resize((160, 120)).save(mixed / "smaller copy.png")
     Image.new("RGB", (200, 200), "grey").save(mixed / "blank.png")
     painted(77, (64, 48)).save(mixed / "icon.png")
+    (mixed / "photo 01.jpg").rename(mixed / os.fsdecode(b"\xff.jpg"))
     (mixed / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     gathered = gather_folder(mixed, Shelf(tmp_path / "bench", {}), InProcessDecoder(), 0, quiet)
     assert len(gathered.originals) == PHOTOS
+    assert "\ufffd.jpg" in {original.name for original in gathered.originals}, "a name that can be printed"
     assert gathered.left_out == {
         "copy of another": 1, "nearly blank": 1, "smaller than 96 pixels": 1, "no readable picture": 1,
     }  # fmt: skip

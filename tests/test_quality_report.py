@@ -51,7 +51,7 @@ def bench(tmp_path: Path) -> Bench:
         painted(number, (64, 48)).save(file, "JPEG")
         shelf.put(name, file.getvalue)
     counts = {"searched_for": 2, "absent": 1, "planted": 1, "tiles": 0, "drawn": 0, "groups": 1}
-    return Bench(shelf, ("0.jpg", "1.jpg", "2.jpg"), QUERIES, (), counts)
+    return Bench(shelf, ("0.jpg", "1.jpg", "2.jpg"), QUERIES, (), counts, {"0.jpg": HOSTILE})
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ def test_a_miss_names_what_was_asked_what_came_and_what_should_have_come(bench: 
     answers = answers_to(ranked, QUERIES)
     (miss,) = misses(bench, ranked, answers, np.array([query.stratum in ("light", "heavy") for query in QUERIES]))
     assert (miss.kind, miss.query, miss.found, miss.true) == ("meme", "queries/a.jpg", "2.jpg", "0.jpg")
+    assert miss.photograph == HOSTILE, "the name of the user's own file"
     assert [miss.found_score, miss.true_score] == pytest.approx([0.6, 0.5])
 
 

@@ -91,7 +91,8 @@ def misses(bench: Bench, ranked: Ranked, answers: Answers, edited: Mask) -> list
         score = float(true[row]) if np.isfinite(true[row]) else None
         found = bench.references[int(ranked.rows[row, place])]
         truly = bench.references[query.truth]
-        worst.append(Mistake(query.kind, query.file, found, float(wrong[row, place]), truly, score))
+        name = bench.names.get(truly, truly)
+        worst.append(Mistake(query.kind, query.file, found, float(wrong[row, place]), truly, score, name))
     return worst
 
 

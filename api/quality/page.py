@@ -179,7 +179,8 @@ def _miss(one: Mistake, bench: Bench) -> str:
     if one.true is not None:
         score = "not found" if one.true_score is None else f"{one.true_score:.3f}"
         shots.append(_shot(shelf.read(one.true), f"right, {score}", "right"))
-    return f'<div class="miss"><b>{escape(one.kind)}</b><div>{"".join(shots)}</div></div>'
+    head = f"<b>{escape(one.kind)}</b><small>{escape(one.photograph)}</small>"
+    return f'<div class="miss">{head}<div>{"".join(shots)}</div></div>'
 
 
 def _shot(data: bytes, caption: str, kind: str) -> str:

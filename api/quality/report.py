@@ -51,7 +51,8 @@ class IdenticalFigures:
 class Mistake:
     """An answer worth looking at. Files are the bench's. true: None where no reference is right.
 
-    true_score: None where the right reference was not found.
+    true_score: None where the right reference was not found. photograph: what the right one is called where it comes
+    from, empty where none is right.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Mistake:
     found_score: float
     true: str | None = None
     true_score: float | None = None
+    photograph: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Return the mistake as it is printed with --json."""
@@ -69,6 +71,7 @@ class Mistake:
             "found": self.found,
             "score": round(self.found_score, 4),
             "true": self.true,
+            "photograph": self.photograph,
             "true_score": None if self.true_score is None else round(self.true_score, 4),
         }
 

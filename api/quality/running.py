@@ -29,6 +29,7 @@ from indexer.quality.modes import Mode, Ranked, Ranking, ranked_by
 from indexer.quality.originals import Gathered, gather_bundled, gather_folder
 from indexer.quality.shelf import Shelf
 from search.errors import LookalikeError
+from search.records import displayable
 
 RANDOM = "random"  # instead of a weights file
 # Hard negatives of their own: what is searched for must not be among them.
@@ -106,7 +107,7 @@ def measured_quality(session: Session, request: QualityRequest) -> Iterator[Meas
         runner = _Runner(session, request, bench)
         rows = [row for one in request.backbones for row in runner.backbone(one)] + runner.baselines()
         report = QualityReport(
-            str(request.folder) if request.folder is not None else BUNDLED,
+            displayable(request.folder) if request.folder is not None else BUNDLED,
             request.bench.seed,
             _counts(gathered, bench),
             gathered.left_out,

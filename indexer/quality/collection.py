@@ -58,13 +58,17 @@ class BenchQuery:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """references and queries are files on the shelf; protocol: those of imagededup's groups, six after one another."""
+    """references and queries are files on the shelf; protocol: those of imagededup's groups, six after one another.
+
+    names: what the photographs that are searched for are called where they come from, by their file on the shelf.
+    """
 
     shelf: Shelf
     references: tuple[str, ...]
     queries: tuple[BenchQuery, ...]
     protocol: tuple[str, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def kinds_named(strata: Sequence[str], names: Sequence[str]) -> tuple[EditKind, ...]:
@@ -110,6 +114,7 @@ def build_bench(originals: Sequence[Original], shelf: Shelf, options: BenchOptio
         tuple(protocol_files(shelf, groups, options.seed, progress)),
         {"searched_for": len(matched), "absent": len(absent), "planted": len(planted), "tiles": len(among)}
         | {"drawn": len(painted), "groups": len(groups)},
+        {original.file: original.name for original in matched},
     )
 
 

@@ -22,6 +22,7 @@ from indexer.quality.painting import LEAST_CONTRAST, Picture, nearly_blank
 from indexer.quality.shelf import Shelf
 from indexer.sources.sources import MAX_FILE_BYTES, FoundFile, read_file, resolve, walk
 from search.errors import BadImage, UsageError
+from search.records import displayable
 
 LONGEST_SIDE = 1280  # pixels; larger photographs are brought to it
 SMALLEST_SIDE = 96
@@ -77,9 +78,9 @@ def gather_folder(folder: Path, shelf: Shelf, decoder: Decoder, seed: int, progr
         usable = judge.usable(files[place])
         if usable is not None:
             file = shelf.put_picture(f"originals/{len(originals):04}", partial(_as_reference, *usable))
-            originals.append(Original(Path(files[place].path).name, len(originals), file))
+            originals.append(Original(displayable(Path(Path(files[place].path).name)), len(originals), file))
         progress(len(originals), wanted)
-    _require_enough(str(folder), len(originals), judge.left_out)
+    _require_enough(displayable(folder), len(originals), judge.left_out)
     return Gathered(tuple(originals), judge.left_out)
 
 
