@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak lock clean
+.PHONY: help setup demo test check bench bench-quality soak lock clean
 
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -12,7 +12,7 @@ SAY := @printf '\n\033[1m%s\033[0m\n'
 
 help: ## show this list
 	@printf 'Lookalike: index image collections, search them by picture, report duplicates.\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make .venv with everything; at once when nothing has changed
 	@:
@@ -85,6 +85,11 @@ bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=
 	[ -n "$$benches" ] || benches=$$(cd bench && grep -l __main__ [a-z]*.py | grep -v -x sample_collection.py | sed 's/\.py$$//'); \
 	for name in $$benches; do printf '\n\033[1m%s\033[0m\n' "$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
 
+bench-quality: setup ## how well edited copies are found (docs/quality.md), as quality.html; your own: PHOTOS=~/Pictures
+	@photos="$(patsubst ~/%,$(HOME)/%,$(PHOTOS))"; \
+	if [ -z "$$photos" ] && [ -d ../shared/photos ]; then photos=../shared/photos; fi; \
+	$(BIN)/lookalike quality $${photos:+"$$photos"} --html quality.html $(ARGS)
+
 # --- upkeep ---------------------------------------------------------------------------------------
 # torch and torchvision stay unless named: a newer one is gigabytes, and every measurement here was made with these.
 TORCH ?= $(shell sed -n -E '/^torch(vision)?==/p' constraints.txt)
@@ -99,5 +104,5 @@ lock: setup ## renew constraints.txt; torch too: TORCH='torch==2.14.0 torchvisio
 	@git --no-pager diff --stat constraints.txt
 
 clean: ## remove what was made, but for .venv
-	@rm -rf demo build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf demo build dist quality.html .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

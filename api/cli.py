@@ -18,6 +18,7 @@ from api.commands import (
     models,
     moving,
     operations,
+    quality,
     removing,
     searching,
     serving,
@@ -50,6 +51,7 @@ for module in (
     upgrading,
     models,
     finetuning,
+    quality,
     serving,
 ):
     module.register(app)

@@ -23,8 +23,8 @@ from bench.reporting import machine
 from indexer.backbones.backbones import BUILTIN_PREPARATION, load_backbone
 from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.decoding.preparation import prepare
+from indexer.quality.painting import cropped, recompressed, resized
 from search.records import Embeddings
-from training.edits import cropped, recompressed, resized
 
 BATCHES = (1, 16, 32, 64)
 ROUNDS = 15

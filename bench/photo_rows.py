@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.backbones.builtin import load_builtin
+from indexer.quality.painting import cropped
 from search.records import Embeddings
-from training.edits import Edit, all_edits, cropped
+from training.edits import Edit, all_edits
 from training.evaluate_builtin import embed
 from training.evaluation_set import model_input
 

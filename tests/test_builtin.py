@@ -15,12 +15,14 @@ from PIL import Image
 from indexer.backbones.builtin import DIMS, BuiltinNetwork, load_builtin
 from indexer.backbones.handcrafted import LabConversion, area_matrix, luma
 from indexer.procedural.pictures import procedural_images
+from indexer.quality.bundled import bundled_photos
+from indexer.quality.painting import recompressed
 from search.calibration.metrics import hits_at_1, precision_recall
 from search.duplicates.thresholds import BUILTIN_THRESHOLD
 from search.errors import CorruptFile
-from training.edits import all_edits, recompressed
+from training.edits import all_edits
 from training.evaluate_builtin import embed, evaluate
-from training.evaluation_set import SKIMAGE_DATA, build_evaluation_set, model_input
+from training.evaluation_set import build_evaluation_set, model_input
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "indexer" / "weights" / "builtin.safetensors"
@@ -36,7 +38,8 @@ def network() -> Iterator[BuiltinNetwork]:
 
 
 def photo(name: str) -> Image.Image:
-    with Image.open(SKIMAGE_DATA / name) as opened:
+    (file,) = [photo.file for photo in bundled_photos() if photo.file.name == name]
+    with Image.open(file) as opened:
         return opened.convert("RGB")
 
 

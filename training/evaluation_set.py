@@ -7,51 +7,20 @@ there are. Everything is drawn from fixed seeds: the same packages give the same
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-import skimage
-import sklearn.datasets
 from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.procedural.pictures import procedural_images
-from training.edits import Edit, Picture, all_edits
+from indexer.quality.bundled import bundled_photos
+from indexer.quality.originals import pieces
+from indexer.quality.painting import Picture, nearly_blank
+from training.edits import Edit, all_edits
 
 INPUT_SIZE = 96
 NO_MATCH = -1
 
-SKIMAGE_DATA = Path(skimage.__file__).parent / "data"
-SKLEARN_IMAGES = Path(sklearn.datasets.__file__).parent / "images"
-MATPLOTLIB_DATA = Path(matplotlib.get_data_path()) / "sample_data"
-
-PHOTOS: tuple[tuple[Path, int, int], ...] = (  # file, and into how many columns and rows it is cut
-    (SKIMAGE_DATA / "astronaut.png", 2, 2),
-    (SKIMAGE_DATA / "coffee.png", 3, 2),
-    (SKIMAGE_DATA / "chelsea.png", 2, 1),
-    (SKIMAGE_DATA / "rocket.jpg", 3, 2),
-    (SKIMAGE_DATA / "camera.png", 2, 2),
-    (SKIMAGE_DATA / "hubble_deep_field.jpg", 4, 3),
-    (SKIMAGE_DATA / "retina.jpg", 3, 3),
-    (SKIMAGE_DATA / "ihc.png", 2, 2),
-    (SKIMAGE_DATA / "motorcycle_left.png", 3, 2),
-    (SKLEARN_IMAGES / "china.jpg", 3, 2),
-    (SKLEARN_IMAGES / "flower.jpg", 3, 2),
-    (MATPLOTLIB_DATA / "grace_hopper.jpg", 2, 2),
-    (SKIMAGE_DATA / "brick.png", 2, 1),
-    (SKIMAGE_DATA / "grass.png", 2, 1),
-    (SKIMAGE_DATA / "gravel.png", 2, 1),
-    (SKIMAGE_DATA / "moon.png", 2, 2),
-    (SKIMAGE_DATA / "coins.png", 2, 1),
-    (SKIMAGE_DATA / "cell.png", 2, 2),
-    (SKIMAGE_DATA / "page.png", 2, 1),
-    (SKIMAGE_DATA / "text.png", 2, 1),
-    (SKIMAGE_DATA / "clock_motion.png", 1, 1),
-    (SKIMAGE_DATA / "color.png", 1, 1),
-)
-LONGEST_SIDE = 1500  # pixels; larger photographs are brought to 1200 first
-FLAT = 8  # grey levels of standard deviation, below which a piece shows nothing
 SPLIT_SEED = 12345
 DISTRACTOR_SEED = 777
 PHOTO_DISTRACTORS = 14
@@ -100,25 +69,9 @@ def model_input(picture: Picture) -> NDArray[np.uint8]:
 
 
 def photo_pieces() -> list[Picture]:
-    """Return the pieces of PHOTOS in order, RGB, without the flat ones."""
-    return [piece for path, columns, rows in PHOTOS for piece in _cut(path, columns, rows)]
-
-
-def _cut(path: Path, columns: int, rows: int) -> Iterator[Picture]:
-    with Image.open(path) as opened:
-        photo = opened.convert("RGB")
-    longest = max(photo.size)
-    if longest > LONGEST_SIDE:
-        width, height = (side * 1200 // longest for side in photo.size)
-        photo = photo.resize((width, height), Image.Resampling.LANCZOS)
-    width, height = photo.size
-    for row in range(rows):
-        for column in range(columns):
-            left, top = column * width // columns, row * height // rows
-            right, bottom = (column + 1) * width // columns, (row + 1) * height // rows
-            piece = photo.crop((left, top, right, bottom))
-            if np.asarray(piece.convert("L")).std() >= FLAT:
-                yield piece
+    """Return the pieces of the bundled photographs in order, RGB, without the flat ones."""
+    everything = [piece for photo in bundled_photos() for piece in pieces(photo)]
+    return [piece for piece in everything if not nearly_blank(piece)]
 
 
 def _matched(

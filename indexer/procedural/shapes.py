@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +14,6 @@ Point = tuple[float, float]  # x, y in pixels
 Light = tuple[float, float]  # the direction from which surfaces get brighter
 
 OVERSAMPLING = 4  # masks are drawn this many times larger, for smooth edges
-FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "STIXGeneral.ttf")
 
 
 def outline(rng: np.random.Generator, centre: Point, radius: float) -> NDArray[np.float64]:
@@ -98,11 +95,6 @@ def paint_mark(picture: Picture, pool: TexturePool) -> None:
         picture[:] = np.asarray(canvas, np.float32) / 255
 
 
-def font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return one of the fonts that matplotlib ships, at this size in pixels."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
-
-
 def random_characters(rng: np.random.Generator, length: int) -> str:
     """Return this many printable ASCII characters."""
     return "".join(chr(code) for code in rng.integers(33, 122, length))
@@ -119,9 +111,9 @@ def _draw_mark(draw: ImageDraw.ImageDraw, rng: np.random.Generator, kind: str, b
     elif kind == "circle":
         draw.circle((x, y), width // 2, fill=filled, outline=colour, width=2)
     else:
-        name = str(rng.choice(FONTS))
         for line in range(int(rng.integers(1, 7))):
-            heading = font(name, int(rng.integers(9, 28))) if line == 0 else font(FONTS[0], 11)
+            # The font inside Pillow: the same letters on every machine, and nothing to install.
+            heading = ImageFont.load_default(int(rng.integers(9, 28)) if line == 0 else 11)
             words = random_characters(rng, int(rng.integers(3, 22)))
             draw.text((x // 2, y + 12 * line), words, font=heading, fill=colour, anchor="ls")
 

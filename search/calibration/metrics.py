@@ -75,13 +75,35 @@ def precision_recall(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> P
         ValueError: no query has a true reference.
     """
     (matched,) = np.nonzero(truth >= 0)
-    if not len(matched):
-        raise ValueError("no query has a true reference: recall is not defined")
     right = np.zeros(scores.shape, bool)
     right[matched, truth[matched]] = True
-    order = np.argsort(-scores, axis=None)
-    ranked, found = scores.ravel()[order], np.cumsum(right.ravel()[order])
-    # Equal scores are reported together or not at all, so only the last of a tie is a threshold.
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    reported = np.arange(1, len(ranked) + 1)[last]
-    return PrecisionRecall(ranked[last].astype(np.float64), found[last] / reported, found[last] / len(matched))
+    return RankedPairs(scores.ravel(), right.ravel()).curve(len(matched))
+
+
+class RankedPairs:
+    """Pairs of a query and a reference, sorted once, of which many curves can be drawn: each with other weights."""
+
+    def __init__(self, scores: NDArray[np.float32], right: NDArray[np.bool_]) -> None:
+        """scores, right: (P,), of each pair; right where the reference is the true one."""
+        self._order = np.argsort(-scores, kind="stable")
+        self._right = right[self._order]
+        ranked = scores[self._order]
+        # Equal scores are reported together or not at all, so only the last of a tie is a threshold.
+        (self._last,) = np.nonzero(np.append(ranked[1:] != ranked[:-1], np.ones(min(1, len(ranked)), bool)))
+        self._thresholds = ranked[self._last].astype(np.float64)
+
+    def curve(self, positives: float, weights: NDArray[np.floating] | None = None) -> PrecisionRecall:
+        """Return the curve; what was never ranked among the pairs counts as not reported.
+
+        positives: how many pairs are right, also of those that are not here, by weight. weights: (P,) how often each
+        pair counts, in the order the pairs were given; once each without.
+
+        Raises:
+            ValueError: no pair is right.
+        """
+        if positives <= 0:
+            raise ValueError("no query has a true reference: recall is not defined")
+        counts = np.ones(len(self._order)) if weights is None else weights[self._order].astype(np.float64)
+        found, reported = np.cumsum(counts * self._right)[self._last], np.cumsum(counts)[self._last]
+        precision = np.divide(found, reported, out=np.zeros(len(found)), where=reported > 0)
+        return PrecisionRecall(self._thresholds, precision, found / positives)

@@ -1,0 +1,116 @@
+"""`quality`: how well copies are found, measured on the user's own photographs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.commands.model_uses import Consent, Device
+from api.console import Session, out, print_json
+from search.errors import UsageError
+
+if TYPE_CHECKING:
+    from api.quality.running import MeasuredBackbone
+
+DEFAULT_DISTRACTORS = 5000
+MOST_DISTRACTORS = 1_000_000
+HUB = "hub"  # instead of a weights file, where a later one has one
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(quality)
+
+
+def quality(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Photographs; default: those that scikit-image, scikit-learn and matplotlib bring along."),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Measure a timm model, or one of your own, too; repeat it for more.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Weights of the backbone at the same place: a safetensors file, hub, or random."),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option(min=10, help="A sample of about so many edited queries; default: all.")
+    ] = None,
+    distractors: Annotated[
+        int, typer.Option(min=0, max=MOST_DISTRACTORS, help="Pictures to hide the right ones among.")
+    ] = DEFAULT_DISTRACTORS,
+    strata: Annotated[str | None, typer.Option(help="Only these: light,medium,heavy.")] = None,
+    edits: Annotated[str | None, typer.Option(help="Only these kinds, separated by commas.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the edits and the distractors.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Write a page with curves and the worst misses.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the edited pictures; the next run with the same options goes on there."),
+    ] = None,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Decoding processes; default: one per core.")
+    ] = None,
+    accept_license: Consent = None,
+) -> None:
+    """Measure how well edited copies of photographs are found, beside perceptual hashes."""
+    from api.quality.page import write_page
+    from api.quality.running import QualityRequest, measured_quality
+    from api.quality.tables import print_report
+    from indexer.quality.collection import BenchOptions, kinds_named
+
+    session: Session = context.obj
+    _require_writable(html)
+    kinds = kinds_named(_listed(strata), _listed(edits))
+    request = QualityRequest(
+        None if folder is None else folder.expanduser(),
+        BenchOptions(seed=seed, distractors=distractors, queries=queries, kinds=kinds),
+        _backbones(backbone or (), weights or ()),
+        keep=None if keep is None else keep.expanduser(),
+        device=device,
+        workers=workers,
+        accept_license=accept_license,
+    )
+    with measured_quality(session, request) as measured:
+        if html is not None:
+            write_page(measured.report, measured.bench, html)
+        if session.json:
+            print_json(measured.report.as_json())
+            return
+        print_report(measured.report)
+    if html is not None:
+        out().print(f"\nwritten: {html}")
+
+
+def _listed(text: str | None) -> list[str]:
+    return [] if text is None else [name for part in text.split(",") if (name := part.strip())]
+
+
+def _backbones(names: Sequence[str], weights: Sequence[str]) -> "tuple[MeasuredBackbone, ...]":
+    """Return the built-in backbone, and those named with the weights at the same place.
+
+    Raises:
+        UsageError: there are more weights than backbones.
+    """
+    from api.quality.running import MeasuredBackbone
+
+    if len(weights) > len(names):
+        raise UsageError(f"--weights is given {len(weights)} times, --backbone {len(names)}: name a backbone for each")
+    given = [None if one == HUB else one for one in weights] + [None] * (len(names) - len(weights))
+    own = (MeasuredBackbone(name, file) for name, file in zip(names, given, strict=True))
+    return (MeasuredBackbone(), *(one for one in own if one != MeasuredBackbone()))
+
+
+def _require_writable(html: Path | None) -> None:
+    """Refuse a place for the page before minutes are spent on what it shows.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    if html is None:
+        return
+    if html.is_dir() or not html.absolute().parent.is_dir():
+        raise UsageError(f"--html {html}: name a file in a folder that is there")

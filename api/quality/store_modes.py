@@ -1,0 +1,46 @@
+"""The product's own ways to search, as modes of the quality bench: each is one small class over a collection."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from api.workspace import QueryRequest, Workspace
+from indexer.quality.modes import DEPTH, Mode, Ranking
+from search.records import Collection, Match
+
+
+class Fast:
+    """What `lookalike search` does: one embedding of the query, the nearest references by their cosine.
+
+    Up to 10,000 references every one is compared; of more, those that the approximate index finds.
+    """
+
+    name = "fast"
+
+    def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
+        """references: the keys under which they were indexed, in the order of the bench's rows."""
+        self._workspace = workspace
+        self._target = target
+        self._rows = {key: row for row, key in enumerate(references)}
+
+    def rank(self, query: bytes, name: str) -> Ranking:
+        """Return the references as a user would see them.
+
+        Raises:
+            BadImage: the query cannot be decoded.
+        """
+        found = self._workspace.search_by_picture(self._target, query, name, QueryRequest(DEPTH))
+        return ranking_of(found.matches, self._rows)
+
+
+# What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
+MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], Mode], ...] = (Fast,)
+
+
+def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
+    """Return matches as rows of the bench. rows: by key."""
+    return Ranking(
+        np.array([rows[match.image.key] for match in matches], np.int64),
+        np.array([match.score for match in matches], np.float32),
+        np.array([match.relation == "identical" for match in matches], bool),
+    )

@@ -1,0 +1,133 @@
+"""The report as tables for a terminal."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from api.console import out, print_table, table
+from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, QualityReport, Row
+from indexer.quality.edits import STRATA
+from indexer.quality.imagededup_protocol import PUBLISHED
+from search.calibration.answers import PRECISIONS, Estimate
+
+NOTHING = "-"
+
+
+def print_report(report: QualityReport) -> None:
+    """Print what was measured, for people."""
+    console = out()
+    for line in facts(report):
+        console.print(line)
+    for heading, rows in (
+        ("By stratum (95 % intervals over photographs)", _by_stratum(report.rows)),
+        ("Kinds of edits that training and tuning may use, and the unseen ones", _by_seen(report.rows)),
+        ("Beside the edits", _beside(report.rows)),
+        (f"By kind of edit: recall@1, recall at precision {STRICT:.2f}", _by_kind(report)),
+    ):
+        console.print(f"\n{heading}")
+        print_table(rows)
+    console.print("\n* unseen: neither trained nor tuned on")
+    for remark in report.remarks:
+        console.print(remark)
+
+
+def facts(report: QualityReport) -> Iterator[str]:
+    """Yield the lines that say what the figures are about."""
+    counts = report.counts
+    yield (
+        f"{report.photographs}: {counts['photographs']} photographs, half of them for testing "
+        f"({counts['searched_for']} searched for, {counts['absent']} asked for and not there)"
+    )
+    yield (
+        f"{counts['queries']} queries, {counts['references']} references ({counts['planted']} look-alikes, "
+        f"{counts['tiles']} tiles of other photographs, {counts['drawn']} drawn pictures), seed {report.seed}"
+    )
+    if report.left_out:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(report.left_out.items()))
+        yield f"left out: {reasons}"
+
+
+def shown(estimate: Estimate | None, *, interval: bool = True) -> str:
+    """Return a figure as people read it: .987 (.97-1.00)."""
+    if estimate is None:
+        return NOTHING
+    text = _fraction(estimate.value, 3)
+    return f"{text} ({_fraction(estimate.low, 2)}-{_fraction(estimate.high, 2)})" if interval else text
+
+
+def _fraction(value: float, digits: int) -> str:
+    """Return a share without the zero that every share begins with."""
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+def _by_stratum(rows: Sequence[Row]) -> Table:
+    made = table("method", "weights", "edits", ">R@1", ">R@10", *(f">R at P {p:.2f}" for p in PRECISIONS), ">micro-AP")
+    for row in rows:
+        for number, name in enumerate((*STRATA, ALL)):
+            group = row.figures.groups.get(name)
+            if group is None:
+                continue
+            made.add_row(
+                *((row.title, row.weights) if number == 0 else ("", "")),
+                name,
+                *(shown(group.recall_at[rank]) for rank in (1, 10)),
+                *(shown(group.recall_at_precision[precision]) for precision in PRECISIONS),
+                shown(group.average_precision),
+            )
+    return made
+
+
+def _by_seen(rows: Sequence[Row]) -> Table:
+    made = table("method", "edits", *(f">{what} {part}" for what in ("R@1", "R at P .99") for part in (SEEN, UNSEEN)))
+    for row in rows:
+        for number, stratum in enumerate((*STRATA, ALL)):
+            names = [part if stratum == ALL else f"{stratum}, {part}" for part in (SEEN, UNSEEN)]
+            groups = [row.figures.groups.get(name) for name in names]
+            made.add_row(
+                row.title if number == 0 else "",
+                stratum,
+                *(NOTHING if group is None else shown(group.recall_at[1]) for group in groups),
+                *(NOTHING if group is None else shown(group.recall_at_precision[STRICT]) for group in groups),
+            )
+    return made
+
+
+def _beside(rows: Sequence[Row]) -> Table:
+    headings = (
+        ">threshold",
+        ">hard negatives called same",
+        ">identical P / R",
+        ">imagededup's protocol",
+        ">ms a query",
+    )
+    made = table("method", *headings)
+    for row in rows:
+        limit = row.figures.thresholds[STRICT]
+        same = NOTHING if row.identical is None else f"{row.identical.precision:.3f} / {row.identical.recall:.3f}"
+        made.add_row(
+            row.title,
+            NOTHING if limit is None else f"{limit:.3f}",
+            shown(row.hard_called),
+            same,
+            shown(row.protocol),
+            f"{row.ms:.1f}",
+        )
+    theirs = f"{PUBLISHED.method} (published, {PUBLISHED.groups} groups)"
+    made.add_row(theirs, f"{PUBLISHED.threshold:.3f}", NOTHING, NOTHING, _fraction(PUBLISHED.recall, 3), NOTHING)
+    return made
+
+
+def _by_kind(report: QualityReport) -> Table:
+    made = table("edits", "kind", *(f">{row.title}" for row in report.rows))
+    for kind in report.kinds:
+        cells = []
+        for row in report.rows:
+            group = row.figures.groups.get(EDIT_GROUP + kind.name)
+            if group is None:
+                cells.append(NOTHING)
+            else:
+                pair = group.recall_at[1], group.recall_at_precision[STRICT]
+                cells.append("  ".join(shown(one, interval=False) for one in pair))
+        made.add_row(kind.stratum, kind.name + ("*" if kind.unseen else ""), *cells)
+    return made
