@@ -1,8 +1,9 @@
 """What the pixels of indexed images say, from their files or from what is remembered of them."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +19,7 @@ from search.geometry.pixel_edits import PictureFile
 from search.records import ImageRecord
 
 READ_PIXELS: Final = 1_024  # longest side that is looked at
+AHEAD: Final = 12  # images looked at before the caller asks for them
 
 
 class StoredFilePictures:
@@ -33,8 +35,18 @@ class StoredFilePictures:
 
     def keypoints(self, images: Sequence[ImageRecord]) -> Iterator[Keypoints | None]:
         """Yield the keypoints of each image in order, None where its file is not what was indexed any more."""
+        waiting: deque[Future[Keypoints | None]] = deque()
         with ThreadPoolExecutor(self._threads) as threads:
-            yield from threads.map(self._keypoints, images)
+            try:
+                for image in images:
+                    if len(waiting) == AHEAD:
+                        yield waiting.popleft().result()
+                    waiting.append(threads.submit(self._keypoints, image))
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:  # also where nobody wants the rest
+                for future in waiting:
+                    future.cancel()
 
     def file(self, image: ImageRecord) -> PictureFile | None:
         """Return the pixels of an image, its long side at most READ_PIXELS, None as in `keypoints`."""

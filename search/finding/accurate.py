@@ -25,6 +25,7 @@ from search.records import Embeddings, ImageRecord, Match, Relation, Verified
 from search.storing.catalogue import Catalogue
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
+PATIENCE: Final = 16  # after the first that shows the same picture, so many in a row that do not are enough
 PER_VIEW: Final = 50  # candidates of each view of the query
 BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
 # Of the background, these ranks: the best may be a copy of the query.
@@ -95,49 +96,55 @@ class AccurateSearch:
         """Return at most k matches: first those that show the same picture, then by normalised score.
 
         A match that is verified counts however low it scores. Each of the likeliest says whether it is; "cannot"
-        where one of the two pictures has too little to compare, or the file of the image is gone.
+        where one of the two pictures has too little to compare, or the file of the image is gone. After one that is,
+        PATIENCE others in a row that are not end it.
         """
         answers = self._verified(picture.geometry, [one.image for one in candidates[:VERIFIED]])
-        ranked: list[tuple[tuple[float, ...], Match, int]] = []
+        ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
-            looked = number < len(answers)
-            match = _judged(one, answers[number] if looked else None, picture.content, wanted, looked=looked)
+            answer = answers.get(number)
+            match = _judged(one, answer, picture.content, wanted, looked=number in answers)
             if match.verified == "yes" or wanted.min_score is None or one.score >= wanted.min_score:
-                certain = _certainty(match, answers[number] if looked else None)
-                place = (*(-part for part in certain), -one.normalised, one.image.id)
-                ranked.append((place, match, number))
+                place = (*(-part for part in _certainty(match, answer)), -one.normalised, one.image.id)
+                ranked.append((place, match, answer))
         best = sorted(ranked, key=lambda entry: entry[0])[: wanted.k]
-        return [self._explained(match, picture, answers[number : number + 1]) for _, match, number in best]
+        return [self._explained(match, picture, answer) for _, match, answer in best]
 
-    def _explained(self, match: Match, picture: SeenPicture, answer: Sequence[Verification | None]) -> Match:
+    def _explained(self, match: Match, picture: SeenPicture, answer: Verification | None) -> Match:
         """Return a match with what was done to its image, where that can be told."""
         if match.relation == "identical":
             return replace(match, edits=())
-        if match.verified != "yes" or picture.file is None or not answer or answer[0] is None:
+        if match.verified != "yes" or picture.file is None or answer is None:
             return match
         stored = self.stored.file(match.image)
-        return match if stored is None else replace(match, edits=tuple(edits_between(answer[0], picture.file, stored)))
+        return match if stored is None else replace(match, edits=tuple(edits_between(answer, picture.file, stored)))
 
     def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
         if condition is None:
             return self.snapshot.search(query, count)
         return search_where(self.snapshot, self.catalogue, query, count, condition)
 
-    def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> list[Verification | None]:
-        """Return what came of each image, None where its pixels or those of the query cannot be had."""
+    def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> dict[int, Verification | None]:
+        """Return what came of each image that was looked at, by its place: the likeliest, up to where it is in vain.
+
+        None: its pixels or those of the query cannot be had.
+        """
         if query is None:
-            return [None] * len(images)
-        missing: set[int] = set()
+            return dict.fromkeys(range(len(images)))
+        answers: dict[int, Verification | None] = {}
+        places: list[int] = []
 
         def there() -> Iterator[Keypoints]:
-            for number, keypoints in enumerate(self.stored.keypoints(images)):
+            for place, keypoints in enumerate(self.stored.keypoints(images)):
                 if keypoints is None:
-                    missing.add(number)
+                    answers[place] = None
                 else:
+                    places.append(place)
                     yield keypoints
 
-        answers = iter(list(verify_in_order(query, there())))
-        return [None if number in missing else next(answers) for number in range(len(images))]
+        for number, verification in enumerate(verify_in_order(query, there(), patience=PATIENCE)):
+            answers[places[number]] = verification
+        return answers
 
 
 def background_level(snapshot: Snapshot, query: Embeddings) -> float:
