@@ -3,27 +3,27 @@
 import { address } from "./addresses.js";
 import { copyButton, el, icon } from "./elements.js";
 import { noPicture } from "./tiles.js";
-import { thumbnail } from "./server.js";
-import { name, number, pixels, place, score, share, size } from "./words.js";
+import { explanation, thumbnail } from "./server.js";
+import { edit, name, number, pixels, place, score, share, size } from "./words.js";
 
 const LARGE = 1600;
 const dialog = document.getElementById("large");
 
-/** Show an image; images: the list it is from, which may grow meanwhile. */
-export function lookCloser(collection, images, id) {
+/** Show an image; images: the list it is from, which may grow meanwhile. query: the picture that was searched by. */
+export function lookCloser(collection, images, id, query) {
   let at = images.findIndex((image) => image.id === id);
   if (at < 0) return;
   const step = (by) => {
     if (images[at + by] === undefined) return;
     at += by;
-    draw(collection, images, at, step);
+    draw({ collection, images, query }, at, step);
   };
   dialog.onkeydown = (event) => {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   };
   if (!dialog.open) dialog.showModal();
-  draw(collection, images, at, step);
+  draw({ collection, images, query }, at, step);
 }
 
 /** Close the closer look, if it is open. */
@@ -35,10 +35,10 @@ dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
 });
 
-function draw(collection, images, at, step) {
+function draw(shown, at, step) {
   const focused = document.activeElement?.dataset.role;
-  const image = images[at];
-  dialog.replaceChildren(stage(collection, image), panel(collection, images, at, step));
+  const image = shown.images[at];
+  dialog.replaceChildren(stage(shown.collection, image), panel(shown, at, step));
   const again = focused && dialog.querySelector(`[data-role="${focused}"]:not(:disabled)`);
   (again || dialog.querySelector('[data-role="close"]')).focus();
 }
@@ -54,7 +54,7 @@ function stage(collection, image) {
   return el("div", { class: "stage" }, shown);
 }
 
-function panel(collection, images, at, step) {
+function panel({ collection, images, query }, at, step) {
   const image = images[at];
   return el(
     "div",
@@ -64,6 +64,7 @@ function panel(collection, images, at, step) {
     el("p", { class: "path" }, el("bdi", {}, place(image))),
     copyButton("Copy path", () => place(image)),
     factList(image),
+    editList(collection, image, query),
     labelList(image),
     searchLink(collection, image),
   );
@@ -116,6 +117,35 @@ function factList(image) {
   };
   const rows = Object.entries(facts).filter(([, value]) => value !== null);
   return el("dl", {}, ...rows.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]));
+}
+
+/** What was done to the image to get the query, and a button that shows why the two are the same picture. */
+function editList(collection, image, query) {
+  if (image.verified !== "yes") return null;
+  const lines = (image.edits ?? []).map((one) => el("li", {}, edit(one)));
+  const why = query ? whyButton(collection, image, query) : null;
+  if (!lines.length && !why) return null;
+  const title = lines.length ? "What was done to it" : "The same picture";
+  return el("section", { class: "edits" }, el("h3", {}, title), lines.length ? el("ul", {}, ...lines) : null, why);
+}
+
+function whyButton(collection, image, query) {
+  const button = el("button", { type: "button", class: "button", "data-role": "why" }, "Show why");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    button.textContent = "Looking…";
+    const said = `${name(image)} beside your picture: what both show is outlined, places that agree are joined.`;
+    try {
+      const url = URL.createObjectURL(await explanation(collection, query, image.id));
+      const shown = el("img", { class: "why", src: url, alt: said });
+      shown.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+      dialog.querySelector(".stage").replaceChildren(shown);
+      button.remove();
+    } catch (error) {
+      button.replaceWith(el("p", { class: "quiet" }, error.message));
+    }
+  });
+  return button;
 }
 
 function labelList(image) {

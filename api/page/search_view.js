@@ -9,8 +9,8 @@ import { announce } from "./notices.js";
 import { chooser, isPicture, pictureOf, zone } from "./pictures.js";
 import { beforeFilter, condition, imageById, images, searchByImage, searchByPicture } from "./server.js";
 import { failed, panel } from "./teaching.js";
-import { grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
-import { count, name, number, pixels, relation, score, size } from "./words.js";
+import { focusTile, grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
+import { count, edit, listed, name, number, pixels, relation, score, size } from "./words.js";
 
 const FIRST_K = 24;
 const MAX_K = 1000;
@@ -85,7 +85,7 @@ class Results {
     this.shown = new Set();
     this.list = grid({
       label: "Results, closest first",
-      look: (id) => lookCloser(view.collection.name, this.matches, id),
+      look: (id) => lookCloser(view.collection.name, this.matches, id, query.file),
     });
     this.list.append(...placeholders(Math.min(FIRST_K, view.collection.searchable)));
     this.title = el("h1", { tabindex: "-1" }, "Searching…");
@@ -161,12 +161,13 @@ class Results {
     const { view } = this;
     this.body.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.ask(k);
+      const answer = await this.ask(k, false);
       this.box.accept();
       view.memory.answer = answer;
       view.memory.k = k;
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
+      this.look(k);
     } catch (error) {
       if (this.filter !== null && isAboutCondition(error)) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
@@ -176,10 +177,41 @@ class Results {
     }
   }
 
-  ask(k) {
+  /** Ask again, with a look at the pixels, which takes longer; then show in that order what is known by then. */
+  async look(k) {
+    const { view, asking } = this;
+    this.looking = true;
+    this.head();
+    try {
+      const answer = await this.ask(k, true);
+      if (this.asking !== asking || view.memory.k !== k) return;
+      this.looking = false;
+      view.memory.answer = answer;
+      this.reorder(answer.matches);
+    } catch (error) {
+      if (error.name === "AbortError" || this.asking !== asking) return;
+      this.looking = false;
+      this.head();
+      view.fail(error);
+    }
+  }
+
+  /** Show these matches instead, in their order; what has the focus keeps it. */
+  reorder(matches) {
+    const focused = document.activeElement?.closest?.(".tile")?.dataset.id;
+    const held = this.list.contains(document.activeElement) ? focused : undefined;
+    this.matches.splice(0, this.matches.length, ...matches);
+    this.shown = new Set(matches.map((match) => match.id));
+    this.list.replaceChildren(...matches.map((match) => this.tile(match)));
+    if (held !== undefined) focusTile(this.list, held);
+    this.head();
+    this.foot.replaceChildren(...this.ending());
+  }
+
+  ask(k, accurate) {
     const { collection } = this.view;
     const where = condition(this.label, this.filter);
-    const wanted = { k, where, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
+    const wanted = { k, where, accurate, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
     return this.query.file
       ? searchByPicture(collection.name, this.query.file, wanted)
       : searchByImage(collection.name, this.query.id, wanted);
@@ -228,7 +260,12 @@ class Results {
 
   tile(match) {
     const self = match.id === this.query.id;
-    const badge = el("span", { class: `badge ${match.relation}` }, self ? "this image" : relation(match.relation));
+    const done = match.edits?.length ? match.edits.map(edit).join(", ") : null;
+    const badge = el(
+      "span",
+      { class: `badge ${match.relation}`, ...(done ? { title: done } : {}) },
+      self ? "this image" : relation(match.relation),
+    );
     const made = searchTile(
       this.view.collection.name,
       withFirst(match, this.label),
@@ -247,21 +284,25 @@ class Results {
     this.title.textContent = this.verdict();
     const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
     const among = this.narrowed ? this.narrowed : ` of ${count(view.collection.searchable, "image")}`;
-    this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms`;
-    announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
+    const looking = this.looking ? " · looking at the pixels…" : "";
+    this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms${looking}`;
+    if (!this.looking) announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
   }
 
   /** The answer in words: were copies found? The query itself does not count. */
   verdict() {
     const others = this.matches.filter((match) => match.id !== this.query.id);
     const identical = others.filter((match) => match.relation === "identical").length;
-    const copies = others.filter((match) => match.relation !== "identical" && match.relation !== "similar").length;
+    const edited = others.filter((match) => match.relation === "same_picture").length;
+    const copies = others.filter((match) => match.relation === "probable").length;
     const found = [];
     if (identical) found.push(count(identical, "identical image"));
+    if (edited) found.push(count(edited, "edited copy", "edited copies"));
     if (copies) found.push(count(copies, "probable copy", "probable copies"));
+    if (!found.length && this.looking) return "Looking for copies…";
     if (!found.length) return this.query.file ? "No copy found" : "No other copy found";
-    const more = identical + copies === others.length && this.matches.length === this.view.memory.k;
-    return (more ? "At least " : "") + found.join(" and ");
+    const more = identical + edited + copies === others.length && this.matches.length === this.view.memory.k;
+    return (more ? "At least " : "") + listed(found);
   }
 
   /** Of which images the results are, "" for all. */

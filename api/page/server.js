@@ -42,19 +42,20 @@ export function labels(collection, { limit, signal }) {
   return ask(`${inside(collection)}/labels${parameters({ limit })}`, { signal });
 }
 
-/** Return the images closest to a stored one. where: a condition they must fulfil, or null. */
-export function searchByImage(collection, id, { k, where, signal }) {
+/** Return the images closest to a stored one. where: a condition, or null; accurate: look at pixels as well. */
+export function searchByImage(collection, id, { k, where, accurate, signal }) {
   const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ id, k, where });
+  const body = JSON.stringify({ id, k, where, accurate });
   return ask(`${inside(collection)}/search`, { method: "POST", headers, body, signal });
 }
 
-/** Return the images closest to a picture. where: a condition they must fulfil, or null. */
-export async function searchByPicture(collection, file, { k, where, signal }) {
+/** Return the images closest to a picture. where: a condition, or null; accurate: look at pixels as well. */
+export async function searchByPicture(collection, file, { k, where, accurate, signal }) {
   const body = new FormData();
   body.append("image", file, file.name || "pasted picture");
   body.append("k", String(k));
   if (where !== null) body.append("where", where);
+  if (accurate) body.append("accurate", "true");
   try {
     return await ask(`${inside(collection)}/search`, { method: "POST", body, signal });
   } catch (error) {
@@ -68,6 +69,16 @@ export async function searchByPicture(collection, file, { k, where, signal }) {
     }
     throw error;
   }
+}
+
+/** Return a picture, as a blob, that shows why a picture and a stored image are the same. */
+export async function explanation(collection, file, id) {
+  const body = new FormData();
+  body.append("image", file, file.name || "pasted picture");
+  const url = `${inside(collection)}/images/${encodeURIComponent(id)}/explain`;
+  const answer = await fetch(url, { method: "POST", body, headers: { Accept: "image/png" } });
+  if (!answer.ok) throw new Problem(answer.status, "", (await answer.json()).detail);
+  return answer.blob();
 }
 
 /** Return why searches are not answered yet, null when they are. */

@@ -42,6 +42,40 @@ export function relation(word) {
   return RELATIONS[word] ?? word;
 }
 
+// What was done to an image, as docs/searching.md lists it.
+const EDITS = {
+  mirrored: () => "mirrored",
+  rotated: (amount) => `turned by ${amount}°`,
+  cropped: (amount) => `cropped to ${percent(amount)}`,
+  framed: (amount) => `inside a larger picture (${percent(amount)} of it)`,
+  scaled: (amount) => `${Math.round(100 * amount)} % of the size`,
+  stretched: () => "stretched",
+  tilted: () => "seen at an angle",
+  grey: () => "without colours",
+  recoloured: () => "recoloured",
+  brightened: () => "brighter",
+  darkened: () => "darker",
+  blurred: () => "blurred",
+  covered: (amount) => `${percent(amount)} covered`,
+  converted: () => "another format",
+  recompressed: () => "compressed again",
+  resaved: () => "saved again",
+};
+
+/** Return what was done to an image in words, such as "cropped to 62 %". */
+export function edit({ kind, amount }) {
+  return EDITS[kind]?.(amount) ?? kind;
+}
+
+/** Return "a, b and c". */
+export function listed(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+}
+
+function percent(amount) {
+  return `${Math.round(100 * amount)} %`;
+}
+
 /** Return by which backbone a collection is compared, and what its licence allows. */
 export function licence({ backbone, licence: name, licence_accepted: accepted, licence_accepted_at: at }) {
   const consent = accepted && at ? `: no commercial use, agreed on ${at.slice(0, 10)}` : "";

@@ -3,6 +3,7 @@
 import base64
 import re
 
+from PIL import ImageOps
 from playwright.sync_api import Page, expect
 
 from tests.web_page import (
@@ -99,3 +100,31 @@ def test_after_a_reload_an_uploaded_picture_has_to_be_chosen_again(page: Page) -
     expect(page.get_by_role("heading", level=1)).to_have_text("This picture is gone")
     choose(page, "mine.png", png(drawing(12)))
     expect_found_itself(page, "drawing 12.png")
+
+
+def test_a_mirrored_copy_is_found_by_its_pixels_and_the_page_says_what_was_done_and_shows_why(page: Page) -> None:
+    page.goto("/")
+    choose(page, "mirrored.png", png(ImageOps.mirror(drawing(11))))
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 edited copy")
+    first = tiles(page).first
+    expect(first.locator(".name")).to_have_text("drawing 11.png")
+    expect(first.locator(".badge")).to_have_text("same picture")
+    first.get_by_role("button", name="Look closer").click()
+    closer = page.get_by_role("dialog")
+    expect(closer.get_by_role("heading", name="What was done to it")).to_be_visible()
+    expect(closer.locator(".edits li").first).to_have_text("mirrored")
+    closer.get_by_role("button", name="Show why").click()
+    shown = closer.get_by_role("img", name="drawing 11.png beside your picture")
+    expect(shown).to_be_visible()
+    expect(shown).to_have_js_property("complete", True)
+    assert shown.evaluate("image => image.naturalWidth") > 1000
+
+
+def test_what_has_the_focus_keeps_it_when_the_results_come_into_another_order(page: Page) -> None:
+    page.goto("/")
+    choose(page, "mirrored.png", png(ImageOps.mirror(drawing(12))))
+    tiles(page).first.locator(".face").focus()
+    held = page.evaluate("document.activeElement.closest('.tile').dataset.id")
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 edited copy")
+    if tiles(page).locator(f"xpath=self::*[@data-id='{held}']").count():
+        assert page.evaluate("document.activeElement.closest('.tile')?.dataset.id") == held
