@@ -114,7 +114,7 @@ def correlation_map(aligned: Aligned) -> NDArray[np.float32]:
 def _correlations(
     first: NDArray[np.float32], second: NDArray[np.float32], both: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the correlation of each cell that shows something in either picture."""
+    """Return the correlation of each cell in which the picture that shows less shows something."""
     cell_side = _CELL if (both.shape[0] // _CELL) * (both.shape[1] // _CELL) >= 12 else _SMALL_CELL  # noqa: PLR2004
     across, down = (max(1, min(_CELLS, side // cell_side)) for side in (both.shape[1], both.shape[0]))
     x = np.arange(both.shape[1]) * across // both.shape[1]
@@ -130,7 +130,11 @@ def _correlations(
     cross = mean(one * other) - mean_one * mean_other
     spreads = (np.maximum(mean(values**2) - middle**2, 0) for values, middle in ((one, mean_one), (other, mean_other)))
     spread_one, spread_other = spreads
-    judged = (count >= both.size / (across * down) / 2) & (np.maximum(spread_one, spread_other) >= _FLAT**2)
+    full = count >= both.size / (across * down) / 2
+    shown, shown_other = full & (spread_one >= _FLAT**2), full & (spread_other >= _FLAT**2)
+    # Words on an empty sky say nothing about the sky: the picture that shows less decides where to look.
+    fewer = shown.sum() - shown_other.sum()
+    judged = shown | shown_other if fewer == 0 else shown if fewer < 0 else shown_other
     found = cross / np.sqrt(np.maximum(spread_one, 1) * np.maximum(spread_other, 1))
     return np.asarray(found[judged], np.float64)
 

@@ -29,6 +29,9 @@ ENOUGH_INLIERS = 15
 ENOUGH_RATIO = 0.25
 ENOUGH_CELLS = 3  # of 16, in each picture's part of the overlap
 ENOUGH_AGREEMENT = 0.7
+# One of these at least: of copies, those whose matches are below the ratio are blurred or pixelised and agree all over.
+_SURE_RATIO = 0.6
+_SURE_CELLS = 0.9  # share of the cells that agree
 # Where too few cells of the overlap show something to measure agreement, this many inliers and this ratio must do.
 _WITHOUT_AGREEMENT = (30, 0.5)
 
@@ -95,7 +98,8 @@ def judged(found: Verification, measured: Agreement | None, *, apart: bool) -> V
         inliers, ratio = _WITHOUT_AGREEMENT
         agreed = found.inliers >= inliers and found.ratio >= ratio
     else:
-        agreed = enough and measured.typical >= ENOUGH_AGREEMENT
+        doubtful = found.ratio < _SURE_RATIO and measured.agreeing < _SURE_CELLS
+        agreed = enough and measured.typical >= ENOUGH_AGREEMENT and not doubtful
     if agreed and found.spread and not apart:
         return replace(found, answer="yes", reason=SAME)
     if not enough:
