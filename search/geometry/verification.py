@@ -35,8 +35,8 @@ _MANY = (50, 0.75, 0.5)
 # One of these at least: of copies, those whose matches are below the ratio are blurred or pixelised and agree all over.
 _SURE_RATIO = 0.6
 _SURE_CELLS = 0.9  # share of the cells that agree
-# Share of the overlap that may show something else. Of photographs with a quarter covered, cut into cells, it was at most
-# .39; of pages of one application with another photograph on half of their area, .42 typically.
+# Share of the overlap that may show something else. Of photographs with a quarter covered, cut into cells, it was .39
+# at most; of pages of one application with another photograph on half of their area, .42 typically.
 _MOST_DIFFERING = 0.4
 # Where too few cells of the overlap show something to measure agreement, this many inliers and this ratio must do.
 _WITHOUT_AGREEMENT = (30, 0.5)
