@@ -171,11 +171,23 @@ def test_a_logo_in_common_does_not_make_pictures_the_same() -> None:
     assert (found.answer, found.reason) == ("no", answers.PART)
 
 
+def test_a_page_with_another_picture_on_more_than_half_of_it_is_another_page() -> None:
+    page = textured(9)
+    one, other = (embedded(textured(seed, 320, 220), page, 40, 40) for seed in (1, 2))
+    found = verify(prepare(one), extract(other))
+    assert found.inliers >= answers.ENOUGH_INLIERS
+    assert found.spread
+    assert (found.answer, found.reason) == ("no", answers.PART)
+
+
+def test_a_quarter_covered_leaves_a_picture_the_same() -> None:
+    assert compared(embedded(textured(2, 200, 150), textured(1), 30, 90), 1).answer == "yes"
+
+
 def test_a_logo_is_not_enough_where_nothing_else_is_to_be_seen() -> None:
-    logo, one, other = textured(9, 95, 70), textured(1, 30, 30), textured(2, 30, 30)
+    logo, one, other = textured(9, 85, 65), textured(1, 12, 12), textured(2, 12, 12)
     page = np.full((300, 400, 3), 240, np.uint8)
-    letter, bill = (embedded(logo, embedded(part, page, x, 200), 300, 5) for part, x in ((one, 60), (other, 200)))
-    assert verify(prepare(letter), extract(compressed(letter, 70))).answer == "yes"
+    letter, bill = (embedded(logo, embedded(part, page, x, 200), 310, 5) for part, x in ((one, 60), (other, 200)))
     found = verify(prepare(letter), extract(bill))
     assert found.inliers >= answers.ENOUGH_INLIERS
     assert (found.answer, found.reason) == ("no", answers.PART)

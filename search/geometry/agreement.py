@@ -18,6 +18,7 @@ _SMALL_CELL = 6  # but in an overlap of fewer cells than a dozen
 _CELLS = 8  # cells along the longer side at most
 _FEWEST_CELLS = 4  # that show something
 _SOFTENING = 1.0  # standard deviation in pixels of the blur before comparing, against noise and half-pixel shifts
+_AGREES = 0.6  # correlation of a cell
 _WIDE = 40  # pixels of the shorter side from which on the rim is two pixels
 _SLOW = 5.0  # standard deviation in pixels of what changes slowly
 _FLAT = 2.5  # levels: standard deviation below which a cell shows nothing
@@ -34,11 +35,17 @@ class Aligned:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """typical: median correlation of the cells, in [-1, 1]. agreeing: share of cells at .6 and more. cells: judged."""
+    """How well the cells of an overlap correlate.
+
+    typical: median of the cells judged, in [-1, 1]; judged are those where the picture that shows less shows something.
+    agreeing: share of them at .6 and more. cells: how many. differing: share of all cells of the overlap, empty ones
+    among them, in which one of the pictures shows something that the other does not.
+    """
 
     typical: float
     agreeing: float
     cells: int
+    differing: float
 
 
 def align(query: Pixels, candidate: Pixels, model: Model, reduction: float = 1.0) -> Aligned | None:
@@ -73,10 +80,7 @@ def measure(aligned: Aligned, *, details: bool = False) -> Agreement | None:
     first, second = _softened(aligned.query[box], both), _softened(aligned.candidate[box], both)
     if details:
         first, second = first - _softened(first, both, _SLOW), second - _softened(second, both, _SLOW)
-    found = _correlations(first, second, both)
-    if len(found) < _FEWEST_CELLS:
-        return None
-    return Agreement(float(np.median(found)), float((found >= 0.6).mean()), len(found))  # noqa: PLR2004
+    return _correlated(first, second, both)
 
 
 def closest(query: Pixels, candidate: Pixels, model: Model) -> Agreement | None:
@@ -111,10 +115,8 @@ def correlation_map(aligned: Aligned) -> NDArray[np.float32]:
     return np.where(flat | ~aligned.both, 1, found).astype(np.float32)
 
 
-def _correlations(
-    first: NDArray[np.float32], second: NDArray[np.float32], both: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return the correlation of each cell that shows something in either picture."""
+def _correlated(first: NDArray[np.float32], second: NDArray[np.float32], both: NDArray[np.bool_]) -> Agreement | None:
+    """Return how well the cells of two aligned pictures correlate, None where too few show anything."""
     cell_side = _CELL if (both.shape[0] // _CELL) * (both.shape[1] // _CELL) >= 12 else _SMALL_CELL  # noqa: PLR2004
     across, down = (max(1, min(_CELLS, side // cell_side)) for side in (both.shape[1], both.shape[0]))
     x = np.arange(both.shape[1]) * across // both.shape[1]
@@ -130,9 +132,22 @@ def _correlations(
     cross = mean(one * other) - mean_one * mean_other
     spreads = (np.maximum(mean(values**2) - middle**2, 0) for values, middle in ((one, mean_one), (other, mean_other)))
     spread_one, spread_other = spreads
-    judged = (count >= both.size / (across * down) / 2) & (np.maximum(spread_one, spread_other) >= _FLAT**2)
+    full = count >= both.size / (across * down) / 2
+    shown, shown_other = full & (spread_one >= _FLAT**2), full & (spread_other >= _FLAT**2)
+    # Words on an empty sky say nothing about the sky: the picture that shows less decides where to look.
+    fewer = shown.sum() - shown_other.sum()
+    judged = shown | shown_other if fewer == 0 else shown if fewer < 0 else shown_other
+    if judged.sum() < _FEWEST_CELLS:
+        return None
     found = cross / np.sqrt(np.maximum(spread_one, 1) * np.maximum(spread_other, 1))
-    return np.asarray(found[judged], np.float64)
+    agree = found >= _AGREES
+    differing = (shown | shown_other) & ~agree
+    return Agreement(
+        float(np.median(found[judged])),
+        float(agree[judged].mean()),
+        int(judged.sum()),
+        float(differing.sum() / full.sum()),
+    )
 
 
 def _softened(values: NDArray[np.float32], both: NDArray[np.bool_], sigma: float = _SOFTENING) -> NDArray[np.float32]:

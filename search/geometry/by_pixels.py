@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from search.geometry.agreement import closest
+from search.geometry.agreement import Agreement, closest
 from search.geometry.by_keypoints import between_thumbnails, to_thumbnail
 from search.geometry.hypotheses import Guess, Turns, crops, whole_pictures
 from search.geometry.keypoints import Keypoints
@@ -13,6 +13,8 @@ from search.geometry.verification import DIFFERENT, FEW_KEYPOINTS, SAME, TOO_LIT
 
 # Few inliers are enough where the pixels agree all the better: inliers, agreement of details, cells that show some.
 _FEWER = ((10, 0.9, 4), (6, 0.75, 6), (4, 0.85, 9))
+_FEWER_RATIO = 0.2  # and share of the matches; what agrees by chance has many that do not
+_AGREEING = 0.8  # share of the cells that must agree; of different tiles of a photograph at most .7 did
 # A guess that no keypoint supports needs agreement of details in so many cells. Of 39,800 pairs of different
 # photographs, one of each blurred, the likest had .73 in 18 cells.
 _WHOLE = (0.85, 12)
@@ -32,8 +34,9 @@ def compare_pixels(found: Verification, query: Keypoints, turns: Turns, candidat
         seen = _seen(guess, query, candidate, *_WHOLE)
         if seen is not None:  # asked first: its model is exact, that of few inliers is not
             return seen
-    if _details_agree(found, query, candidate):
-        return replace(found, answer="yes", reason=SAME)
+    measured = _details_agree(found, query, candidate)
+    if measured is not None:
+        return replace(found, answer="yes", reason=SAME, agreement=measured.typical)
     if min(len(query), len(candidate)) < FEW_KEYPOINTS:
         for guess in crops(query.thumbnail, candidate.thumbnail):
             seen = _seen(guess, query, candidate, *_CROP)
@@ -42,19 +45,23 @@ def compare_pixels(found: Verification, query: Keypoints, turns: Turns, candidat
     return found
 
 
-def _details_agree(found: Verification, query: Keypoints, candidate: Keypoints) -> bool:
-    if found.model is None or not found.spread or found.inliers < min(_FEWER)[0]:
-        return False
+def _details_agree(found: Verification, query: Keypoints, candidate: Keypoints) -> Agreement | None:
+    """Return the agreement of details under a model of few inliers, None where it is not enough."""
+    if found.model is None or not found.spread or found.ratio < _FEWER_RATIO or found.inliers < min(_FEWER)[0]:
+        return None
     measured = closest(query.thumbnail, candidate.thumbnail, between_thumbnails(found.model, query, candidate))
-    return measured is not None and any(
+    if measured is None or measured.agreeing < _AGREEING:
+        return None
+    enough = any(
         found.inliers >= inliers and measured.typical >= typical and measured.cells >= cells
         for inliers, typical, cells in _FEWER
     )
+    return measured if enough else None
 
 
 def _seen(guess: Guess, query: Keypoints, candidate: Keypoints, typical: float, cells: int) -> Verification | None:
     measured = closest(query.thumbnail, candidate.thumbnail, guess.model)
-    if measured is None or measured.typical < typical or measured.cells < cells:
+    if measured is None or measured.typical < typical or measured.cells < cells or measured.agreeing < _AGREEING:
         return None
     model = np.linalg.inv(to_thumbnail(candidate)) @ guess.model @ to_thumbnail(query)
     shared = overlap(model, size_of(query), size_of(candidate))

@@ -29,6 +29,15 @@ ENOUGH_INLIERS = 15
 ENOUGH_RATIO = 0.25
 ENOUGH_CELLS = 3  # of 16, in each picture's part of the overlap
 ENOUGH_AGREEMENT = 0.7
+# So many inliers and such a ratio ask for less agreement: much of the picture may be covered. What a template has in
+# common is less than half of the cells, and then the typical one does not agree at all.
+_MANY = (50, 0.75, 0.5)
+# One of these at least: of copies, those whose matches are below the ratio are blurred or pixelised and agree all over.
+_SURE_RATIO = 0.6
+_SURE_CELLS = 0.9  # share of the cells that agree
+# Share of the overlap that may show something else. Of photographs with a quarter covered, cut into cells, it was .39
+# at most; of pages of one application with another photograph on half of their area, .42 typically.
+_MOST_DIFFERING = 0.4
 # Where too few cells of the overlap show something to measure agreement, this many inliers and this ratio must do.
 _WITHOUT_AGREEMENT = (30, 0.5)
 
@@ -95,7 +104,11 @@ def judged(found: Verification, measured: Agreement | None, *, apart: bool) -> V
         inliers, ratio = _WITHOUT_AGREEMENT
         agreed = found.inliers >= inliers and found.ratio >= ratio
     else:
-        agreed = enough and measured.typical >= ENOUGH_AGREEMENT
+        doubtful = found.ratio < _SURE_RATIO and measured.agreeing < _SURE_CELLS
+        doubtful |= measured.differing > _MOST_DIFFERING
+        many, ratio, typical = _MANY
+        asked = typical if found.inliers >= many and found.ratio >= ratio else ENOUGH_AGREEMENT
+        agreed = enough and measured.typical >= asked and not doubtful
     if agreed and found.spread and not apart:
         return replace(found, answer="yes", reason=SAME)
     if not enough:
