@@ -6,6 +6,7 @@ import numpy as np
 
 from api.workspace import QueryRequest, Workspace
 from indexer.quality.modes import DEPTH, Mode, Ranking
+from search.finding.accurate import DOUBT
 from search.records import Collection, Match
 
 
@@ -34,7 +35,7 @@ class Fast:
 
 
 class Accurate:
-    """What `lookalike search --accurate` does. What is verified counts more than any score, and a "no" less."""
+    """What `lookalike search --accurate` does. What is verified counts more than any score, a "no" less."""
 
     name = "accurate"
 
@@ -56,8 +57,8 @@ class Accurate:
 
 # What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
 MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], Mode], ...] = (Fast, Accurate)
-# A score is at most 1 and at least -1, so these keep the three answers apart.
-_EVIDENCE = {"yes": 2.0, "cannot": 0.0, None: 0.0, "no": -2.0}
+# A score is at most 1 and at least -1, so that what is verified comes first, as it does for users.
+_EVIDENCE = {"yes": 2.0, "cannot": 0.0, None: 0.0, "no": -DOUBT}
 
 
 def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
