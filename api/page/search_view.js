@@ -247,7 +247,8 @@ class Results {
     this.title.textContent = this.verdict();
     const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
     const among = this.narrowed ? this.narrowed : ` of ${count(view.collection.searchable, "image")}`;
-    this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms`;
+    const { note } = view.memory.answer;
+    this.note.textContent = note ? sentence(note) : `The closest ${number(matches.length)}${among} · ${number(took)} ms`;
     announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
   }
 
@@ -272,6 +273,7 @@ class Results {
 
   ending() {
     const k = this.view.memory.k;
+    if (this.view.memory.answer.note && this.matches.length < k) return [];
     if (!this.matches.length) return [panel("No results", el("p", {}, this.narrowed ? NONE_FULFILS : NOTHING))];
     const among = this.narrowed;
     if (this.matches.length < k)
@@ -301,6 +303,11 @@ class Results {
       this.view.fail(error);
     }
   }
+}
+
+/** Return a note of the server as a sentence of the page. */
+function sentence(note) {
+  return `${note[0].toUpperCase()}${note.slice(1)}.`;
 }
 
 /** Tell whether the server refused a condition: at a place of it, or as too large. */

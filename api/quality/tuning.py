@@ -47,8 +47,9 @@ def _asked(embedder: QueryEmbedder, bench: Bench, threads: int, progress: Callab
     executor = ThreadPoolExecutor(threads, "tuning")
     try:
         files = [query.file for query in bench.queries]
-        for view in executor.map(lambda file: embedder.view(bench.shelf.read(file), file, every=False).views, files):
-            rows.append(view)
+        for views in executor.map(lambda file: embedder.view(bench.shelf.read(file), file, every=False).views, files):
+            # What shows next to nothing has no view, and resembles nothing.
+            rows.append(views if len(views) else np.zeros((1, embedder.space.dims), np.float32))
             progress(len(rows), len(files))
     finally:
         executor.shutdown(cancel_futures=True)
