@@ -12,6 +12,7 @@ Heavy libraries are imported when a journey first needs them.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.workspace import Workspace
+    from api.workspace import Found, Workspace
     from indexer.jobs.summary import IndexSummary
     from search.duplicates.find_duplicates import DuplicateReport
     from search.records import Match
@@ -109,7 +110,8 @@ class Lookalike:
 
         where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate: also turned, mirrored and
         in parts; the pixels of the likeliest images are looked at, and `verified` of a match says what came of it. box:
-        the part of the picture to search by, "x,y,width,height" in pixels.
+        the part of the picture to search by, "x,y,width,height" in pixels. A picture that shows next to nothing is
+        compared with identical images alone; a warning is logged then.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
@@ -124,12 +126,12 @@ class Lookalike:
         target = workspace.collection(self.collection)
         wanted = QueryRequest(k, where=where, accurate=accurate, box=box)
         if image is not None:
-            return workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted).matches
+            return _told(workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted))
         catalogue = workspace.store.catalogue
         stored = (
             catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
         )
-        return workspace.search_by_image(target, stored, wanted).matches
+        return _told(workspace.search_by_image(target, stored, wanted))
 
     def dedup(self, threshold: float | None = None) -> DuplicateReport:
         """Return the duplicate groups; nothing is changed. threshold: least cosine of a near copy.
@@ -204,3 +206,10 @@ class Lookalike:
         if self._workspace is None:
             self._workspace = Workspace(self.store, device=self._device)
         return self._workspace
+
+
+def _told(found: Found) -> list[Match]:
+    """Return the matches; why they may be fewer than expected goes to the log, which notebooks show."""
+    if found.note is not None:
+        logging.getLogger(__name__).warning(found.note)
+    return found.matches

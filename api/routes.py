@@ -291,8 +291,7 @@ def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBod
 
 
 def _answer(query: dict[str, str], found: Found) -> schemas.SearchAnswer:
-    matches = [match.as_json() for match in found.matches]
-    return schemas.SearchAnswer.model_validate({"query": query, "matches": matches, "took_ms": found.took_ms()})
+    return schemas.SearchAnswer.model_validate(found.as_json(query))
 
 
 def _media_type(request: Request) -> str:

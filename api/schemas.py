@@ -108,6 +108,13 @@ class SearchAnswer(Shape):
     query: Query
     matches: list[Match]
     took_ms: Took
+    note: Annotated[
+        str | None,
+        Field(
+            description="why only identical images were compared, or none",
+            examples=["the picture shows next to nothing, so only identical ones are compared"],
+        ),
+    ] = None
 
 
 class SearchBody(Shape):

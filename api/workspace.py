@@ -6,8 +6,9 @@ Shared by the command line, the server and `lookalike.py`. Thread-safe.
 import os
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from search.duplicates.find_duplicates import DuplicateReport, find_duplicates
 from search.duplicates.thresholds import default_threshold
 from search.errors import UsageError
 from search.finding.find_similar import MAX_K, QueryContent, Wanted, find_similar
+from search.finding.plain_pictures import identical_images, note_on, why_plain_image
 from search.finding.recall_watch import RecallWatch
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.index.pair_finder import Progress as DedupProgress
@@ -32,13 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a query. Times in milliseconds, None where a step did not happen."""
+    """The answer to a query. Times in milliseconds, None where a step did not happen.
+
+    note: why only identical images were compared, None where all were.
+    """
 
     matches: list[Match]
     decode_ms: float
     embed_ms: float
     search_ms: float
     verify_ms: float | None = None
+    note: str | None = None
 
     def took_ms(self) -> dict[str, float | None]:
         """Return the times as the command line and HTTP print them."""
@@ -50,6 +56,12 @@ class Found:
             "verify": None if self.verify_ms is None else round(self.verify_ms, 3),
             "total": round(total, 3),
         }
+
+    def as_json(self, query: Mapping[str, object]) -> dict[str, object]:
+        """Return the answer as the command line and HTTP print it. query: what was searched by."""
+        matches = [match.as_json() for match in self.matches]
+        shape: dict[str, object] = {"query": dict(query), "matches": matches, "took_ms": self.took_ms()}
+        return shape if self.note is None else shape | {"note": self.note}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,9 @@ class Workspace:
             if snapshot.collection.space_id == target.space_id:
                 break
             target = snapshot.collection  # promoted since it was looked up: the query must be of the same space
+        if picture.plain is not None:
+            plain = self._identical(snapshot, picture.content, picture.plain, wanted)
+            return replace(plain, decode_ms=picture.decode_ms)
         if wanted.accurate:
             looked = self._accurate().by_picture(snapshot, picture, _limits(snapshot, wanted))
             return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
@@ -179,6 +194,9 @@ class Workspace:
         if wanted.box is not None:
             raise UsageError("a box needs the picture itself: give the image's file instead of its id or key")
         snapshot = self.snapshot(target)
+        plain = why_plain_image(image)
+        if plain is not None:
+            return self._identical(snapshot, QueryContent(image.sha256, image.pixel_hash), plain, wanted)
         embedding = snapshot.embedding_of(image.id)
         if wanted.accurate:
             looked = self._accurate().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
@@ -283,6 +301,15 @@ class Workspace:
             if target.id not in self._readers:
                 self._readers[target.id] = SnapshotReader(self.store.database, self.store.blobs, target)
             return self._readers[target.id]
+
+    def _identical(self, snapshot: Snapshot, content: QueryContent | None, plain: str, wanted: QueryRequest) -> Found:
+        """Return the images identical with a picture that shows next to nothing. plain: in what way."""
+        began = time.perf_counter()
+        limits = _limits(snapshot, wanted)
+        target = snapshot.collection
+        matches = identical_images(self.store.catalogue, target, content, limits, looked=wanted.accurate)
+        search_ms = 1000 * (time.perf_counter() - began)
+        return Found(matches, 0.0, 0.0, search_ms, note=note_on(plain, content))
 
     def _search(
         self,

@@ -12,12 +12,13 @@ import numpy as np
 
 from indexer.backbones.backbone import Backbone, Pixels
 from indexer.decoding.decoding import Decoder
-from indexer.decoding.preparation import prepare
+from indexer.decoding.preparation import contrast_of, prepare
 from indexer.query_box import Box
 from indexer.query_variants import variants
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
 from search.finding.find_similar import QueryContent
+from search.finding.plain_pictures import why_plain
 from search.records import Embeddings
 
 VIEWED_PIXELS: Final = 1_024  # longest side of a query whose parts are looked at
@@ -38,6 +39,7 @@ class ViewedPicture:
 
     pixels: (H, W, 3) uint8, the picture or the part that was asked for, reduced or not; None where only the whole
     picture was embedded. size: width and height of what they show, in pixels of the file. content: None of a part.
+    plain: in what way the picture, or the part of it, shows next to nothing: it has no views then. None: it does not.
     """
 
     views: Embeddings
@@ -47,6 +49,7 @@ class ViewedPicture:
     content: QueryContent | None
     decode_ms: float
     embed_ms: float
+    plain: str | None = None
 
 
 class QueryEmbedder:
@@ -68,7 +71,7 @@ class QueryEmbedder:
             UsageError: the box lies outside the picture.
         """
         began = time.perf_counter()
-        preparation, content, pixels = self._backbone.preparation, None, None
+        preparation, content, pixels, plain = self._backbone.preparation, None, None, None
         with _naming(name):
             image = self._pool.decode(data, name)
             whole = image.pixels
@@ -77,10 +80,16 @@ class QueryEmbedder:
         size = (image.width, image.height)
         if box is None:
             content = QueryContent(hashlib.sha256(data).digest(), image.pixel_hash)
+            plain = why_plain(image.contrast, *size)
         elif pixels is not None:
             pixels = box.cut(pixels, size)
             size = box.within(size)
+            plain = why_plain(contrast_of(pixels), *size, what="this part of the picture")
             whole = prepare(pixels, preparation)
+        if plain is not None:
+            nothing = np.empty((0, self.space.dims), np.float32)
+            took = 1000 * (time.perf_counter() - began)
+            return ViewedPicture(nothing, pixels, size, image.format, content, took, 0.0, plain)
         frames = variants(whole, pixels, preparation) if every and pixels is not None else np.stack([whole])
         decoded = time.perf_counter()
         views = unit_rows(self._embedded(frames))

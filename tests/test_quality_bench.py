@@ -20,6 +20,7 @@ from indexer.quality.collection import (
     Bench,
     BenchOptions,
     build_bench,
+    build_tuning,
     kinds_named,
 )
 from indexer.quality.edits import EDITS, STRATA, as_png
@@ -232,6 +233,41 @@ def test_pdq_has_256_bits_and_survives_a_smaller_copy() -> None:
     bits = pdq_bits(as_png(large))
     assert bits.shape == (256,)
     assert (bits != pdq_bits(as_png(large.resize((256, 192))))).sum() <= 31
+
+
+@pytest.fixture(scope="module")
+def tuning(originals: tuple[Original, ...], shelf: Shelf) -> Bench:
+    return build_tuning(originals, shelf, BenchOptions(distractors=3, queries=24), quiet)
+
+
+def test_what_is_tuned_on_is_never_tested_on(tuning: Bench, bench: Bench, originals: tuple[Original, ...]) -> None:
+    kept = {original.source for original in halves(originals, seed=0).tuning}
+    assert {query.source for query in tuning.queries} <= kept
+    tested = [query for query in bench.queries if query.stratum in STRATA]
+    assert not {query.source for query in tuning.queries} & {query.source for query in tested}
+    assert not {query.file for query in tuning.queries} & {query.file for query in bench.queries}
+
+
+def test_no_kind_of_edit_that_is_tuned_on_is_an_unseen_one(tuning: Bench) -> None:
+    free = {edit.name for edit in EDITS if not edit.unseen}
+    asked = {query.kind for query in tuning.queries}
+    assert asked <= free
+    assert len(asked) > len(free) / 2
+
+
+def test_tuning_hides_photographs_among_drawn_pictures_and_asks_for_some_that_are_not_there(tuning: Bench) -> None:
+    assert [name.split("/")[0] for name in tuning.references] == ["originals"] * 5 + ["drawn"] * 3
+    for query in tuning.queries:
+        stem = Path(query.file).stem
+        there = [row for row, name in enumerate(tuning.references) if name.startswith(f"originals/{stem}.")]
+        assert there == ([] if query.truth == NO_MATCH else [query.truth])
+    assert 0 < sum(query.truth == NO_MATCH for query in tuning.queries) < len(tuning.queries)
+
+
+def test_nothing_can_be_tuned_on_unseen_kinds_alone(originals: tuple[Original, ...], shelf: Shelf) -> None:
+    options = BenchOptions(distractors=0, kinds=kinds_named([], ["webp", "lens"]))
+    with pytest.raises(UsageError, match="webp, lens may only be tested on"):
+        build_tuning(originals, shelf, options, quiet)
 
 
 class Listed:

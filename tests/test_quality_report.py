@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ from PIL import Image
 from api.quality.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve_panel, points
 from api.quality.measuring import Named, false_alarms, misses, protocol_recall, row_of
 from api.quality.page import page_of
-from api.quality.report import ALL, EDIT_GROUP, SEEN, UNSEEN, IdenticalFigures, QualityReport, Row
+from api.quality.report import (
+    ALL,
+    EDIT_GROUP,
+    SEEN,
+    UNSEEN,
+    IdenticalFigures,
+    QualityReport,
+    Row,
+    TunedBackbone,
+    Tuning,
+)
 from api.quality.running import RANDOM, MeasuredBackbone
 from api.quality.store_modes import ranking_of
 from api.quality.tables import print_report, shown
@@ -25,6 +36,7 @@ from indexer.quality.random_weights import write_random_weights
 from indexer.quality.shelf import Shelf
 from search.calibration.answers import Estimate
 from search.calibration.metrics import PrecisionRecall
+from search.calibration.transform_tuning import TransformQuality, TransformTable
 from search.records import ImageRecord, Match
 from tests.conftest import painted
 
@@ -168,6 +180,59 @@ def test_the_page_holds_everything_itself_and_names_cannot_become_tags(report: Q
     # One miss of three pictures, two false alarms of two.
     assert page.count("data:image/jpeg;base64,") == 7
     assert page.count("<svg") == 3  # light, heavy, all; nothing medium was asked
+
+
+@pytest.fixture
+def tuned(report: QualityReport) -> QualityReport:
+    """The same with a table in which centring wins, and one in which nothing could be tried."""
+    reason = "whiten-0.5 needs at least as many images as dims, 512, and there are 8"
+    tried = TransformTable((
+        TransformQuality("none", 0.8, 0.7, 0.6, 0.5),
+        TransformQuality("centre", 0.9, 0.75, 0.65, 0.55),
+        TransformQuality("whiten-0.5", why_not=reason),
+    ))  # fmt: skip
+    nothing = TransformTable((TransformQuality("whiten-0.5", why_not=reason),))
+    backbones = [TunedBackbone("builtin", "built-in", 512, tried), TunedBackbone(HOSTILE, "random", 64, nothing)]
+    return replace(report, tuning=Tuning(6, 90, 40, 30, backbones))
+
+
+def test_the_winner_among_transforms_is_marked_with_the_command_that_applies_it(
+    tuned: QualityReport, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_report(tuned)
+    text = capsys.readouterr().out
+    assert re.search(r"builtin +512 +none +\.800 +\.700 +\.600 +\.500\s", text)
+    assert re.search(r"centre +\.900 +\.750 +\.650 +\.550 +winner", text)
+    assert text.count("winner") == 2, "the row, and what its command gives"
+    for shown_in in (text, page_of(tuned, bench)):
+        assert "90 queries of 6 photographs of the tuning half in 30 kinds of edits, none of them unseen" in shown_in
+        assert "lookalike rebuild --transform centre" in shown_in
+        assert shown_in.count("rebuild --transform") == 1, "no command where nothing could be tried"
+
+
+def test_a_transform_that_cannot_be_fitted_says_why_instead_of_a_figure(
+    tuned: QualityReport, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_report(tuned)
+    text = capsys.readouterr().out
+    assert re.search(r"whiten-0\.5 +- +- +- +-", text)
+    assert "builtin: whiten-0.5 needs at least as many images as dims, 512, and there are 8" in text
+    page = page_of(tuned, bench)
+    assert '<td colspan="4">whiten-0.5 needs at least' in page
+    assert HOSTILE not in page
+
+
+def test_the_json_holds_the_tuning_only_where_it_was_asked_for(report: QualityReport, tuned: QualityReport) -> None:
+    assert report.as_json()["tuning"] is None
+    shape: Any = tuned.as_json()["tuning"]
+    assert {name: shape[name] for name in ("photographs", "queries", "references", "kinds")} == {
+        "photographs": 6, "queries": 90, "references": 40, "kinds": 30,
+    }  # fmt: skip
+    first, second = shape["backbones"]
+    assert (first["method"], first["dims"], first["winner"]) == ("builtin", 512, "centre")
+    assert first["command"] == "lookalike rebuild --transform centre"
+    assert [row["recall_at_1"] for row in first["rows"]] == [0.8, 0.9, None]
+    assert (second["winner"], second["command"]) == (None, None)
 
 
 def test_a_curve_runs_from_recall_0_to_its_last_point_in_the_panel() -> None:

@@ -45,6 +45,9 @@ def quality(
     strata: Annotated[str | None, typer.Option(help="Only these: light,medium,heavy.")] = None,
     edits: Annotated[str | None, typer.Option(help="Only these kinds, separated by commas.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the edits and the distractors.")] = 0,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Compare the transforms of embeddings, too, on photographs kept for it.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with curves and the worst misses.")] = None,
     keep: Annotated[
         Path | None,
@@ -73,6 +76,7 @@ def quality(
         device=device,
         workers=workers,
         accept_license=accept_license,
+        tune=tune,
     )
     with measured_quality(session, request) as measured:
         if html is not None:

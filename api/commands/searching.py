@@ -64,8 +64,7 @@ def search(
             query = {"id": str(record.id), "key": record.key}
             found = workspace.search_by_image(target, record, wanted)
     if session.json:
-        matches = [match.as_json() for match in found.matches]
-        print_json({"query": query, "matches": matches, "took_ms": found.took_ms()})
+        print_json(found.as_json(query))
     else:
         _print_matches(found)
 
@@ -106,7 +105,11 @@ def _print_matches(found: Found) -> None:
         verified = [match.verified or ""] if looked else []
         start = (str(rank), f"{match.score:.3f}", match.relation, *verified)
         rows.add_row(*start, str(image.id), size, *label, place)
+    if found.note is not None:
+        out().print(found.note)
     if found.matches:
         print_table(rows)
+    elif found.note is not None:
+        out().print("no image is identical with it")
     else:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")

@@ -167,7 +167,8 @@ class Results {
       view.memory.k = k;
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
-      this.look(k);
+      // Of a picture that shows nothing only identical ones count: there is nothing to look at.
+      if (answer.note === undefined) this.look(k);
     } catch (error) {
       if (this.filter !== null && isAboutCondition(error)) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
@@ -285,7 +286,9 @@ class Results {
     const took = Math.max(1, Math.round(view.memory.answer.took_ms.total));
     const among = this.narrowed ? this.narrowed : ` of ${count(view.collection.searchable, "image")}`;
     const looking = this.looking ? " · looking at the pixels…" : "";
-    this.note.textContent = `The closest ${number(matches.length)}${among} · ${number(took)} ms${looking}`;
+    const { note } = view.memory.answer;
+    const closest = `The closest ${number(matches.length)}${among} · ${number(took)} ms${looking}`;
+    this.note.textContent = note ? sentence(note) : closest;
     if (!this.looking) announce(`${this.title.textContent}. ${count(matches.length, "result")}.`);
   }
 
@@ -313,6 +316,7 @@ class Results {
 
   ending() {
     const k = this.view.memory.k;
+    if (this.view.memory.answer.note && this.matches.length < k) return [];
     if (!this.matches.length) return [panel("No results", el("p", {}, this.narrowed ? NONE_FULFILS : NOTHING))];
     const among = this.narrowed;
     if (this.matches.length < k)
@@ -342,6 +346,11 @@ class Results {
       this.view.fail(error);
     }
   }
+}
+
+/** Return a note of the server as a sentence of the page. */
+function sentence(note) {
+  return `${note[0].toUpperCase()}${note.slice(1)}.`;
 }
 
 /** Tell whether the server refused a condition: at a place of it, or as too large. */

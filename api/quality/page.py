@@ -7,13 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from api.quality.curves import curve_panel, legend
-from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, Mistake, QualityReport, Row
-from api.quality.tables import shown
+from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, Mistake, QualityReport, Row, TunedBackbone
+from api.quality.tables import shown, transform_figures, tuning_facts
 from indexer.decoding.decode import DecodeLimits, thumbnail
 from indexer.quality.collection import Bench
 from indexer.quality.edits import STRATA
 from indexer.quality.imagededup_protocol import PUBLISHED
-from search.calibration.answers import Estimate
+from search.calibration.answers import PRECISIONS, Estimate
 from search.errors import UsageError
 
 THUMBNAIL_SIDE = 240  # pixels
@@ -37,7 +37,7 @@ def page_of(report: QualityReport, bench: Bench) -> str:
     """Return the page as HTML. Names of files and photographs are escaped; nothing is loaded from elsewhere."""
     style = files("api.quality").joinpath("page.css").read_text("utf-8")
     body = "\n".join([*_head(report), *_glance(report), *_curves(report), *_seen(report), *_beside(report)])
-    rest = "\n".join([*_kinds(report), *_mistakes(report, bench), *_remarks(report)])
+    rest = "\n".join([*_kinds(report), *_tuning(report), *_mistakes(report, bench), *_remarks(report)])
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -156,6 +156,34 @@ def _kinds(report: QualityReport) -> Iterator[str]:
         before = kind.stratum
         lines.append(f"<tr{first}><td>{stratum}</td><th>{escape(kind.name)}{mark}</th>{''.join(cells)}</tr>")
     yield _table(f"<tr><th></th><th>kind</th>{head}</tr>", lines)
+
+
+def _tuning(report: QualityReport) -> Iterator[str]:
+    if report.tuning is None:
+        return
+    yield "<h2>Transforms of embeddings</h2>"
+    yield (
+        f"<p>{tuning_facts(report.tuning)}. What searches can do to embeddings before they compare them; a "
+        "collection keeps the one it is given.</p>"
+    )
+    head = _heads(["R@1", "micro-AP", *(f"R at P {f'{precision:.2f}'.lstrip('0')}" for precision in PRECISIONS)])
+    lines = [line for backbone in report.tuning.backbones for line in _transform_lines(backbone)]
+    yield _table(f"<tr><th>method</th><th>transform</th>{head}</tr>", lines)
+    for backbone in report.tuning.backbones:
+        if backbone.command is not None:
+            yield f"<p>{escape(backbone.method)}: <code>{escape(backbone.command)}</code></p>"
+
+
+def _transform_lines(backbone: TunedBackbone) -> Iterator[str]:
+    for number, row in enumerate(backbone.table.rows):
+        label = f'<span class="label">{backbone.dims} dims</span>'
+        method = f"<th>{escape(backbone.method)}{label}</th>" if number == 0 else "<th></th>"
+        mark = '<span class="label">winner</span>' if row.transform == backbone.table.winner else ""
+        cells = "".join(_number(text) for text in transform_figures(row))
+        if row.why_not is not None:
+            cells = f'<td colspan="4">{escape(row.why_not)}</td>'
+        first = ' class="first"' if number == 0 else ""
+        yield f"<tr{first}>{method}<th>{row.transform}{mark}</th>{cells}</tr>"
 
 
 def _mistakes(report: QualityReport, bench: Bench) -> Iterator[str]:

@@ -8,6 +8,7 @@ from indexer.quality.edits import EDITS, EditKind
 from indexer.quality.imagededup_protocol import PUBLISHED
 from search.calibration.answers import Estimate, Figures
 from search.calibration.metrics import PrecisionRecall
+from search.calibration.transform_tuning import TransformTable
 
 WeightsLabel = Literal["built-in", "pretrained", "random", "hash"]
 ALL, SEEN, UNSEEN = "all", "seen kinds", "unseen kinds"
@@ -122,8 +123,56 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class TunedBackbone:
+    """What each transform finds with the embeddings of one backbone. dims: of those."""
+
+    method: str
+    weights: WeightsLabel
+    dims: int
+    table: TransformTable
+
+    @property
+    def command(self) -> str | None:
+        """What gives a collection the winner, None where no transform could be tried."""
+        return None if self.table.winner is None else f"lookalike rebuild --transform {self.table.winner}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the entry of a backbone as it is printed with --json."""
+        about: dict[str, object] = {"method": self.method, "weights": self.weights, "dims": self.dims}
+        return about | self.table.as_json() | {"command": self.command}
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """One run of `quality --tune`.
+
+    photographs: searched for; queries: their edits and those of photographs that are not there; references: in all.
+    kinds: of edits, none of them an unseen one.
+    """
+
+    photographs: int
+    queries: int
+    references: int
+    kinds: int
+    backbones: Sequence[TunedBackbone]
+
+    def as_json(self) -> dict[str, object]:
+        """Return `tuning` of a --json call."""
+        return {
+            "photographs": self.photographs,
+            "queries": self.queries,
+            "references": self.references,
+            "kinds": self.kinds,
+            "backbones": [backbone.as_json() for backbone in self.backbones],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class QualityReport:
-    """Everything about one run. left_out: files that could not serve, by reason. remarks: what was not measured."""
+    """Everything about one run. left_out: files that could not serve, by reason. remarks: what was not measured.
+
+    tuning: None where nobody asked for it.
+    """
 
     photographs: str
     seed: int
@@ -132,6 +181,7 @@ class QualityReport:
     kinds: Sequence[EditKind]
     rows: Sequence[Row]
     remarks: Sequence[str]
+    tuning: Tuning | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the one object of a --json call."""
@@ -143,5 +193,6 @@ class QualityReport:
             "unseen_edits": [edit.name for edit in EDITS if edit.unseen],
             "rows": [row.as_json() for row in self.rows],
             "published": {"imagededup_protocol": asdict(PUBLISHED)},
+            "tuning": None if self.tuning is None else self.tuning.as_json(),
             "remarks": list(self.remarks),
         }

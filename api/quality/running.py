@@ -15,8 +15,9 @@ from statistics import median
 from api.console import ProgressMode, Session
 from api.indexing import IndexRequest, run_index
 from api.quality.measuring import Named, row_of
-from api.quality.report import QualityReport, Row, WeightsLabel
+from api.quality.report import QualityReport, Row, TunedBackbone, Tuning, WeightsLabel
 from api.quality.store_modes import MODES
+from api.quality.tuning import tuned, tuning_of
 from api.work_progress import work_progress
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN, BUILTIN_PREPARATION, load_backbone
@@ -24,7 +25,7 @@ from indexer.backbones.licences import licence_of, require_accepted, require_kno
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.quality.baselines import Bits, HashMode, pdq_bits, pdq_is_installed, perceptual_bits
 from indexer.quality.bundled import bundled_photos
-from indexer.quality.collection import Bench, BenchOptions, build_bench
+from indexer.quality.collection import Bench, BenchOptions, build_bench, build_tuning
 from indexer.quality.modes import Mode, Ranked, Ranking, ranked_by
 from indexer.quality.originals import Gathered, gather_bundled, gather_folder
 from indexer.quality.shelf import Shelf
@@ -67,7 +68,10 @@ class MeasuredBackbone:
 
 @dataclass(frozen=True, slots=True)
 class QualityRequest:
-    """The options of `quality`. folder: of photographs, None for the bundled ones. keep: where the files stay."""
+    """The options of `quality`. folder: of photographs, None for the bundled ones. keep: where the files stay.
+
+    tune: whether the transforms of embeddings are compared, too.
+    """
 
     folder: Path | None
     bench: BenchOptions
@@ -76,6 +80,7 @@ class QualityRequest:
     device: str = "auto"
     workers: int | None = None
     accept_license: str | None = None
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,10 @@ def measured_quality(session: Session, request: QualityRequest) -> Iterator[Meas
         gathered = _gathered(session.progress, request, shelf)
         with work_progress(session.progress, "prepared", "images") as advance:
             bench = build_bench(gathered.originals, shelf, request.bench, advance)
+            to_tune = build_tuning(gathered.originals, shelf, request.bench, advance) if request.tune else None
         runner = _Runner(session, request, bench)
         rows = [row for one in request.backbones for row in runner.backbone(one)] + runner.baselines()
+        tuning = None if to_tune is None else runner.tuning(to_tune)
         report = QualityReport(
             displayable(request.folder) if request.folder is not None else BUNDLED,
             request.bench.seed,
@@ -114,6 +121,7 @@ def measured_quality(session: Session, request: QualityRequest) -> Iterator[Meas
             request.bench.kinds,
             rows,
             runner.remarks,
+            tuning,
         )
         yield Measured(report, bench)
 
@@ -183,8 +191,8 @@ class _Runner:
     def backbone(self, one: MeasuredBackbone) -> list[Row]:
         """Return the rows of a backbone, one for each mode."""
         references, protocol = self._bench.references, self._bench.protocol
-        self._index(one, one.collection, references)
-        self._index(one, _grouped(one), protocol)
+        self._index(one, one.collection, references, "references.csv")
+        self._index(one, _grouped(one), protocol, "imagededup.csv")
         with self._workspace(one) as workspace:
             target, groups = workspace.collection(one.collection), workspace.collection(_grouped(one))
             rows = []
@@ -201,6 +209,21 @@ class _Runner:
             return [*rows, self._hash("PDQ, 256 bits", pdq_bits)]
         self.remarks.append("PDQ is left out: pdqhash is not installed (`pip install pdqhash`)")
         return rows
+
+    def tuning(self, bench: Bench) -> Tuning:
+        """Return what each transform finds with each backbone. bench: of the tuning half."""
+        return tuning_of(bench, [self._tuned(one, bench) for one in self._request.backbones])
+
+    def _tuned(self, one: MeasuredBackbone, bench: Bench) -> TunedBackbone:
+        name = f"{one.collection} tuning"
+        self._index(one, name, bench.references, "tuning.csv")
+        with (
+            self._workspace(one) as workspace,
+            work_progress(self._session.progress, "asked (tuning)", "queries") as advance,
+        ):
+            target = workspace.collection(name)
+            table = tuned(workspace, target, bench, self._threads, advance)
+            return TunedBackbone(one.method, one.label, target.space.dims, table)
 
     def _workspace(self, one: MeasuredBackbone) -> Workspace:
         store = self._bench.shelf.root / "store"
@@ -223,15 +246,14 @@ class _Runner:
         with work_progress(self._session.progress, f"asked ({mode.name})", "queries") as advance:
             return ranked_by(mode, self._bench.shelf, files, self._threads, advance)
 
-    def _index(self, one: MeasuredBackbone, collection: str, files: Sequence[str]) -> None:
+    def _index(self, one: MeasuredBackbone, collection: str, files: Sequence[str], manifest_name: str) -> None:
         """Index references with the product itself.
 
         Raises:
             LookalikeError: some of them could not be indexed.
         """
         shelf = self._bench.shelf
-        name = "imagededup.csv" if files is self._bench.protocol else "references.csv"
-        manifest = shelf.root / shelf.put(name, lambda: _manifest(files))
+        manifest = shelf.root / shelf.put(manifest_name, lambda: _manifest(files))
         session = Session(shelf.root / "store", collection, json=False, progress=self._session.progress)
         request = IndexRequest(
             [str(manifest)],

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from api.console import out, print_table, table
-from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, QualityReport, Row
+from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, QualityReport, Row, Tuning
 from indexer.quality.edits import STRATA
 from indexer.quality.imagededup_protocol import PUBLISHED
 from search.calibration.answers import PRECISIONS, Estimate
+from search.calibration.transform_tuning import TransformQuality
 
 NOTHING = "-"
 
@@ -27,8 +28,30 @@ def print_report(report: QualityReport) -> None:
         console.print(f"\n{heading}")
         print_table(rows)
     console.print("\n* unseen: neither trained nor tuned on")
+    if report.tuning is not None:
+        _print_tuning(report.tuning)
     for remark in report.remarks:
         console.print(remark)
+
+
+def _print_tuning(tuning: Tuning) -> None:
+    console = out()
+    console.print(f"\nTransforms of embeddings: {tuning_facts(tuning)}")
+    print_table(_transforms(tuning))
+    for backbone in tuning.backbones:
+        for row in backbone.table.rows:
+            if row.why_not is not None:
+                console.print(f"{backbone.method}: {row.why_not}")
+        if backbone.command is not None:
+            console.print(f"{backbone.method}: `{backbone.command}` gives a collection the winner")
+
+
+def tuning_facts(tuning: Tuning) -> str:
+    """Return what the figures of a tuning are about."""
+    return (
+        f"{tuning.queries} queries of {tuning.photographs} photographs of the tuning half in {tuning.kinds} kinds of "
+        f"edits, none of them unseen, among {tuning.references} references"
+    )
 
 
 def facts(report: QualityReport) -> Iterator[str]:
@@ -116,6 +139,26 @@ def _beside(rows: Sequence[Row]) -> Table:
     theirs = f"{PUBLISHED.method} (published, {PUBLISHED.groups} groups)"
     made.add_row(theirs, f"{PUBLISHED.threshold:.3f}", NOTHING, NOTHING, _fraction(PUBLISHED.recall, 3), NOTHING)
     return made
+
+
+def _transforms(tuning: Tuning) -> Table:
+    made = table("method", ">dims", "transform", ">R@1", ">micro-AP", *(f">R at P {p:.2f}" for p in PRECISIONS), "")
+    for backbone in tuning.backbones:
+        for number, row in enumerate(backbone.table.rows):
+            made.add_row(
+                *((backbone.method, str(backbone.dims)) if number == 0 else ("", "")),
+                row.transform,
+                *transform_figures(row),
+                "winner" if row.transform == backbone.table.winner else "",
+            )
+    return made
+
+
+def transform_figures(row: TransformQuality) -> list[str]:
+    """Return recall@1, micro-AP, and recall at precision .90 and .99 of a transform as people read them."""
+    if row.why_not is not None:
+        return [NOTHING] * 4
+    return [_fraction(value, 3) for value in (row.recall_at_1, row.micro_ap, row.recall_at_p90, row.recall_at_p99)]
 
 
 def _by_kind(report: QualityReport) -> Table:

@@ -223,6 +223,11 @@ def small_luma(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(resize_area(luma, (HASH_SIDE, HASH_SIDE)))
 
 
+def contrast_of(pixels: NDArray[np.uint8]) -> float:
+    """Return the standard deviation of the luma of (H, W, 3) pixels, 0 to 127.5."""
+    return float(small_luma(Image.fromarray(pixels)).std())
+
+
 def perceptual_hash(luma: NDArray[np.uint8]) -> bytes:
     """Return 256 bits (32 bytes) of which near copies share most: compare by Hamming distance.
 

@@ -10,7 +10,7 @@ The same photographs, options and seed give the same bench, and a file that is t
 import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -116,6 +116,34 @@ def build_bench(originals: Sequence[Original], shelf: Shelf, options: BenchOptio
         | {"drawn": len(painted), "groups": len(groups)},
         {original.file: original.name for original in matched},
     )
+
+
+def build_tuning(originals: Sequence[Original], shelf: Shelf, options: BenchOptions, progress: Progress) -> Bench:
+    """Return a bench of the tuning half alone, for whoever chooses something: no kind of edit of it is an unseen one.
+
+    Hidden among drawn pictures only: a tile would be a part of what is searched for. progress: told (done, total).
+
+    Raises:
+        UsageError: all kinds that were asked for are unseen ones.
+    """
+    kinds = tuple(edit for edit in options.kinds if not edit.unseen)
+    if not kinds:
+        raise UsageError(f"--tune needs an edit that tuning may use; {named(options.kinds)} may only be tested on")
+    matched, absent = _searched(halves(originals, options.seed).tuning, options.seed)
+    painted = drawn(shelf, options.distractors, options.seed, progress)
+    edited = _chosen(matched, absent, replace(options, kinds=kinds))
+    studio, queries = _Studio(shelf, [original.file for original in absent], options.seed), list[BenchQuery]()
+    for original, edit, row in edited:
+        queries.append(studio.edited(original, edit, row))
+        progress(len(queries), len(edited))
+    references = (*(original.file for original in matched), *painted)
+    counts = {"searched_for": len(matched), "absent": len(absent), "drawn": len(painted), "kinds": len(kinds)}
+    return Bench(shelf, references, tuple(queries), (), counts)
+
+
+def named(kinds: Sequence[EditKind]) -> str:
+    """Return the names of kinds of edits, for a message."""
+    return ", ".join(edit.name for edit in kinds)
 
 
 def _searched(testing: Sequence[Original], seed: int) -> tuple[list[Original], list[Original]]:

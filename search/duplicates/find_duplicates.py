@@ -9,14 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search.duplicates.grouping import star_groups
+from search.finding.plain_pictures import MIN_CONTRAST
 from search.finding.snapshot import Snapshot
 from search.index.cpu_pairs import CpuPairs
 from search.index.pair_finder import PairFinder, Progress
 from search.records import DuplicateGroup, ImageRecord
 from search.storing.catalogue import Catalogue
-
-# Standard deviation of the luma (0 to 127.5) below which a picture counts as blank.
-MIN_CONTRAST = 3.0
 
 
 @dataclass(frozen=True, slots=True)

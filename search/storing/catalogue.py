@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from search.blobs.segments import SegmentRecord
-from search.conditions.filtering import Matches, matching_ids, reading_matches
+from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
 from search.database.tables import collection, content, embedding, generation, image, ledger, segment, space
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
-from search.storing.image_records import image_in, images_of, records
+from search.storing.image_records import ids_of_content, image_in, images_of, records
 from search.storing.labels import Labels
 
 
@@ -125,6 +125,27 @@ class Catalogue:
         query = images_of(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
         with self._database.reading() as connection:
             return records(connection, collection_id, query)
+
+    def images_of_content(
+        self, target: Collection, sha256: bytes, pixel_hash: bytes, condition: Condition | None, limit: int
+    ) -> list[ImageRecord]:
+        """Return the images of a collection that hold these bytes or show these pixels, by ascending id.
+
+        At most `limit` of those that fulfil the condition; None lets all through.
+        """
+        query = ids_of_content(target.id, sha256, pixel_hash)
+        with self._database.reading() as connection:
+            if condition is None:
+                ids = np.fromiter(connection.execute(query.limit(limit)).scalars(), np.int64)
+            else:
+                ids = np.fromiter(connection.execute(query).scalars(), np.int64)
+                ids = passing_ids(connection, target, condition, ids)[:limit]
+            mine = images_of(target.id).order_by(image.c.id)
+            return [
+                record
+                for part in chunks(ids.tolist())
+                for record in records(connection, target.id, mine.where(image.c.id.in_(part)))
+            ]
 
     def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
         """Return the images with these ids, by id; deleted and unknown ones are left out."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, select, union
 
 from search.database.tables import content, image
 from search.errors import ImageNotFound
@@ -43,6 +43,17 @@ def images_of(collection_id: int) -> Select[tuple[object, ...]]:
         .join(content, content.c.id == image.c.content_id)
         .where(image.c.collection_id == collection_id, ~image.c.deleted)
     )
+
+
+def ids_of_content(collection_id: int, sha256: bytes, pixel_hash: bytes) -> Select[tuple[int]]:
+    """Return the query for the living images of a collection that hold these bytes or show these pixels, by id."""
+    # Each hash has an index of its own, which an OR would not always use.
+    same = union(
+        select(content.c.id).where(content.c.sha256 == sha256),
+        select(content.c.id).where(content.c.pixel_hash == pixel_hash),
+    ).subquery()
+    ours = select(image.c.id).where(image.c.collection_id == collection_id, ~image.c.deleted)
+    return ours.where(image.c.content_id.in_(select(same.c.id))).order_by(image.c.id)
 
 
 def records(connection: Connection, collection_id: int, query: Select[tuple[object, ...]]) -> list[ImageRecord]:

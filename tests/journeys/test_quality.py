@@ -34,7 +34,20 @@ def made(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
     """The report of a short run of the built-in backbone, and its page."""
     place = tmp_path_factory.mktemp("made")
     patch, printed = pytest.MonkeyPatch(), place / "report.json"
-    options = ("--queries", 12, "--distractors", 4, "--strata", "light", "--workers", 1, "--seed", 2, "--json")
+    options = (
+        "--queries",
+        12,
+        "--distractors",
+        4,
+        "--strata",
+        "light",
+        "--workers",
+        1,
+        "--seed",
+        2,
+        "--tune",
+        "--json",
+    )
     with patch.context() as during, printed.open("w") as stream:
         during.setenv("LOOKALIKE_STORE", str(place / "mine"))
         during.setattr("sys.stdout", stream)
@@ -46,9 +59,13 @@ def made(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
 
 def test_every_method_has_a_row_that_says_what_its_weights_are(made: tuple[Shape, Path]) -> None:
     rows = [(row["method"], row["weights"], row["mode"]) for row in made[0]["rows"]]
-    assert rows[:2] == [("builtin", "built-in", "fast"), ("pHash, 256 bits", "hash", "")]
+    assert rows[:3] == [
+        ("builtin", "built-in", "fast"),
+        ("builtin", "built-in", "accurate"),
+        ("pHash, 256 bits", "hash", ""),
+    ]
     # PDQ is there, or the report says why not.
-    assert len(rows) == 3 or any("pdqhash" in remark for remark in made[0]["remarks"])
+    assert len(rows) == 4 or any("pdqhash" in remark for remark in made[0]["remarks"])
 
 
 def test_light_edits_and_exact_copies_of_a_few_photographs_are_all_found(made: tuple[Shape, Path]) -> None:
@@ -64,6 +81,18 @@ def test_the_counts_add_up(made: tuple[Shape, Path]) -> None:
     assert counts["tiles"] + counts["drawn"] == 4
     assert counts["references"] == counts["searched_for"] + counts["planted"] + 4
     assert set(made[0]["unseen_edits"]) >= {"webp", "ghost", "photographed"}
+
+
+def test_transforms_are_compared_on_photographs_that_are_not_tested_on(made: tuple[Shape, Path]) -> None:
+    tuning = made[0]["tuning"]
+    assert tuning["photographs"] + made[0]["counts"]["searched_for"] + made[0]["counts"]["absent"] == 10
+    (builtin,) = tuning["backbones"]
+    rows = {row["transform"]: row for row in builtin["rows"]}
+    assert list(rows) == ["none", "centre", "whiten-0.25", "whiten-0.5"]
+    assert rows["none"]["recall_at_1"] == 1
+    assert "needs at least as many images as dims" in rows["whiten-0.5"]["why_not"]
+    assert builtin["winner"] in ("none", "centre")
+    assert builtin["command"] == f"lookalike rebuild --transform {builtin['winner']}"
 
 
 def test_the_page_is_written_and_the_pictures_are_kept(made: tuple[Shape, Path]) -> None:

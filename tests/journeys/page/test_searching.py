@@ -3,7 +3,7 @@
 import base64
 import re
 
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect
 
 from tests.web_page import (
@@ -25,6 +25,17 @@ def test_choosing_a_file_finds_the_picture_itself_first(page: Page) -> None:
     expect_found_itself(page, "drawing 07.png")
     expect(page.locator(".query .name")).to_have_text("mine.png")
     expect(page).to_have_url(re.compile(r"#/search/default/upload-\w+$"))
+
+
+def test_a_blank_picture_says_why_nothing_is_found(page: Page) -> None:
+    page.goto("/")
+    choose(page, "blank.png", png(Image.new("RGB", (64, 48), "white")))
+    expect(page.get_by_role("heading", level=1)).to_have_text("No copy found")
+    expect(page.locator(".note")).to_have_text(
+        "The picture shows next to nothing, so only identical ones are compared."
+    )
+    expect(tiles(page)).to_have_count(0)
+    expect(page.locator("main .teach")).to_have_count(0)
 
 
 def test_pasting_a_picture_searches_for_it(page: Page) -> None:
