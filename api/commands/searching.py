@@ -1,6 +1,7 @@
 """`search`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from api.named_pictures import read_picture
 from api.workspace import Found, QueryRequest, Workspace
 from search.errors import UsageError
 from search.finding.find_similar import MAX_K
-from search.records import ImageRecord, displayable
+from search.records import ImageRecord, Match, displayable
 
 
 def register(app: typer.Typer) -> None:
@@ -109,7 +110,20 @@ def _print_matches(found: Found) -> None:
         out().print(found.note)
     if found.matches:
         print_table(rows)
+        _print_edits(found.matches)
     elif found.note is not None:
         out().print("no image is identical with it")
     else:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")
+
+
+def _print_edits(matches: Sequence[Match]) -> None:
+    """Print what was done to each image, where that is known."""
+    if not any(match.edits for match in matches):
+        return
+    from search.geometry.edits import sentence
+
+    out().print()
+    for rank, match in enumerate(matches, start=1):
+        if match.edits:
+            out().print(f"{rank}: " + ", ".join(sentence(edit) for edit in match.edits), soft_wrap=True)

@@ -6,7 +6,6 @@ import numpy as np
 
 from api.workspace import QueryRequest, Workspace
 from indexer.quality.modes import DEPTH, Mode, Ranking
-from search.finding.accurate import DOUBT
 from search.records import Collection, Match
 
 
@@ -35,7 +34,7 @@ class Fast:
 
 
 class Accurate:
-    """What `lookalike search --accurate` does. What is verified counts more than any score, a "no" less."""
+    """What `lookalike search --accurate` does. What is verified counts more than any score."""
 
     name = "accurate"
 
@@ -58,13 +57,13 @@ class Accurate:
 # What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
 MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], Mode], ...] = (Fast, Accurate)
 # A score is at most 1 and at least -1, so that what is verified comes first, as it does for users.
-_EVIDENCE = {"yes": 2.0, "cannot": 0.0, None: 0.0, "no": -DOUBT}
+_VERIFIED = 2.0
 
 
 def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
     """Return matches as rows of the bench. rows: by key."""
     return Ranking(
         np.array([rows[match.image.key] for match in matches], np.int64),
-        np.array([match.score + _EVIDENCE[match.verified] for match in matches], np.float32),
+        np.array([match.score + _VERIFIED * (match.verified == "yes") for match in matches], np.float32),
         np.array([match.relation == "identical" for match in matches], bool),
     )

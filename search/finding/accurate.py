@@ -26,8 +26,6 @@ from search.storing.catalogue import Catalogue
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
 PATIENCE: Final = 16  # after the first that shows the same picture, so many in a row that do not are enough
-# What a "no" takes off a score: some edits, such as the distortion of a lens, bend a picture as no model here does.
-DOUBT: Final = 0.25
 PER_VIEW: Final = 50  # candidates of each view of the query
 BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
 # Of the background, these ranks: the best may be a copy of the query.
@@ -107,8 +105,7 @@ class AccurateSearch:
             answer = answers.get(number)
             match = _judged(one, answer, picture.content, wanted, looked=number in answers)
             if match.verified == "yes" or wanted.min_score is None or one.score >= wanted.min_score:
-                certain = one.normalised - (DOUBT if match.verified == "no" else 0.0)
-                place = (*(-part for part in _certainty(match, answer)), -certain, one.image.id)
+                place = (*(-part for part in _certainty(match, answer)), -one.normalised, one.image.id)
                 ranked.append((place, match, answer))
         best = sorted(ranked, key=lambda entry: entry[0])[: wanted.k]
         return [self._explained(match, picture, answer) for _, match, answer in best]

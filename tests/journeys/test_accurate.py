@@ -150,6 +150,7 @@ def test_the_command_says_what_was_verified_and_how_long_it_took(
     shown = capsys.readouterr().out
     assert "verified" in shown
     assert "same_picture" in shown
+    assert "1: mirrored, " in shown
 
 
 def test_the_explanation_shows_both_pictures_and_says_where_they_lie(
