@@ -60,17 +60,16 @@ class AccurateSearches:
         geometry, file = _looked_at(viewed)
         return self._search(snapshot, SeenPicture(viewed.views, geometry, file, viewed.content), wanted, began)
 
-    def by_image(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: Wanted) -> Looked:
-        """Return the matches of a stored image by its embedding, (1, D), and its file, where that can be read.
+    def by_embedding(self, snapshot: Snapshot, embedding: Embeddings, content: QueryContent, wanted: Wanted) -> Looked:
+        """Return the matches of a stored image whose file cannot be had: none can be verified, and each says so.
 
-        Where it cannot, no match can be verified, and each says so.
+        embedding: (1, D) float32 of unit length.
         """
-        began = time.perf_counter()
-        keypoints = next(iter(self._stored.keypoints([image])))
-        content = QueryContent(image.sha256, image.pixel_hash)
-        file = None if keypoints is None else self._stored.file(image)
-        geometry = None if keypoints is None else prepared(keypoints)
-        return self._search(snapshot, SeenPicture(embedding, geometry, file, content), wanted, began)
+        return self._search(snapshot, SeenPicture(embedding, None, None, content), wanted, time.perf_counter())
+
+    def data_of(self, image: ImageRecord) -> bytes | None:
+        """Return the file of a stored image, None where it is gone, out of reach, or has changed."""
+        return self._stored.data(image)
 
     def explain(self, data: bytes, name: str, image: ImageRecord, box: Box | None = None) -> Explained:
         """Return why a picture, or a part of it, and a stored image are the same picture or not. name: for messages.

@@ -186,7 +186,7 @@ class Workspace:
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
 
     def search_by_image(self, target: Collection, image: ImageRecord, wanted: QueryRequest) -> Found:
-        """Return the images closest to a stored one, which is its own first match. No backbone is needed.
+        """Return the images closest to a stored one, which is its own first match. Only `accurate` needs the backbone.
 
         Raises:
             ImageNotFound: it was deleted meanwhile.
@@ -199,9 +199,19 @@ class Workspace:
             return self._identical(snapshot, QueryContent(image.sha256, image.pixel_hash), plain, wanted)
         embedding = snapshot.embedding_of(image.id)
         if wanted.accurate:
-            looked = self._accurate().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
-            return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
+            return self._look_from(snapshot, image, embedding, wanted)
         return self._search(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), wanted)
+
+    def _look_from(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: QueryRequest) -> Found:
+        """Search accurately by a stored image: by its file, or by its embedding alone where that cannot be had."""
+        searches, limits = self._accurate(), _limits(snapshot, wanted)
+        data = None if snapshot.collection.space.is_imported else searches.data_of(image)
+        if data is None:
+            looked = searches.by_embedding(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), limits)
+            return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
+        picture = self.embedder(snapshot.collection).view(data, image.uri)
+        looked = searches.by_picture(snapshot, picture, limits)
+        return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
 
     def explain(self, data: bytes, name: str, image: ImageRecord, box: str | None = None) -> "Explained":
         """Return why a picture and a stored image are the same picture or not; name is for messages.

@@ -53,6 +53,16 @@ class StoredFilePictures:
         pixels = self._pixels(image)
         return None if pixels is None else PictureFile(pixels, image.format.upper(), image.sha256.hex())
 
+    def data(self, image: ImageRecord) -> bytes | None:
+        """Return the bytes of an image's file, None as in `keypoints`."""
+        if is_remote(image.uri) and not self._remote:
+            return None
+        try:
+            data = self._files.read(image.uri)
+        except BadImage:
+            return None
+        return data if hashlib.sha256(data).digest() == image.sha256 else None
+
     def _keypoints(self, image: ImageRecord) -> Keypoints | None:
         name = image.sha256.hex()
         known = self._cache.find(name)
@@ -66,13 +76,9 @@ class StoredFilePictures:
         return found
 
     def _pixels(self, image: ImageRecord) -> NDArray[np.uint8] | None:
-        if is_remote(image.uri) and not self._remote:
-            return None
+        data = self.data(image)
         try:
-            data = self._files.read(image.uri)
-            if hashlib.sha256(data).digest() != image.sha256:
-                return None
-            return self._pool.pixels(data, READ_PIXELS, image.uri)
+            return None if data is None else self._pool.pixels(data, READ_PIXELS, image.uri)
         except BadImage:
             return None
 

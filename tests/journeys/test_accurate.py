@@ -96,6 +96,25 @@ def test_a_stored_image_is_looked_at_too(album: lookalike.Lookalike, folder: Pat
     assert second.verified in ("no", "cannot")
 
 
+def test_a_stored_image_finds_its_turned_copy(
+    album: lookalike.Lookalike, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    both = tmp_path / "both"
+    both.mkdir()
+    for number in range(4, 9):
+        (both / f"{number}.png").write_bytes((folder / f"{number}.png").read_bytes())
+    sought(folder).transpose(Image.Transpose.ROTATE_90).save(both / "turned.jpg", quality=80)
+    with lookalike.open(tmp_path / "store") as opened:
+        opened.index(both, progress=False)
+        itself, copy = opened.search(key=(both / f"{SOUGHT}.png").as_uri(), k=2, accurate=True)
+        assert (name(itself), itself.relation) == (str(SOUGHT), "identical")
+        assert (name(copy), copy.relation, copy.score > 0.9) == ("turned", "same_picture", True)
+        (both / f"{SOUGHT}.png").unlink()
+        found = opened.search(key=(both / f"{SOUGHT}.png").as_uri(), k=6, accurate=True)
+        assert {match.verified for match in found[1:]} == {"cannot"}
+
+
 def test_a_search_that_does_not_look_says_nothing_about_pixels(album: lookalike.Lookalike, folder: Path) -> None:
     assert {match.verified for match in album.search(folder / "1.png", k=5)} == {None}
 
