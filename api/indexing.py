@@ -11,7 +11,7 @@ import torch
 from api.console import Session, say
 from api.progress import Silent, index_progress
 from api.watch_progress import keep_watching
-from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space, refuse_for_builtin
+from indexer.backbones.backbones import BUILTIN, load_backbone, load_for_space, pooling_in, refuse_for_builtin
 from indexer.backbones.labelling import Labeller
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
 from indexer.backbones.prepared_backbone import PreparedBackbone
@@ -27,7 +27,7 @@ from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import Source, resolve
 from indexer.sources.watching import Burst, Watcher
 from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch
-from search.records import Collection
+from search.records import AVERAGE, Collection, Pooling
 from search.settings import FILE, accepted_by_environment
 from search.storing.origins import Origins
 from search.storing.store import Store
@@ -37,8 +37,8 @@ from search.storing.store import Store
 class IndexRequest:
     """The options of `index`.
 
-    backbone None: the collection's own, `builtin` for a new one. mode, size, dct_scaling and labels None: as the
-    collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
+    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dct_scaling and labels None: as
+    the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
     decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
     watch: go on with what changes below local folders, until interrupted. retry: the sources are files of the ledger,
     tried however often they failed.
@@ -49,6 +49,7 @@ class IndexRequest:
     weights: Path | None = None
     mode: Literal["full", "card"] | None = None
     size: int | Literal["test"] | None = None
+    pooling: Pooling | None = None
     dct_scaling: bool | None = None
     device: str = "auto"
     batch_size: int | None = None
@@ -191,7 +192,12 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
     if known.space.is_imported:
         return load_for_space(known.space)  # which says why there is none
     if known.space.backbone == BUILTIN:
-        refuse_for_builtin(weights=request.weights, mode=request.mode, size=request.size)
+        refuse_for_builtin(weights=request.weights, mode=request.mode, size=request.size, pooling=request.pooling)
+    if request.pooling not in (None, known.space.pooling):
+        raise SpaceMismatch(
+            f"collection {known.name!r} was made with --pool {known.space.pooling}, not with --pool {request.pooling}; "
+            "the two cannot be compared: use --collection NAME for a new collection"
+        )
     made = Preparation.from_json(known.space.preparation)
     asked = replace(
         request,
@@ -204,7 +210,8 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
         # Another preparation is another space. Its weights are those of the collection: the two are told apart by name.
         own_weights = None if known.space.weights in ("hub", "builtin") else Path(known.space.weights)
         _require_same_preparation(known, asked)
-        return _named(replace(asked, size=request.size, weights=request.weights or own_weights))
+        pooling = pooling_in(known.space)
+        return _named(replace(asked, size=request.size, pooling=pooling, weights=request.weights or own_weights))
     return load_for_space(known.space, weights=request.weights, device=request.device)
 
 
@@ -237,6 +244,7 @@ def _named(request: IndexRequest) -> PreparedBackbone:
         weights=request.weights,
         mode=request.mode or (own.preparation.mode if own is not None else "full"),
         size=request.size,
+        pooling=request.pooling or AVERAGE,
         dct_scaling=bool(request.dct_scaling),
         device=request.device,
     )

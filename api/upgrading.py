@@ -16,7 +16,7 @@ from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.resizing import resizer
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from indexer.sources.stored_files import StoredFiles
-from search.records import Collection, SpaceSpec
+from search.records import AVERAGE, Collection, Pooling, SpaceSpec
 from search.spaces.space_comparison import compare_spaces
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.store import Store
@@ -30,6 +30,7 @@ class ReembedRequest:
     weights: Path | None = None
     mode: Literal["full", "card"] = "full"
     size: int | Literal["test"] | None = None
+    pooling: Pooling = AVERAGE
     dct_scaling: bool = False
     device: str = "auto"
     batch_size: int | None = None
@@ -59,6 +60,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
             weights=request.weights,
             mode=request.mode,
             size=request.size,
+            pooling=request.pooling,
             dct_scaling=request.dct_scaling,
             device=request.device,
         )

@@ -20,6 +20,11 @@ TransformKind = Literal["none", "centre", "whiten-0.25", "whiten-0.5"]
 TRANSFORMS: Final[tuple[TransformKind, ...]] = get_args(TransformKind)
 NO_TRANSFORM: Final = "none"
 
+# How a network's last map becomes one embedding (indexer/backbones/pooling.py).
+Pooling = Literal["avg", "gem3", "gem4"]
+POOLINGS: Final[tuple[Pooling, ...]] = get_args(Pooling)
+AVERAGE: Final = "avg"
+
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
@@ -31,14 +36,15 @@ class SpaceSpec:
     """What makes two embeddings comparable. `licence` and `weights` are provenance, not identity.
 
     preparation: the preparation of pixels as canonical JSON text. dims: numbers per embedding. weights_sha256: over
-    the headless tensors, not the file. weights: where the tensors came from: "builtin", "hub", "imported", a path.
+    the headless tensors, not the file. pooling: one of POOLINGS, or IMPORTED. weights: where the tensors came from:
+    "builtin", "hub", "imported", a path.
     """
 
     backbone: str
     weights_sha256: str
     preparation: str
     dims: int
-    pooling: str = "avg"
+    pooling: str = AVERAGE
     numeric: str = "float"
     licence: str | None = None
     weights: str = "builtin"

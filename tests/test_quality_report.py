@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.commands.quality import _backbones
 from api.quality.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve_panel, points
 from api.quality.measuring import Named, false_alarms, misses, protocol_recall, row_of
 from api.quality.page import page_of
@@ -37,7 +38,8 @@ from indexer.quality.shelf import Shelf
 from search.calibration.answers import Estimate
 from search.calibration.metrics import PrecisionRecall
 from search.calibration.transform_tuning import TransformQuality, TransformTable
-from search.records import ImageRecord, Match
+from search.errors import UsageError
+from search.records import POOLINGS, ImageRecord, Match
 from tests.conftest import painted
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -218,7 +220,7 @@ def test_a_transform_that_cannot_be_fitted_says_why_instead_of_a_figure(
     assert re.search(r"whiten-0\.5 +- +- +- +-", text)
     assert "builtin: whiten-0.5 needs at least as many images as dims, 512, and there are 8" in text
     page = page_of(tuned, bench)
-    assert '<td colspan="4">whiten-0.5 needs at least' in page
+    assert "<p>builtin: whiten-0.5 needs at least as many images as dims, 512, and there are 8</p>" in page
     assert HOSTILE not in page
 
 
@@ -262,6 +264,9 @@ def test_thumbnails_on_the_page_are_small(report: QualityReport, bench: Bench) -
         (MeasuredBackbone("nfnet_l0"), "pretrained", "nfnet_l0"),
         (MeasuredBackbone("nfnet_l0", "weights/tuned.safetensors"), "pretrained", "nfnet_l0 (tuned)"),
         (MeasuredBackbone("nfnet_l0", RANDOM), "random", "nfnet_l0"),
+        (MeasuredBackbone("nfnet_l0", pooling="gem3"), "pretrained", "nfnet_l0 (gem3)"),
+        (MeasuredBackbone("nfnet_l0", "tuned.pt", "gem4", 288), "pretrained", "nfnet_l0 (tuned, gem4, 288 px)"),
+        (MeasuredBackbone("nfnet_l0", RANDOM, size="test"), "random", "nfnet_l0 (test size)"),
     ],
 )
 def test_a_row_says_where_its_weights_come_from(measured: MeasuredBackbone, label: str, method: str) -> None:
@@ -271,6 +276,22 @@ def test_a_row_says_where_its_weights_come_from(measured: MeasuredBackbone, labe
 def test_each_file_of_weights_has_a_collection_of_its_own() -> None:
     names = [None, RANDOM, "a/tuned.safetensors", "b/tuned.safetensors"]
     assert len({MeasuredBackbone("nfnet_l0", weights).collection for weights in names}) == 4
+
+
+def test_each_pooling_and_size_has_a_collection_of_its_own() -> None:
+    made = [MeasuredBackbone("nfnet_l0", pooling=pooling, size=size) for pooling in POOLINGS for size in (None, 64)]
+    assert len({one.collection for one in made}) == 6
+
+
+def test_pooling_and_size_belong_to_the_backbone_at_the_same_place() -> None:
+    found = _backbones(["a", "b", "builtin"], ["w.safetensors"], ["avg", "gem3"], ["train", "test"])
+    assert found == (
+        MeasuredBackbone(),
+        MeasuredBackbone("a", "w.safetensors"),
+        MeasuredBackbone("b", None, "gem3", "test"),
+    )
+    with pytest.raises(UsageError, match="--pool is given 2 times, --backbone 1: name a backbone for each"):
+        _backbones(["a"], [], ["avg", "gem3"], [])
 
 
 def test_random_weights_are_those_of_the_seed_and_load_like_any_others(tmp_path: Path) -> None:

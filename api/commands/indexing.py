@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.commands.options import image_size_of, preparation_mode
+from api.commands.options import image_size_of, pooling_of, preparation_mode
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import GUARD, LEDGER
 
@@ -58,6 +58,9 @@ def index(
     image_size: Annotated[
         str | None, typer.Option(help="Pixels a side, or test: timm's test size; default: the training size.")
     ] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="How the last map of a timm model is pooled: avg (default), gem3, gem4.")
+    ] = None,
     dct_scaling: Annotated[
         bool | None,
         typer.Option("--dct-scaling/--no-dct-scaling", help="Decode large JPEGs at a fraction of their size."),
@@ -96,6 +99,7 @@ def index(
         weights=weights,
         mode=preparation_mode(preprocess),
         size=image_size_of(image_size),
+        pooling=pooling_of(pool),
         dct_scaling=dct_scaling,
         device=device,
         batch_size=batch_size,

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from search.errors import UsageError
+from search.records import POOLINGS, Pooling
 
 
 def preparation_mode(value: str | None) -> Literal["full", "card"] | None:
@@ -51,3 +52,17 @@ def image_size_of(value: str | None) -> int | Literal["test"] | None:
     if not value.isdecimal():
         raise UsageError(f"--image-size {value!r} is neither a number of pixels nor `test`")
     return int(value)
+
+
+def pooling_of(value: str | None) -> Pooling | None:
+    """Return a --pool value as what it is.
+
+    Raises:
+        UsageError: there is no such pooling.
+    """
+    for pooling in POOLINGS:
+        if value == pooling:
+            return pooling
+    if value is None:
+        return None
+    raise UsageError(f"--pool {value!r} is not one of {', '.join(POOLINGS)}")

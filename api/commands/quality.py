@@ -1,14 +1,17 @@
 """`quality`: how well copies are found, measured on the user's own photographs."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.commands.model_uses import Consent, Device
+from api.commands.options import image_size_of, pooling_of
 from api.console import Session, out, print_json
 from search.errors import UsageError
+from search.records import AVERAGE
 
 if TYPE_CHECKING:
     from api.quality.running import MeasuredBackbone
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_DISTRACTORS = 5000
 MOST_DISTRACTORS = 1_000_000
 HUB = "hub"  # instead of a weights file, where a later one has one
+TRAINED_SIZE = "train"  # instead of a size, where a later one has one
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +39,12 @@ def quality(
     weights: Annotated[
         list[str] | None,
         typer.Option(help="Weights of the backbone at the same place: a safetensors file, hub, or random."),
+    ] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option(help="Pooling of the backbone at the same place: avg, gem3, gem4.")
+    ] = None,
+    image_size: Annotated[
+        list[str] | None, typer.Option(help="Size of the backbone at the same place: pixels a side, test, or train.")
     ] = None,
     queries: Annotated[
         int | None, typer.Option(min=10, help="A sample of about so many edited queries; default: all.")
@@ -71,7 +81,7 @@ def quality(
     request = QualityRequest(
         None if folder is None else folder.expanduser(),
         BenchOptions(seed=seed, distractors=distractors, queries=queries, kinds=kinds),
-        _backbones(backbone or (), weights or ()),
+        _backbones(backbone or (), weights or (), pool or (), image_size or ()),
         keep=None if keep is None else keep.expanduser(),
         device=device,
         workers=workers,
@@ -93,18 +103,30 @@ def _listed(text: str | None) -> list[str]:
     return [] if text is None else [name for part in text.split(",") if (name := part.strip())]
 
 
-def _backbones(names: Sequence[str], weights: Sequence[str]) -> "tuple[MeasuredBackbone, ...]":
-    """Return the built-in backbone, and those named with the weights at the same place.
+def _backbones(
+    names: Sequence[str], weights: Sequence[str], pools: Sequence[str], sizes: Sequence[str]
+) -> "tuple[MeasuredBackbone, ...]":
+    """Return the built-in backbone, and those named with the weights, the pooling and the size at the same place.
 
     Raises:
-        UsageError: there are more weights than backbones.
+        UsageError: there are more of these than backbones, or one is none.
     """
     from api.quality.running import MeasuredBackbone
 
-    if len(weights) > len(names):
-        raise UsageError(f"--weights is given {len(weights)} times, --backbone {len(names)}: name a backbone for each")
-    given = [None if one == HUB else one for one in weights] + [None] * (len(names) - len(weights))
-    own = (MeasuredBackbone(name, file) for name, file in zip(names, given, strict=True))
+    for option, values in (("--weights", weights), ("--pool", pools), ("--image-size", sizes)):
+        if len(values) > len(names):
+            raise UsageError(
+                f"{option} is given {len(values)} times, --backbone {len(names)}: name a backbone for each"
+            )
+    own = (
+        MeasuredBackbone(
+            name,
+            None if file == HUB else file,
+            pooling_of(pool) or AVERAGE,
+            image_size_of(None if size == TRAINED_SIZE else size),
+        )
+        for name, file, pool, size in zip_longest(names, weights, pools, sizes)
+    )
     return (MeasuredBackbone(), *(one for one in own if one != MeasuredBackbone()))
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from api.commands.options import image_size_of, mode_for
+from api.commands.options import image_size_of, mode_for, pooling_of
 from api.console import Session, counted, out, print_json, print_table, say, shown_uri, table
 from api.exits import LEDGER
 from search.errors import GuardRefused
-from search.records import Collection
+from search.records import AVERAGE, Collection
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.store import Store
 
@@ -33,6 +33,9 @@ def reembed(
         str | None, typer.Option(help="full: the whole frame (default); card: as on the model card.")
     ] = None,
     image_size: Annotated[str | None, typer.Option(help="Pixels a side, or test: timm's test size.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="How the last map of a timm model is pooled: avg (default), gem3, gem4.")
+    ] = None,
     dct_scaling: Annotated[
         bool, typer.Option("--dct-scaling/--no-dct-scaling", help="Decode large JPEGs at a fraction of their size.")
     ] = False,
@@ -56,6 +59,7 @@ def reembed(
         weights=weights,
         mode=mode_for(backbone, preprocess, "full"),
         size=image_size_of(image_size),
+        pooling=pooling_of(pool) or AVERAGE,
         dct_scaling=dct_scaling,
         device=device,
         batch_size=batch_size,

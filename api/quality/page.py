@@ -170,6 +170,8 @@ def _tuning(report: QualityReport) -> Iterator[str]:
     lines = [line for backbone in report.tuning.backbones for line in _transform_lines(backbone)]
     yield _table(f"<tr><th>method</th><th>transform</th>{head}</tr>", lines)
     for backbone in report.tuning.backbones:
+        reasons = [row.why_not for row in backbone.table.rows if row.why_not is not None]
+        yield "".join(f"<p>{escape(backbone.method)}: {escape(reason)}</p>" for reason in reasons)
         if backbone.command is not None:
             yield f"<p>{escape(backbone.method)}: <code>{escape(backbone.command)}</code></p>"
 
@@ -180,8 +182,6 @@ def _transform_lines(backbone: TunedBackbone) -> Iterator[str]:
         method = f"<th>{escape(backbone.method)}{label}</th>" if number == 0 else "<th></th>"
         mark = '<span class="label">winner</span>' if row.transform == backbone.table.winner else ""
         cells = "".join(_number(text) for text in transform_figures(row))
-        if row.why_not is not None:
-            cells = f'<td colspan="4">{escape(row.why_not)}</td>'
         first = ' class="first"' if number == 0 else ""
         yield f"<tr{first}>{method}<th>{row.transform}{mark}</th>{cells}</tr>"
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from api.console import ProgressMode, Session
 from api.indexing import IndexRequest, run_index
@@ -30,7 +31,7 @@ from indexer.quality.modes import Mode, Ranked, Ranking, ranked_by
 from indexer.quality.originals import Gathered, gather_bundled, gather_folder
 from indexer.quality.shelf import Shelf
 from search.errors import LookalikeError
-from search.records import displayable
+from search.records import AVERAGE, Pooling, displayable
 
 RANDOM = "random"  # instead of a weights file
 # Hard negatives of their own: what is searched for must not be among them.
@@ -40,10 +41,15 @@ BUNDLED = "photographs of installed packages"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBackbone:
-    """A backbone to measure. weights: a file, RANDOM for a network that was never trained, None for the usual ones."""
+    """A backbone to measure. weights: a file, RANDOM for a network that was never trained, None for the usual ones.
+
+    pooling, size: of its space, as `index` takes them.
+    """
 
     name: str = BUILTIN
     weights: str | None = None
+    pooling: Pooling = AVERAGE
+    size: int | Literal["test"] | None = None
 
     @property
     def label(self) -> WeightsLabel:
@@ -55,15 +61,18 @@ class MeasuredBackbone:
     @property
     def method(self) -> str:
         """What its rows are called."""
-        if self.weights in (None, RANDOM):
-            return self.name
-        return f"{self.name} ({Path(str(self.weights)).stem})"
+        told = [] if self.weights in (None, RANDOM) else [Path(str(self.weights)).stem]
+        told += [] if self.pooling == AVERAGE else [self.pooling]
+        told += [] if self.size is None else [f"{self.size} px" if isinstance(self.size, int) else "test size"]
+        return f"{self.name} ({', '.join(told)})" if told else self.name
 
     @property
     def collection(self) -> str:
         """The name of its collection in the bench's store."""
-        told = f"{self.name} {self.weights}".encode()
-        return self.name if self.weights is None else f"{self.name}-{hashlib.sha256(told).hexdigest()[:8]}"
+        if self == MeasuredBackbone(self.name):
+            return self.name
+        told = f"{self.name} {self.weights} {self.pooling} {self.size}".encode()
+        return f"{self.name}-{hashlib.sha256(told).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +154,10 @@ def _require_backbones(request: QualityRequest, shelf: Shelf) -> None:
     """
     require_known(request.accept_license)
     for one in request.backbones:
-        if one.name != BUILTIN:
+        if one != MeasuredBackbone():
             require_accepted(licence_of(one.name), request.accept_license, one.name)
-            load_backbone(one.name, weights=_weights(one, shelf, request.bench.seed), device=request.device)
+            weights = _weights(one, shelf, request.bench.seed)
+            load_backbone(one.name, weights=weights, size=one.size, pooling=one.pooling, device=request.device)
 
 
 def _weights(one: MeasuredBackbone, shelf: Shelf, seed: int) -> Path | None:
@@ -259,6 +269,8 @@ class _Runner:
             [str(manifest)],
             one.name,
             self._weights(one),
+            size=one.size,
+            pooling=one.pooling,
             device=self._request.device,
             workers=self._request.workers,
             accept_license=self._request.accept_license,

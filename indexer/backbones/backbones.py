@@ -15,7 +15,7 @@ from indexer.backbones.registry import find
 from indexer.decoding.preparation import Preparation
 from indexer.devices import CPU, choose_device
 from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
-from search.records import SpaceSpec
+from search.records import AVERAGE, POOLINGS, Pooling, SpaceSpec
 
 if TYPE_CHECKING:
     from indexer.backbones.labelling import Labeller
@@ -27,6 +27,7 @@ __all__ = [
     "REFERENCE_MODELS",
     "load_backbone",
     "load_for_space",
+    "pooling_in",
     "refuse_for_builtin",
 ]
 
@@ -54,35 +55,37 @@ BUILTIN_PREPARATION = Preparation(
 )
 
 
-def load_backbone(
+def load_backbone(  # noqa: PLR0913 -- all that makes a space, and where it is computed
     name: str,
     *,
     weights: Path | None = None,
     mode: Literal["full", "card"] = "full",
     size: "ImageSize" = None,
     dct_scaling: bool = False,
+    pooling: Pooling = AVERAGE,
     device: str = "auto",
 ) -> PreparedBackbone:
     """Return a backbone ready to embed.
 
     name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights. size: pixels a side,
     "test" for timm's test size, None for the size the weights were trained at. dct_scaling: see Preparation.
+    pooling: of the network's last map.
 
     Raises:
         BackboneNotFound: there is no such backbone.
         WeightsUnavailable: no weights are at hand; the message names both ways to get them.
         WeightsMismatch: the weights file belongs to another backbone, or holds NaN.
         OutOfMemory: the device does not hold the backbone.
-        UsageError: the device, the weights file, the mode or the size cannot be used.
+        UsageError: the device, the weights file, the mode, the size or the pooling cannot be used.
     """
     chosen = choose_device(device)
     if name == BUILTIN:
-        refuse_for_builtin(weights=weights, mode=mode, size=size)
+        refuse_for_builtin(weights=weights, mode=mode, size=size, pooling=pooling)
         return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
     from indexer.backbones.timm_models import model_card
 
     card = model_card(name, mode, size)
-    return _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen)
+    return _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen, pooling)
 
 
 def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> PreparedBackbone:
@@ -110,7 +113,9 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
         remembered = _own_weights(space.backbone) or remembered
     if weights is None and chosen == CPU and engine_choice() == "auto":
         # Its name is a fingerprint of the space's weights, so it cannot belong to others.
-        engine = cached_engine(fingerprint(space.backbone, space.weights_sha256, space.preparation), remembered)
+        engine = cached_engine(
+            fingerprint(space.backbone, space.weights_sha256, space.preparation, space.pooling), remembered
+        )
         if engine is not None:
             labeller = partial(_labeller, space, remembered)
             return PreparedBackbone(space, preparation, engine, labeller)
@@ -118,11 +123,16 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
         raise WeightsUnavailable(
             f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
         )
-    return _fitting(_timm(space.backbone, preparation, weights or remembered, chosen), space)
+    loaded = _timm(space.backbone, preparation, weights or remembered, chosen, pooling_in(space))
+    return _fitting(loaded, space)
 
 
 def refuse_for_builtin(
-    *, weights: Path | None = None, mode: Literal["full", "card"] | None = None, size: "ImageSize" = None
+    *,
+    weights: Path | None = None,
+    mode: Literal["full", "card"] | None = None,
+    size: "ImageSize" = None,
+    pooling: str | None = None,
 ) -> None:
     """Refuse what the built-in backbone would have to ignore. mode: what the user asked for, None for nothing.
 
@@ -130,6 +140,7 @@ def refuse_for_builtin(
         UsageError: an option has no use with it; the message names the option.
     """
     given = {"--weights": weights is not None, "--image-size": size is not None, "--preprocess card": mode == "card"}
+    given |= {"--pool": pooling not in (None, AVERAGE)}
     for option in (option for option, is_given in given.items() if is_given):
         raise UsageError(
             f"{option} has no use with the backbone `builtin`: its weights ship with the package, for whole pictures "
@@ -156,8 +167,21 @@ def _builtin(preparation: Preparation, device: str) -> PreparedBackbone:
     return PreparedBackbone(space, preparation, engine)
 
 
-def _timm(name: str, preparation: Preparation, weights: Path | None, device: str) -> PreparedBackbone:
+def pooling_in(space: SpaceSpec) -> Pooling:
+    """Return the pooling of a space.
+
+    Raises:
+        UsageError: a later release knows it.
+    """
+    for pooling in POOLINGS:
+        if space.pooling == pooling:
+            return pooling
+    raise UsageError(f"this release cannot pool by {space.pooling!r}, which the collection was made with: upgrade it")
+
+
+def _timm(name: str, preparation: Preparation, weights: Path | None, device: str, pooling: Pooling) -> PreparedBackbone:
     from indexer.backbones.engines import prepare_engine
+    from indexer.backbones.pooling import pooled_by
     from indexer.backbones.timm_models import load_network, pooled_dims
     from indexer.backbones.weights import weights_sha256
 
@@ -169,13 +193,14 @@ def _timm(name: str, preparation: Preparation, weights: Path | None, device: str
         weights_sha256=weights_sha256(loaded.network),
         preparation=preparation.as_json(),
         dims=dims,
+        pooling=pooling,
         licence=loaded.licence,
         weights=loaded.weights,
     )
     sha256 = space.weights_sha256
-    engine = prepare_engine(
-        loaded.network, preparation, device, backbone=space.backbone, weights_sha256=sha256, weights=weights
-    )
+    network = pooled_by(loaded.network, pooling, loaded.name)
+    named = {"backbone": space.backbone, "weights_sha256": sha256, "pooling": pooling}
+    engine = prepare_engine(network, preparation, device, weights=weights, **named)
     return PreparedBackbone(space, preparation, engine, partial(_labeller, space, weights))
 
 
@@ -190,8 +215,13 @@ def _labeller(space: SpaceSpec, weights: Path | None) -> "Labeller":
 
     Raises:
         SpaceMismatch: the weights that lie there now are others: their classifier knows nothing of these embeddings.
-        UsageError: they hold no classifier, or one that is not linear.
+        UsageError: they hold no classifier, or one that is not linear, or the space is pooled otherwise.
     """
+    if space.pooling != AVERAGE:
+        raise UsageError(
+            f"the classifier of {space.backbone} knows embeddings that were averaged, not pooled by {space.pooling}: "
+            "index with --no-labels, or without --pool"
+        )
     from indexer.backbones.classification import linear_labeller
     from indexer.backbones.timm_models import load_network
     from indexer.backbones.weights import weights_sha256

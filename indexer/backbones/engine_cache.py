@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from indexer.backbones.engine import EngineUnsound
 from indexer.backbones.onnx_engine import OnnxEngine
 from search.errors import UsageError
+from search.records import AVERAGE
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,16 @@ def engine_choice() -> str:
     return choice
 
 
-def fingerprint(backbone: str, weights_sha256: str, preparation: str) -> str:
+def fingerprint(backbone: str, weights_sha256: str, preparation: str, pooling: str = AVERAGE) -> str:
     """Return the name of a model file.
 
     backbone: its canonical name, since two architectures may share one set of tensors and compute different things with
-    it. weights_sha256: over the tensors. preparation: its canonical JSON.
+    it. weights_sha256: over the tensors. preparation: its canonical JSON. pooling: one of POOLINGS.
     """
-    return hashlib.sha256(f"{FORMAT}\n{backbone}\n{weights_sha256}\n{preparation}".encode()).hexdigest()[:32]
+    told = f"{FORMAT}\n{backbone}\n{weights_sha256}\n{preparation}"
+    if pooling != AVERAGE:  # model files that were made before there was another one keep their names
+        told += f"\n{pooling}"
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def place(name: str, weights: Path | None) -> Path | None:

@@ -15,12 +15,12 @@ from indexer.backbones.torch_engine import TorchEngine
 from indexer.decoding.preparation import Preparation
 from indexer.devices import CPU
 from search.errors import WeightsMismatch
-from search.records import Embeddings
+from search.records import AVERAGE, Embeddings
 
 log = logging.getLogger(__name__)
 
 
-def prepare_engine(
+def prepare_engine(  # noqa: PLR0913 -- the network, and all that its model file is named by
     network: torch.nn.Module,
     preparation: Preparation,
     device: str,
@@ -28,11 +28,13 @@ def prepare_engine(
     backbone: str,
     weights_sha256: str,
     weights: Path | None,
+    pooling: str = AVERAGE,
 ) -> Engine:
     """Return the fastest sound engine for a network, which is folded in place and must not be used otherwise.
 
     network: on the CPU, float32, in evaluation mode, (N, 3, H, W) to (N, D). backbone: its canonical name.
     weights_sha256: over all its tensors. weights: the file they came from; a model file is kept beside it.
+    pooling: what the network has by now.
 
     Raises:
         WeightsMismatch: the network answers with NaN or infinity.
@@ -48,7 +50,7 @@ def prepare_engine(
         return CudaEngine(_soundly_folded(network, preparation, expected), preparation, torch.device(device), expected)
     if choice == "torch":
         return TorchEngine(_soundly_folded(network, preparation, _answer(network, preparation, picture)), preparation)
-    return _on_cpu(network, preparation, fingerprint(backbone, weights_sha256, preparation.as_json()), weights)
+    return _on_cpu(network, preparation, fingerprint(backbone, weights_sha256, preparation.as_json(), pooling), weights)
 
 
 def _on_cpu(network: torch.nn.Module, preparation: Preparation, name: str, weights: Path | None) -> Engine:
