@@ -165,7 +165,7 @@ class Workspace:
                 break
             target = snapshot.collection  # promoted since it was looked up: the query must be of the same space
         if wanted.accurate:
-            looked = self._accurate().by_picture(snapshot, picture, _limits(snapshot, wanted))
+            looked = self.accurate_searches().by_picture(snapshot, picture, _limits(snapshot, wanted))
             return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
         found = self._search(snapshot, picture.views, picture.content, wanted)
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
@@ -181,7 +181,7 @@ class Workspace:
         snapshot = self.snapshot(target)
         embedding = snapshot.embedding_of(image.id)
         if wanted.accurate:
-            looked = self._accurate().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
+            looked = self.accurate_searches().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
             return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
         return self._search(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), wanted)
 
@@ -194,7 +194,7 @@ class Workspace:
             ImageNotFound: the image's file cannot be looked at.
         """
         part = QueryRequest(box=box).part()
-        return self._accurate().explain(data, name, image, part)
+        return self.accurate_searches().explain(data, name, image, part)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
@@ -268,7 +268,8 @@ class Workspace:
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
         return QueryEmbedder(backbone, pool)
 
-    def _accurate(self) -> "AccurateSearches":
+    def accurate_searches(self) -> "AccurateSearches":
+        """Return what accurate searches share, made at the first call."""
         with self._loading:
             if self._accurate_searches is None:
                 from api.accurate_searches import AccurateSearches
