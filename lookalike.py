@@ -137,12 +137,9 @@ class Lookalike:
         Raises:
             LookalikeError: by name, whatever stopped it.
         """
-        from search.duplicates.thresholds import default_threshold
-
         workspace = self._open()
         target = workspace.collection(self.collection)
-        chosen = default_threshold(target.space) if threshold is None else threshold
-        return workspace.find_duplicates(target, chosen)
+        return workspace.find_duplicates(target, workspace.dedup_threshold(target, threshold).score)
 
     def remove(
         self,

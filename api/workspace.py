@@ -9,8 +9,9 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from search.calibration.current import current_calibration, with_probability
 from search.duplicates.find_duplicates import DuplicateReport, find_duplicates
 from search.duplicates.thresholds import default_threshold
 from search.errors import UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from api.accurate_searches import AccurateSearches, Explained
     from indexer.query_box import Box
     from indexer.query_embedder import QueryEmbedder
+    from search.calibration.calibration import Calibration
     from search.conditions.where import Condition
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
 
@@ -101,6 +103,16 @@ class QueryRequest:
         return parse(self.where)
 
 
+ThresholdSource = Literal["calibrated", "user", "none"]
+
+
+class DedupThreshold(NamedTuple):
+    """From which score on two images are near copies, and who says so."""
+
+    score: float
+    source: ThresholdSource
+
+
 class Workspace:
     """One open store and everything loaded for it so far."""
 
@@ -165,8 +177,15 @@ class Workspace:
                 break
             target = snapshot.collection  # promoted since it was looked up: the query must be of the same space
         if wanted.accurate:
-            looked = self.accurate_searches().by_picture(snapshot, picture, _limits(snapshot, wanted))
-            return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
+            known = self.calibration(snapshot)
+            looked = self.accurate_searches().by_picture(snapshot, picture, _limits(snapshot, wanted, known))
+            return Found(
+                with_probability(looked.matches, known, looked=True),
+                picture.decode_ms,
+                picture.embed_ms,
+                looked.search_ms,
+                looked.verify_ms,
+            )
         found = self._search(snapshot, picture.views, picture.content, wanted)
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
 
@@ -181,8 +200,11 @@ class Workspace:
         snapshot = self.snapshot(target)
         embedding = snapshot.embedding_of(image.id)
         if wanted.accurate:
-            looked = self.accurate_searches().by_image(snapshot, image, embedding, _limits(snapshot, wanted))
-            return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
+            known = self.calibration(snapshot)
+            looked = self.accurate_searches().by_image(snapshot, image, embedding, _limits(snapshot, wanted, known))
+            return Found(
+                with_probability(looked.matches, known, looked=True), 0.0, 0.0, looked.search_ms, looked.verify_ms
+            )
         return self._search(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), wanted)
 
     def explain(self, data: bytes, name: str, image: ImageRecord, box: str | None = None) -> "Explained":
@@ -195,6 +217,19 @@ class Workspace:
         """
         part = QueryRequest(box=box).part()
         return self.accurate_searches().explain(data, name, image, part)
+
+    def dedup_threshold(self, target: Collection, asked: float | None) -> DedupThreshold:
+        """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""
+        if asked is not None:
+            return DedupThreshold(asked, "user")
+        calibrated = self.calibration(self.snapshot(target))
+        if calibrated is not None and calibrated.automatic.score is not None:
+            return DedupThreshold(calibrated.automatic.score, "calibrated")
+        return DedupThreshold(default_threshold(target.space), "none")
+
+    def calibration(self, snapshot: Snapshot) -> "Calibration | None":
+        """Return what is known of the scores of a snapshot, None where nothing is that still holds."""
+        return current_calibration(self.store.database, snapshot)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
@@ -293,13 +328,16 @@ class Workspace:
         wanted: QueryRequest,
     ) -> Found:
         began = time.perf_counter()
-        limits = _limits(snapshot, wanted)
+        known = self.calibration(snapshot)
+        limits = _limits(snapshot, wanted, known)
         # A process that answers one search would end before the check does.
         watch = self.recall_watch if self._lasting else None
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
+        matches = with_probability(matches, known, looked=False)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))
 
 
-def _limits(snapshot: Snapshot, wanted: QueryRequest) -> Wanted:
-    threshold = default_threshold(snapshot.collection.space)
+def _limits(snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
+    calibrated = None if known is None else known.review.score
+    threshold = default_threshold(snapshot.collection.space) if calibrated is None else calibrated
     return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())

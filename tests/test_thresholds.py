@@ -81,10 +81,10 @@ def test_298_pairs_without_an_error_are_too_few_for_99_per_cent() -> None:
 
 
 def test_pairs_of_one_image_count_as_the_few_that_they_are_worth() -> None:
-    """The same scores, of 300 images and of 6: a dozen errors of one image are one error."""
-    scores, right = [0.9] * 300 + [0.5] * 12 + [0.4], [True] * 300 + [False] * 12 + [True]
+    """The same scores, of 413 images and of 9: a dozen errors of one image are one error."""
+    scores, right = [0.9] * 400 + [0.5] * 12 + [0.4], [True] * 400 + [False] * 12 + [True]
     apart = LabelledPairs(evidence(scores, right), 1.0)
-    together = LabelledPairs(evidence(scores, right, sources=[row // 50 for row in range(300)] + [6] * 13), 1.0)
+    together = LabelledPairs(evidence(scores, right, sources=[row // 50 for row in range(400)] + [8] * 13), 1.0)
     assert apart.threshold(0.99).score == pytest.approx(0.9)
     assert together.threshold(0.99).score is None
     assert together.threshold(0.99).worth < 100

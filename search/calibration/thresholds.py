@@ -57,8 +57,12 @@ class LabelledPairs:
         (self._ends,) = np.nonzero(last & self._right)
         self._found = np.cumsum(self._right)[self._ends].astype(np.float64)
         self._reported = self._ends + 1.0
-        self._draws = self._drawn(seed)
-        self._effect = self._dependence()
+        (wrong,) = np.nonzero(~self._right)
+        self._erring = int(wrong[ERRORS_TO_SEE - 1]) if len(wrong) >= ERRORS_TO_SEE else None
+        looked = self._ends if self._erring is None else np.append(self._ends, self._erring)
+        draws = self._drawn(looked, seed)
+        self._draws = draws[:, : len(self._ends)]
+        self._effect = self._dependence(draws[:, -1:])
 
     def threshold(self, precision: float) -> Reached:
         """Return the lowest score whose lower bound of precision meets what is asked.
@@ -107,26 +111,30 @@ class LabelledPairs:
     def _at_prevalence(self, share: float) -> float:
         return self._odds * share / (self._odds * share + 1 - share)
 
-    def _drawn(self, seed: int) -> NDArray[np.float64]:
-        """Return (DRAWS, T) the share of right pairs at each threshold, NaN where a draw has no pair there."""
+    def _drawn(self, looked: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
+        """Return (DRAWS, T) the share of right pairs of the best ones up to each of T places."""
         names, which = np.unique(self._sources, return_inverse=True)
-        random, shares = np.random.default_rng(seed), np.full((DRAWS, len(self._ends)), np.nan)
+        random, shares = np.random.default_rng(seed), np.full((DRAWS, len(looked)), np.nan)
         for draw in range(DRAWS if len(names) else 0):
             once = random.multinomial(len(names), np.full(len(names), 1 / len(names)))[which]
-            reported = np.cumsum(once)[self._ends]
-            found = np.cumsum(once * self._right)[self._ends]
+            reported = np.cumsum(once)[looked]
+            found = np.cumsum(once * self._right)[looked]
             np.divide(found, reported, out=shares[draw], where=reported > 0)
         # A draw that reports nothing has made no error.
         return np.where(np.isnan(shares), 1.0, shares)
 
-    def _dependence(self) -> NDArray[np.float64]:
-        """Return (T,) how many pairs are worth a single independent one, at each threshold."""
-        erring = self._reported - self._found >= ERRORS_TO_SEE
-        if not erring.any():
+    def _dependence(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (T,) how many pairs are worth a single independent one, at each threshold.
+
+        first: (DRAWS, 1), the shares where so many errors are seen for the first time.
+        """
+        if self._erring is None:
             # Nothing tells, so a source counts once.
             return np.full(len(self._ends), max(1.0, len(self._sources) / max(1, len(np.unique(self._sources)))))
-        share = self._found / self._reported
-        alone = share * (1 - share) / self._reported
-        seen = np.divide(self._draws.var(axis=0), alone, out=np.ones(len(alone)), where=erring)
-        first = int(np.argmax(erring))
-        return np.asarray(np.maximum(1.0, np.where(erring, seen, seen[first])))
+        reported = np.append(self._reported, self._erring + 1.0)
+        found = np.append(self._found, self._erring + 1.0 - ERRORS_TO_SEE)
+        share, erring = found / reported, reported - found >= ERRORS_TO_SEE
+        alone = share * (1 - share) / reported
+        variances = np.append(self._draws.var(axis=0), first.var())
+        seen = np.divide(variances, alone, out=np.ones(len(alone)), where=erring & (alone > 0))
+        return np.asarray(np.maximum(1.0, np.where(erring, seen, seen[-1]))[:-1])
