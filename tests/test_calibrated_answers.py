@@ -117,6 +117,8 @@ def test_what_was_verified_is_as_probable_as_verification_is_precise() -> None:
     found = [Match(image, 0.3, "same_picture", "yes"), Match(image, 0.9, "similar", "no")]
     assert [one.probability for one in with_probability(found, MADE, looked=True)] == [MADE.verified, None]
     assert [one.probability for one in with_probability(found, None, looked=True)] == [None, None]
+    few = replace(MADE, verified=0.4)
+    assert [one.probability for one in with_probability(found, few, looked=True)] == [None, None]
 
 
 @pytest.fixture

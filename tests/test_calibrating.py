@@ -48,7 +48,7 @@ def test_copies_are_made_of_the_sample_and_their_neighbours_are_the_wrong_answer
     assert found.evidence["copies"] == 120
     assert found.evidence["queries"] == 140
     assert found.evidence["right"] >= 120
-    assert found.evidence["wrong"] > 100
+    assert found.evidence["wrong"] > 50
 
 
 def test_what_was_shown_is_a_threshold_and_what_was_not_is_none(found: Calibration) -> None:
@@ -74,7 +74,7 @@ def test_the_attempt_is_kept(workspace: Workspace, found: Calibration) -> None:
 
 
 def test_the_same_seed_finds_the_same(workspace: Workspace, found: Calibration) -> None:
-    small = replace(REQUEST, samples=4)
+    small = replace(REQUEST, samples=2, copies=3)
     one, other = (calibrate(workspace, workspace.collection("default"), small) for _ in range(2))
     assert replace(one, made_at=0.0) == replace(other, made_at=0.0)
 
@@ -92,11 +92,11 @@ def test_verdicts_override_what_the_machine_says(root: Path) -> None:
         (first,) = workspace.store.catalogue.images(target.id, limit=1)
         second = workspace.search_by_image(target, first, QueryRequest(k=2)).matches[1].image
         Verdicts(workspace.store.database).say([verdict_on(first.sha256.hex(), second.sha256.hex(), "same")])
-        one = calibrate(workspace, target, replace(REQUEST, samples=6, copies=3))
+        one = calibrate(workspace, target, replace(REQUEST, samples=3, copies=3))
         assert one.evidence["verdicts"] >= 1
         assert one.evidence["right"] > one.evidence["copies"]
         Verdicts(workspace.store.database).say([verdict_on(first.sha256.hex(), second.sha256.hex(), "different")])
-        other = calibrate(workspace, target, replace(REQUEST, samples=6, copies=3))
+        other = calibrate(workspace, target, replace(REQUEST, samples=3, copies=3))
         assert other.evidence["right"] == other.evidence["copies"]
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.calibration.calibration import Calibration
+from search.calibration.calibration import REVIEW, Calibration
 from search.calibration.calibrations import Calibrations
 from search.database.database import Database
 from search.errors import CorruptFile
@@ -47,6 +47,8 @@ def _probability(match: Match, known: Calibration | None, *, looked: bool) -> fl
     if match.relation == "identical":
         return CERTAIN
     if looked:
-        return known.verified if match.verified == "yes" else None
+        # Below that it says how little was looked at, and nothing about the match.
+        shown = known.verified is not None and known.verified >= REVIEW
+        return known.verified if shown and match.verified == "yes" else None
     found = known.probability(match.score)
     return None if found is None else round(found, 6)
