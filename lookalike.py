@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.workspace import Found, Workspace
+    from api.queries import Found
+    from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
     from search.duplicates.find_duplicates import DuplicateReport
     from search.records import Match
@@ -118,7 +119,7 @@ class Lookalike:
             ValueError: not exactly one of image, id and key is given.
         """
         from api.named_pictures import read_picture
-        from api.workspace import QueryRequest
+        from api.queries import QueryRequest
 
         if sum(given is not None for given in (image, id, key)) != 1:
             raise ValueError("give exactly one of: image, id, key")
@@ -139,12 +140,9 @@ class Lookalike:
         Raises:
             LookalikeError: by name, whatever stopped it.
         """
-        from search.duplicates.thresholds import default_threshold
-
         workspace = self._open()
         target = workspace.collection(self.collection)
-        chosen = default_threshold(target.space) if threshold is None else threshold
-        return workspace.find_duplicates(target, chosen)
+        return workspace.find_duplicates(target, workspace.dedup_threshold(target, threshold).score)
 
     def remove(
         self,

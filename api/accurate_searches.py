@@ -39,7 +39,10 @@ class Explained(NamedTuple):
 
 
 class AccurateSearches:
-    """What accurate searches of one store share: decoding children, and the keypoints of images. Thread-safe."""
+    """What accurate searches of one store share: decoding children, and the keypoints of images. Thread-safe.
+
+    stored: the pixels of indexed images.
+    """
 
     def __init__(self, store: Store, *, remote: bool) -> None:
         """remote: images behind a network may be read, too."""
@@ -48,7 +51,7 @@ class AccurateSearches:
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
         cache = KeypointCache(store.settings.keypoints, store.settings.keypoints_bytes)
-        self._stored = StoredFilePictures(self._pool, cache, remote=remote, threads=cores)
+        self.stored = StoredFilePictures(self._pool, cache, remote=remote, threads=cores)
 
     def close(self) -> None:
         """End the decoding children."""
@@ -69,7 +72,7 @@ class AccurateSearches:
 
     def data_of(self, image: ImageRecord) -> bytes | None:
         """Return the file of a stored image, None where it is gone, out of reach, or has changed."""
-        return self._stored.data(image)
+        return self.stored.data(image)
 
     def explain(self, data: bytes, name: str, image: ImageRecord, box: Box | None = None) -> Explained:
         """Return why a picture, or a part of it, and a stored image are the same picture or not. name: for messages.
@@ -80,7 +83,7 @@ class AccurateSearches:
             ImageNotFound: the image's file cannot be read, or holds another picture by now.
         """
         geometry, file = self._looked_at(data, name, box)
-        keypoints, stored = next(iter(self._stored.keypoints([image]))), self._stored.file(image)
+        keypoints, stored = next(iter(self.stored.keypoints([image]))), self.stored.file(image)
         if keypoints is None or stored is None:
             raise ImageNotFound(
                 f"the file of image {image.id} cannot be looked at: it is gone, elsewhere, or has changed"
@@ -88,6 +91,14 @@ class AccurateSearches:
         found = verify(geometry, keypoints)
         edits = edits_between(found, file, stored) if found.answer == "yes" else []
         return Explained(explain(found, edits), as_png(draw(found, file.pixels, stored.pixels)))
+
+    def prepared(self, data: bytes, name: str) -> Query:
+        """Return a picture ready to be compared with stored images; name is for messages.
+
+        Raises:
+            BadImage: the picture cannot be decoded.
+        """
+        return self._looked_at(data, name, None)[0]
 
     def _looked_at(self, data: bytes, name: str, box: Box | None) -> tuple[Query, PictureFile]:
         facts = self._pool.decode(data, name)
@@ -100,7 +111,7 @@ class AccurateSearches:
         return prepared(keypoints_of(pixels, size, ASKED)), file
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
-        search = AccurateSearch(snapshot, self._catalogue, self._stored)
+        search = AccurateSearch(snapshot, self._catalogue, self.stored)
         candidates = search.candidates(seen.views, wanted)
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)

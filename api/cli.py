@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from api.commands import (
+    calibrating,
     deduplication,
     finetuning,
     indexing,
@@ -44,6 +45,7 @@ for module in (
     indexing,
     searching,
     deduplication,
+    calibrating,
     operations,
     removing,
     upkeep,

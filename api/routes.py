@@ -15,9 +15,9 @@ from api import schemas
 from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
+from api.queries import Found
 from api.thumbnails import Thumbnails
-from api.workspace import Found, Workspace
-from search.duplicates.thresholds import default_threshold
+from api.workspace import Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
 from search.records import Collection, ImageRecord
 from search.storing.metadata_changes import change_metadata, version
@@ -257,7 +257,8 @@ def groups(
 ) -> schemas.Groups:
     """List duplicate groups, largest first. Computed once per state of the collection and threshold."""
     reports: DuplicateReports = request.app.state.reports
-    report = reports.get(target, default_threshold(target.space) if threshold is None else threshold)
+    chosen = request.app.state.workspace.dedup_threshold(target, threshold)
+    report = reports.get(target, chosen.score)
     start = int(cursor or 0)
     page = reports.shown(target, report.groups[start : start + limit])
     more = start + limit < len(report.groups)
@@ -265,7 +266,7 @@ def groups(
         items=[schemas.Group.model_validate(group.as_json()) for group in page],
         next_cursor=str(start + limit) if more else None,
         threshold=report.threshold,
-        threshold_source="none" if threshold is None else "user",
+        threshold_source=chosen.source,
         images=report.images,
         groups_total=len(report.groups),
         copies_total=sum(len(group.members) for group in report.groups),

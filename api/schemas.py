@@ -4,7 +4,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.workspace import QueryRequest
+from api.queries import QueryRequest
 from search.finding.find_similar import MAX_K
 
 T = TypeVar("T")
@@ -79,6 +79,10 @@ class Match(Image):
     score: Score
     relation: Relation
     verified: Verified | None
+    probability: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="that it shows the query's picture, where the collection is calibrated"),
+    ] = None
     edits: Annotated[
         list[Edit] | None, Field(description="what was done to the image to get the query, where that is known")
     ] = None
@@ -197,6 +201,35 @@ class Upgrade(Shape):
     missing: int
 
 
+class Threshold(Shape):
+    """A threshold of a calibration: score, with bound as the lower bound of its precision; null where none was shown.
+
+    pairs, worth, needed: what shows it, how many independent pairs that is worth, how many without an error it takes.
+    """
+
+    precision: float
+    score: float | None
+    bound: float | None
+    pairs: int
+    worth: float
+    needed: int
+    recall: dict[str, float]
+    false_discovery_rate: float | None
+
+
+class Calibration(Shape):
+    """What the scores of a collection mean. current: whether it still holds; objection: why not."""
+
+    current: bool
+    objection: str | None
+    made_at: str
+    automatic: Threshold
+    review: Threshold
+    verified: float | None
+    prevalence: float
+    images: int
+
+
 class Collection(Shape):
     """A collection and its counts: seen = images + ledger_only, images = embeddings = searchable.
 
@@ -228,6 +261,7 @@ class Collection(Shape):
     missing: list[str]
     damage: str | None
     upgrade: Upgrade | None
+    calibration: Calibration | None
 
 
 class Health(Shape):

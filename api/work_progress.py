@@ -23,7 +23,7 @@ from api.console import ProgressMode, say, size_text
 LINE_EVERY_S = 5.0
 
 Advance = Callable[[int, int], None]
-Unit = Literal["bytes", "rows", "images", "queries"]
+Unit = Literal["bytes", "rows", "images", "queries", "pairs"]
 
 
 @contextmanager

@@ -6,111 +6,30 @@ Shared by the command line, the server and `lookalike.py`. Thread-safe.
 import os
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.queries import DedupThreshold, Found, QueryRequest
+from search.calibration.current import current_calibration, with_probability
 from search.duplicates.find_duplicates import DuplicateReport, find_duplicates
 from search.duplicates.thresholds import default_threshold
 from search.errors import UsageError
-from search.finding.find_similar import MAX_K, QueryContent, Wanted, find_similar
+from search.finding.find_similar import QueryContent, Wanted, find_similar
 from search.finding.plain_pictures import identical_images, note_on, why_plain_image
 from search.finding.recall_watch import RecallWatch
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.index.pair_finder import Progress as DedupProgress
-from search.records import Collection, Embeddings, ImageRecord, Match
+from search.records import Collection, Embeddings, ImageRecord
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
     from api.accurate_searches import AccurateSearches, Explained
-    from indexer.query_box import Box
     from indexer.query_embedder import QueryEmbedder
-    from search.conditions.where import Condition
+    from search.calibration.calibration import Calibration
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The answer to a query. Times in milliseconds, None where a step did not happen.
-
-    note: why only identical images were compared, None where all were.
-    """
-
-    matches: list[Match]
-    decode_ms: float
-    embed_ms: float
-    search_ms: float
-    verify_ms: float | None = None
-    note: str | None = None
-
-    def took_ms(self) -> dict[str, float | None]:
-        """Return the times as the command line and HTTP print them."""
-        total = self.decode_ms + self.embed_ms + self.search_ms + (self.verify_ms or 0.0)
-        return {
-            "decode": round(self.decode_ms, 3),
-            "embed": round(self.embed_ms, 3),
-            "search": round(self.search_ms, 3),
-            "verify": None if self.verify_ms is None else round(self.verify_ms, 3),
-            "total": round(total, 3),
-        }
-
-    def as_json(self, query: Mapping[str, object]) -> dict[str, object]:
-        """Return the answer as the command line and HTTP print it. query: what was searched by."""
-        matches = [match.as_json() for match in self.matches]
-        shape: dict[str, object] = {"query": dict(query), "matches": matches, "took_ms": self.took_ms()}
-        return shape if self.note is None else shape | {"note": self.note}
-
-
-@dataclass(frozen=True, slots=True)
-class QueryRequest:
-    """How many matches, and how good. min_score: least cosine. where: what they must fulfil.
-
-    accurate: also turned, mirrored and in parts, and with the pixels of the likeliest images looked at. box: the part
-    of the picture to search by (indexer/query_box.py).
-
-    Raises:
-        UsageError: k is not 1 to MAX_K, where is no condition, or box is no box.
-    """
-
-    k: int = 10
-    min_score: float | None = None
-    where: str | None = None
-    accurate: bool = False
-    box: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.k <= MAX_K:
-            raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
-        # Before a backbone is loaded for a question that cannot be asked.
-        self.condition()
-        self.part()
-
-    def part(self) -> "Box | None":
-        """Return the part of the picture to search by, None for all of it.
-
-        Raises:
-            UsageError: box is no box.
-        """
-        if self.box is None:
-            return None
-        from indexer.query_box import Box
-
-        return Box.parse(self.box)
-
-    def condition(self) -> "Condition | None":
-        """Return what the matches must fulfil, None for everything.
-
-        Raises:
-            UsageError: where is no condition.
-        """
-        if self.where is None:
-            return None
-        from search.conditions.where import parse
-
-        return parse(self.where)
 
 
 class Workspace:
@@ -180,8 +99,15 @@ class Workspace:
             plain = self._identical(snapshot, picture.content, picture.plain, wanted)
             return replace(plain, decode_ms=picture.decode_ms)
         if wanted.accurate:
-            looked = self._accurate().by_picture(snapshot, picture, _limits(snapshot, wanted))
-            return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
+            known = self.calibration(snapshot)
+            looked = self.accurate_searches().by_picture(snapshot, picture, _limits(snapshot, wanted, known))
+            return Found(
+                with_probability(looked.matches, known, looked=True),
+                picture.decode_ms,
+                picture.embed_ms,
+                looked.search_ms,
+                looked.verify_ms,
+            )
         found = self._search(snapshot, picture.views, picture.content, wanted)
         return Found(found.matches, picture.decode_ms, picture.embed_ms, found.search_ms)
 
@@ -204,14 +130,18 @@ class Workspace:
 
     def _look_from(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: QueryRequest) -> Found:
         """Search accurately by a stored image: by its file, or by its embedding alone where that cannot be had."""
-        searches, limits = self._accurate(), _limits(snapshot, wanted)
+        searches, known = self.accurate_searches(), self.calibration(snapshot)
+        limits = _limits(snapshot, wanted, known)
         data = None if snapshot.collection.space.is_imported else searches.data_of(image)
+        decode_ms = embed_ms = 0.0
         if data is None:
             looked = searches.by_embedding(snapshot, embedding, QueryContent(image.sha256, image.pixel_hash), limits)
-            return Found(looked.matches, 0.0, 0.0, looked.search_ms, looked.verify_ms)
-        picture = self.embedder(snapshot.collection).view(data, image.uri)
-        looked = searches.by_picture(snapshot, picture, limits)
-        return Found(looked.matches, picture.decode_ms, picture.embed_ms, looked.search_ms, looked.verify_ms)
+        else:
+            picture = self.embedder(snapshot.collection).view(data, image.uri)
+            looked = searches.by_picture(snapshot, picture, limits)
+            decode_ms, embed_ms = picture.decode_ms, picture.embed_ms
+        matches = with_probability(looked.matches, known, looked=True)
+        return Found(matches, decode_ms, embed_ms, looked.search_ms, looked.verify_ms)
 
     def explain(self, data: bytes, name: str, image: ImageRecord, box: str | None = None) -> "Explained":
         """Return why a picture and a stored image are the same picture or not; name is for messages.
@@ -222,7 +152,20 @@ class Workspace:
             ImageNotFound: the image's file cannot be looked at.
         """
         part = QueryRequest(box=box).part()
-        return self._accurate().explain(data, name, image, part)
+        return self.accurate_searches().explain(data, name, image, part)
+
+    def dedup_threshold(self, target: Collection, asked: float | None) -> DedupThreshold:
+        """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""
+        if asked is not None:
+            return DedupThreshold(asked, "user")
+        calibrated = self.calibration(self.snapshot(target))
+        if calibrated is not None and calibrated.automatic.score is not None:
+            return DedupThreshold(calibrated.automatic.score, "calibrated")
+        return DedupThreshold(default_threshold(target.space), "none")
+
+    def calibration(self, snapshot: Snapshot) -> "Calibration | None":
+        """Return what is known of the scores of a snapshot, None where nothing is that still holds."""
+        return current_calibration(self.store.database, snapshot)
 
     def find_duplicates(
         self, target: Collection, threshold: float, progress: DedupProgress = lambda done, total: None
@@ -296,7 +239,8 @@ class Workspace:
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
         return QueryEmbedder(backbone, pool)
 
-    def _accurate(self) -> "AccurateSearches":
+    def accurate_searches(self) -> "AccurateSearches":
+        """Return what accurate searches share, made at the first call."""
         with self._loading:
             if self._accurate_searches is None:
                 from api.accurate_searches import AccurateSearches
@@ -315,7 +259,7 @@ class Workspace:
     def _identical(self, snapshot: Snapshot, content: QueryContent | None, plain: str, wanted: QueryRequest) -> Found:
         """Return the images identical with a picture that shows next to nothing. plain: in what way."""
         began = time.perf_counter()
-        limits = _limits(snapshot, wanted)
+        limits = _limits(snapshot, wanted, None)
         target = snapshot.collection
         matches = identical_images(self.store.catalogue, target, content, limits, looked=wanted.accurate)
         search_ms = 1000 * (time.perf_counter() - began)
@@ -329,13 +273,16 @@ class Workspace:
         wanted: QueryRequest,
     ) -> Found:
         began = time.perf_counter()
-        limits = _limits(snapshot, wanted)
+        known = self.calibration(snapshot)
+        limits = _limits(snapshot, wanted, known)
         # A process that answers one search would end before the check does.
         watch = self.recall_watch if self._lasting else None
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
+        matches = with_probability(matches, known, looked=False)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))
 
 
-def _limits(snapshot: Snapshot, wanted: QueryRequest) -> Wanted:
-    threshold = default_threshold(snapshot.collection.space)
+def _limits(snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
+    calibrated = None if known is None else known.review.score
+    threshold = default_threshold(snapshot.collection.space) if calibrated is None else calibrated
     return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())

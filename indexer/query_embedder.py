@@ -3,8 +3,8 @@
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -95,6 +95,23 @@ class QueryEmbedder:
         views = unit_rows(self._embedded(frames))
         embed_ms = 1000 * (time.perf_counter() - decoded)
         return ViewedPicture(views, pixels, size, image.format, content, 1000 * (decoded - began), embed_ms)
+
+    def whole(self, files: Sequence[bytes], name: str) -> list[Embeddings | None]:
+        """Return the embedding of each picture as it is, (1, D), all of them in one go; None where there is none.
+
+        name: of what they are made of, for messages.
+        """
+        frames = dict[int, Pixels]()
+        for number, data in enumerate(files):
+            with suppress(BadImage):
+                frames[number] = self._pool.decode(data, name).pixels
+        if not frames:
+            return [None] * len(files)
+        with self._lock:
+            raw = self._backbone.embed(np.stack(list(frames.values())))
+        usable = usable_rows(raw).tolist()
+        rows = {number: raw[row : row + 1] for row, number in enumerate(frames) if usable[row]}
+        return [unit_rows(rows[number]) if number in rows else None for number in range(len(files))]
 
     def _embedded(self, frames: Pixels) -> Embeddings:
         with self._lock:

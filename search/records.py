@@ -204,7 +204,7 @@ class Match:
     """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer.
 
     verified: whether the pixels show the same picture, None where nobody looked. edits: what was done to the image to
-    get the query, None where nobody knows.
+    get the query, None where nobody knows. probability: that it shows the same picture, None likewise.
     """
 
     image: ImageRecord
@@ -212,10 +212,13 @@ class Match:
     relation: Relation
     verified: Verified | None = None
     edits: tuple[Edit, ...] | None = None
+    probability: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the match object of the command line and of HTTP."""
         shape = self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
+        if self.probability is not None:
+            shape["probability"] = self.probability
         if self.edits is not None:
             shape["edits"] = [edit.as_json() for edit in self.edits]
         return shape

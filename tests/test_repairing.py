@@ -150,6 +150,8 @@ MENDED = [
     "facts_unreadable",
     "progress_unreadable",
     "report_unreadable",
+    "calibration_dangling",
+    "findings_unreadable",
     "post_transform_dangling",
     "transform_damaged",
     "transform_unknown",

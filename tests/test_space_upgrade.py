@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.workspace import QueryRequest, Workspace
+from api.queries import QueryRequest
+from api.workspace import Workspace
 from indexer.backbones.backbone import Pixels
 from indexer.jobs.index_images import IndexOptions
 from indexer.jobs.reembed_images import Filled, ReembedJob, ReembedOptions

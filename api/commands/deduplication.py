@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
+from api.queries import ThresholdSource
 from api.workspace import Workspace
 from search.duplicates.find_duplicates import DuplicateReport
-from search.duplicates.thresholds import default_threshold
 from search.index.pair_finder import Progress as DedupProgress
 
 SHOWN_GROUPS = 1000
@@ -26,28 +26,29 @@ def register(app: typer.Typer) -> None:
 def dedup(
     context: typer.Context,
     threshold: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: by backbone.")
+        float | None,
+        typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: calibrated, else by backbone."),
     ] = None,
 ) -> None:
     """Report exact and near copies as groups around the image to keep. Changes nothing."""
     session: Session = context.obj
     with Workspace(session.store) as workspace:
         target = workspace.collection(session.collection)
-        chosen = default_threshold(target.space) if threshold is None else threshold
+        chosen = workspace.dedup_threshold(target, threshold)
         with _bar(session) as progress:
-            report = workspace.find_duplicates(target, chosen, progress)
+            report = workspace.find_duplicates(target, chosen.score, progress)
     if session.json:
-        print_json(report_json(report, user_chose=threshold is not None))
+        print_json(report_json(report, chosen.source))
     else:
         _print_report(report)
 
 
-def report_json(report: DuplicateReport, *, user_chose: bool) -> dict[str, object]:
-    """Return the object of `dedup`; threshold_source is "none" where nobody has calibrated or chosen."""
+def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, object]:
+    """Return the object of `dedup`; source: "none" where nobody has calibrated or chosen."""
     return {
         "plan": None,
         "threshold": report.threshold,
-        "threshold_source": "user" if user_chose else "none",
+        "threshold_source": source,
         "images": report.images,
         "groups_total": len(report.groups),
         "bytes_reclaimable": report.bytes_reclaimable,

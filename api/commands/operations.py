@@ -59,6 +59,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("embeddings", f"{one.embedded:,} in {counted(one.segments, 'segment', 'segments')}"),
         ("index", _index(one)),
         *(("", line) for line in wrap(one.index_explanation, 64)),
+        *zip(("calibration", *[""] * 9), wrap(one.calibration_explained, 64), strict=False),
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
         ("labels of", one.labels_of),

@@ -9,7 +9,8 @@ import typer
 
 from api.console import Session, out, print_json, print_table, shown_pixels, shown_place, table
 from api.named_pictures import read_picture
-from api.workspace import Found, QueryRequest, Workspace
+from api.queries import Found, QueryRequest
+from api.workspace import Workspace
 from search.errors import UsageError
 from search.finding.find_similar import MAX_K
 from search.records import ImageRecord, Match, displayable

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from api.workspace import QueryRequest, Workspace
+from api.queries import QueryRequest
+from api.workspace import Workspace
 from indexer.quality.modes import DEPTH, Mode, Ranking
 from search.records import Collection, Match
 

@@ -261,3 +261,27 @@ post_transform = _table(
     Column("matrix", LargeBinary),
     UniqueConstraint("collection_id", "space_id"),
 )
+
+# What the scores of a collection mean after one transform (its fingerprint): search/calibration/calibration.py. The
+# newest counts; findings: everything else that is known of it.
+calibration = _table(
+    "calibration",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("space_id", ForeignKey("space.id"), nullable=False),
+    Column("transform", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("findings", JSON, nullable=False, server_default=text("'{}'")),
+    Index("ix_calibration_collection_id", "collection_id", "space_id"),
+)
+
+# What people say about two contents, by their sha256, the lower one first: of any collection, and longer than it.
+verdict = _table(
+    "verdict",
+    Column("id", Id, primary_key=True),
+    Column("first", LargeBinary(32), nullable=False),
+    Column("second", LargeBinary(32), nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("made_at", Float, nullable=False),
+    UniqueConstraint("first", "second"),
+)

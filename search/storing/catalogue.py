@@ -156,6 +156,23 @@ class Catalogue:
                 for record in records(connection, collection_id, images_of(collection_id).where(image.c.id.in_(part)))
             }
 
+    def perceptual_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the perceptual hashes of images, 32 bytes by id; unknown images are left out."""
+        query = select(image.c.id, content.c.perceptual_hash).join(content, content.c.id == image.c.content_id)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(ids) for row in connection.execute(query.where(image.c.id.in_(part)))]
+        return {row.id: bytes(row.perceptual_hash) for row in rows}
+
+    def ids_of_contents(self, collection_id: int, hashes: Iterable[bytes]) -> list[int]:
+        """Return the ids of the images of a collection that hold a content with one of these sha256, ascending."""
+        query = select(image.c.id).join(content, content.c.id == image.c.content_id)
+        query = query.where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            found = [
+                row.id for part in chunks(hashes) for row in connection.execute(query.where(content.c.sha256.in_(part)))
+            ]
+        return sorted(found)
+
     def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
         """Return the ids of the images of a collection that a condition lets through, ascending."""
         with self._database.reading() as connection:

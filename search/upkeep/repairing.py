@@ -17,6 +17,7 @@ from search.blobs.segments import Segment, SegmentRecord
 from search.database.database import chunks
 from search.database.sequences import advance_all
 from search.database.tables import (
+    calibration,
     collection,
     content,
     content_label,
@@ -295,6 +296,8 @@ _REPAIRS: dict[str, tuple[str, Act]] = {
     IMAGE_SOURCE.kind: ("forget the archive or manifest; the next `index` of it names it again", forget(IMAGE_SOURCE)),
     "metadata_unreadable": (f"keep the text, as the field `{KEPT_AS}` of new metadata", keep_text),
     "progress_unreadable": ("empty the job's progress; the next job has its own", empty(job.c.progress)),
+    "calibration_dangling": ("drop calibrations of no collection", drop_orphans(calibration)),
+    "findings_unreadable": ("forget the calibration; `calibrate` makes another", empty(calibration.c.findings)),
     "report_unreadable": ("empty the report; `reembed` makes it again", empty(reembedding.c.report)),
 }
 _REPAIRS |= dict.fromkeys(

@@ -1,5 +1,6 @@
 """Counts that tell whether a store is complete: files seen = images + ledger, images = embeddings = searchable."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,14 +8,18 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
+from search.calibration.calibration import Calibration
+from search.calibration.calibrations import Calibrations
 from search.database.tables import collection, embedding, image, job, ledger
 from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
-from search.finding.snapshot import SnapshotReader
+from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import NO_TRANSFORM, Collection
 from search.spaces.space_upgrade import upgrade_as_json
 from search.storing.store import Store, spec_of
 from search.upkeep.sightings import disagreements
+
+log = logging.getLogger(__name__)
 
 TRIES = 5
 # How a job ended that has not looked at every file: `running` also stands for one that was killed.
@@ -56,6 +61,8 @@ class CollectionStatus:
     disagreements: Sequence[str] = ()
     index_facts: Mapping[str, float] = field(default_factory=dict)
     transform: str = NO_TRANSFORM
+    calibration: Calibration | None = None
+    calibration_objection: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -120,7 +127,27 @@ class CollectionStatus:
             "missing": self.missing,
             "damage": self.damage,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
+            "calibration": self.calibration_as_json,
         }
+
+    @property
+    def calibration_as_json(self) -> dict[str, object] | None:
+        """Return the newest calibration without its curve, None where nobody has calibrated."""
+        if self.calibration is None:
+            return None
+        shape = self.calibration.as_json()
+        names = ("made_at", "automatic", "review", "verified", "prevalence", "images")
+        held = {"current": self.calibration_objection is None, "objection": self.calibration_objection}
+        return held | {name: shape[name] for name in names}
+
+    @property
+    def calibration_explained(self) -> str:
+        """Return in a sentence what is known of scores."""
+        if self.calibration is None:
+            return "none; `lookalike calibrate` finds out what scores mean"
+        if self.calibration_objection is not None:
+            return f"not used any more: {self.calibration_objection}; run `lookalike calibrate` again"
+        return f"{self.calibration.date[:10]}; {self.calibration.automatic.explanation}"
 
     @property
     def index_explanation(self) -> str:
@@ -170,12 +197,14 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
     with store.database.reading() as connection:
         counts = _counts(connection, target)
     sequence = counts.pop("sequence")
+    measured, objection = None, None
     searchable, delta_rows, seen, damage, transform = 0, 0, sequence, None, NO_TRANSFORM
     try:
         snapshot = reader.current()
     except CorruptFile as error:
         damage = str(error)
     else:
+        measured, objection = _calibration(store, snapshot)
         searchable, delta_rows, seen = len(snapshot), len(snapshot.delta.ids), snapshot.collection.sequence
         used, transform = snapshot.generation, snapshot.transform.kind
         if record is not None and (used is None or used.record.id < record.id):
@@ -190,12 +219,26 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         if record is None
         else {name: fact for name, fact in record.facts.items() if name != "transform"},
         transform=transform,
+        calibration=measured,
+        calibration_objection=objection,
         damage=damage,
         upgrade=upgrade_as_json(store, target),
         labels_of=_labels_of(store, target),
         **counts,
     )
     return found, sequence, seen
+
+
+def _calibration(store: Store, snapshot: Snapshot) -> tuple[Calibration | None, str | None]:
+    """Return the newest calibration of a collection, and why it does not hold any more."""
+    target, fingerprint = snapshot.collection, snapshot.transform.fingerprint
+    known = Calibrations(store.database)
+    try:
+        found = known.newest(target, fingerprint) or known.last(target)
+    except CorruptFile as error:
+        log.warning("%s", error)
+        return None, None
+    return found, None if found is None else found.objection(target.space_id, fingerprint, len(snapshot))
 
 
 def _labels_of(store: Store, target: Collection) -> str | None:

@@ -13,9 +13,10 @@ from starlette.testclient import TestClient
 import lookalike
 from api.app import Parts, create_app
 from api.cli import main
+from api.queries import Found, QueryRequest
 from api.readiness import Readiness
 from api.thumbnails import Thumbnails
-from api.workspace import Found, QueryRequest, Workspace
+from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.finding.plain_pictures import MIN_CONTRAST

@@ -1,0 +1,104 @@
+"""What a query asks for, and the answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from search.errors import UsageError
+from search.finding.find_similar import MAX_K
+from search.records import Match
+
+if TYPE_CHECKING:
+    from indexer.query_box import Box
+    from search.conditions.where import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a query. Times in milliseconds, None where a step did not happen.
+
+    note: why only identical images were compared, None where all were.
+    """
+
+    matches: list[Match]
+    decode_ms: float
+    embed_ms: float
+    search_ms: float
+    verify_ms: float | None = None
+    note: str | None = None
+
+    def took_ms(self) -> dict[str, float | None]:
+        """Return the times as the command line and HTTP print them."""
+        total = self.decode_ms + self.embed_ms + self.search_ms + (self.verify_ms or 0.0)
+        return {
+            "decode": round(self.decode_ms, 3),
+            "embed": round(self.embed_ms, 3),
+            "search": round(self.search_ms, 3),
+            "verify": None if self.verify_ms is None else round(self.verify_ms, 3),
+            "total": round(total, 3),
+        }
+
+    def as_json(self, query: Mapping[str, object]) -> dict[str, object]:
+        """Return the answer as the command line and HTTP print it. query: what was searched by."""
+        matches = [match.as_json() for match in self.matches]
+        shape: dict[str, object] = {"query": dict(query), "matches": matches, "took_ms": self.took_ms()}
+        return shape if self.note is None else shape | {"note": self.note}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRequest:
+    """How many matches, and how good. min_score: least cosine. where: what they must fulfil.
+
+    accurate: also turned, mirrored and in parts, and with the pixels of the likeliest images looked at. box: the part
+    of the picture to search by (indexer/query_box.py).
+
+    Raises:
+        UsageError: k is not 1 to MAX_K, where is no condition, or box is no box.
+    """
+
+    k: int = 10
+    min_score: float | None = None
+    where: str | None = None
+    accurate: bool = False
+    box: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_K:
+            raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
+        # Before a backbone is loaded for a question that cannot be asked.
+        self.condition()
+        self.part()
+
+    def part(self) -> "Box | None":
+        """Return the part of the picture to search by, None for all of it.
+
+        Raises:
+            UsageError: box is no box.
+        """
+        if self.box is None:
+            return None
+        from indexer.query_box import Box
+
+        return Box.parse(self.box)
+
+    def condition(self) -> "Condition | None":
+        """Return what the matches must fulfil, None for everything.
+
+        Raises:
+            UsageError: where is no condition.
+        """
+        if self.where is None:
+            return None
+        from search.conditions.where import parse
+
+        return parse(self.where)
+
+
+ThresholdSource = Literal["calibrated", "user", "none"]
+
+
+class DedupThreshold(NamedTuple):
+    """From which score on two images are near copies, and who says so."""
+
+    score: float
+    source: ThresholdSource

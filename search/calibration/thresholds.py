@@ -1,0 +1,140 @@
+"""From labelled pairs to a threshold with the precision that was asked for, and to a probability for every score.
+
+Precision is that of all pairs with scores of at least the threshold, at a stated prevalence: the share of queries whose
+picture is in the collection. A threshold counts only where the lower 95 % bound of its precision meets what was asked:
+the bound of Clopper-Pearson over as many pairs as the dependence within a source leaves, and that of the bootstrap over
+sources.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.calibration.bounds import CONFIDENCE, lower_bound, pairs_needed, shown
+from search.calibration.evidence import Evidence
+from search.calibration.isotonic import isotonic
+
+DRAWS: Final = 400
+# How much pairs of one source hang together is measured at the highest threshold with so many errors: with fewer it
+# cannot be seen.
+ERRORS_TO_SEE: Final = 10
+
+Knot = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A threshold and what shows it. score: the least of the pairs that count, None where no score has the precision.
+
+    bound: lower bound of the precision at the score. pairs: how many score at least this; worth: how many independent
+    ones they are worth; both of the score with the most of them among those that may have the precision, where there is
+    no threshold. needed: without an error.
+    """
+
+    precision: float
+    score: float | None
+    bound: float | None
+    pairs: int
+    worth: float
+    needed: int
+
+
+class LabelledPairs:
+    """Evidence sorted once, of which thresholds and the curve are read."""
+
+    def __init__(self, evidence: Evidence, prevalence: float, seed: int = 0) -> None:
+        """prevalence: the share of queries whose picture is in the collection, above 0 and at most 1."""
+        self._odds = evidence.odds(prevalence)
+        looked_at = evidence.scores >= evidence.floor
+        scores, right = evidence.scores[looked_at], evidence.right[looked_at]
+        self._order = np.lexsort((right, -scores))  # of equal scores the wrong ones first: ties never help
+        self._scores, self._right = scores[self._order].astype(np.float64), right[self._order]
+        self._sources = evidence.sources[looked_at][self._order]
+        # A threshold is worth a look where it takes in another right pair, and only behind the last of a tie.
+        last = np.append(self._scores[1:] != self._scores[:-1], np.ones(min(1, len(self._scores)), bool))
+        (self._ends,) = np.nonzero(last & self._right)
+        self._found = np.cumsum(self._right)[self._ends].astype(np.float64)
+        self._reported = self._ends + 1.0
+        (wrong,) = np.nonzero(~self._right)
+        self._erring = int(wrong[ERRORS_TO_SEE - 1]) if len(wrong) >= ERRORS_TO_SEE else None
+        looked = self._ends if self._erring is None else np.append(self._ends, self._erring)
+        draws = self._drawn(looked, seed)
+        self._draws = draws[:, : len(self._ends)]
+        self._effect = self._dependence(draws[:, -1:])
+
+    def threshold(self, precision: float) -> Reached:
+        """Return the lowest score whose lower bound of precision meets what is asked.
+
+        Raises:
+            ValueError: the precision is not between 0 and 1.
+        """
+        wanted, needed = self._raw(precision), pairs_needed(precision)
+        needed = max(needed, pairs_needed(wanted)) if 0 < wanted < 1 else needed
+        lowest = np.nanpercentile(self._draws, 100 * (1 - CONFIDENCE), axis=0) if len(self._ends) else np.empty(0)
+        likely = self._found >= wanted * self._reported
+        for place in reversed(range(len(self._ends))):
+            found, reported = self._found[place] / self._effect[place], self._reported[place] / self._effect[place]
+            if likely[place] and lowest[place] >= wanted and shown(wanted, found, reported):
+                bound = self._at_prevalence(min(lower_bound(found, reported), float(lowest[place])))
+                score = float(self._scores[self._ends[place]])
+                return Reached(precision, score, bound, int(self._reported[place]), reported, needed)
+        most = float(self._reported[likely].max(initial=0))
+        worth = float((self._reported / self._effect)[likely].max(initial=0))
+        return Reached(precision, None, None, int(most), worth, needed)
+
+    def curve(self) -> tuple[Knot, ...]:
+        """Return the probability that a pair is one picture, by its score: rising knots, to be joined by lines.
+
+        No score is certain: the highest and the lowest are as far from it as so many pairs show (rule of succession).
+        """
+        if not len(self._scores) or not self._right.any():
+            return ()
+        levels, which = np.unique(self._scores, return_inverse=True)
+        right = np.asarray(self._odds * np.bincount(which, self._right), np.float64)
+        weights = right + np.bincount(which, ~self._right)
+        shares = isotonic(right / weights, weights)
+        (starts,) = np.nonzero(np.append(True, np.diff(shares) > 0))
+        ends = np.append(starts[1:], len(shares)) - 1
+        pairs = np.bincount(which)
+        low = 1 / (pairs[: ends[0] + 1].sum() + 2)
+        high = 1 - 1 / (pairs[starts[-1] :].sum() + 2)
+        told = np.clip(shares, low, high)
+        knots = [(float(levels[row]), round(float(told[row]), 6)) for pair in zip(starts, ends) for row in pair]  # noqa: B905
+        return tuple(dict.fromkeys(knots))
+
+    def _raw(self, precision: float) -> float:
+        """Return the share of right ones among the pairs as they are here that is a precision at the prevalence."""
+        return precision / (precision + self._odds * (1 - precision))
+
+    def _at_prevalence(self, share: float) -> float:
+        return self._odds * share / (self._odds * share + 1 - share)
+
+    def _drawn(self, looked: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
+        """Return (DRAWS, T) the share of right pairs of the best ones up to each of T places."""
+        names, which = np.unique(self._sources, return_inverse=True)
+        random, shares = np.random.default_rng(seed), np.full((DRAWS, len(looked)), np.nan)
+        for draw in range(DRAWS if len(names) else 0):
+            once = random.multinomial(len(names), np.full(len(names), 1 / len(names)))[which]
+            reported = np.cumsum(once)[looked]
+            found = np.cumsum(once * self._right)[looked]
+            np.divide(found, reported, out=shares[draw], where=reported > 0)
+        # A draw that reports nothing has made no error.
+        return np.where(np.isnan(shares), 1.0, shares)
+
+    def _dependence(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (T,) how many pairs are worth a single independent one, at each threshold.
+
+        first: (DRAWS, 1), the shares where so many errors are seen for the first time.
+        """
+        if self._erring is None:
+            # Nothing tells, so a source counts once.
+            return np.full(len(self._ends), max(1.0, len(self._sources) / max(1, len(np.unique(self._sources)))))
+        reported = np.append(self._reported, self._erring + 1.0)
+        found = np.append(self._found, self._erring + 1.0 - ERRORS_TO_SEE)
+        share, erring = found / reported, reported - found >= ERRORS_TO_SEE
+        alone = share * (1 - share) / reported
+        variances = np.append(self._draws.var(axis=0), first.var())
+        seen = np.divide(variances, alone, out=np.ones(len(alone)), where=erring & (alone > 0))
+        return np.asarray(np.maximum(1.0, np.where(erring, seen, seen[-1]))[:-1])

@@ -1,0 +1,90 @@
+"""What people say about two pictures: one picture or two. By content, so that it holds in every collection."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sqlalchemy import delete, insert, select
+
+from search.database.database import Database, chunks
+from search.database.tables import verdict
+from search.errors import UsageError
+
+Said = Literal["same", "different"]
+SAID: tuple[Said, ...] = get_args(Said)
+SHA256_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """first, second: sha256 of the two files, the lower one first. made_at: seconds since 1970."""
+
+    first: bytes
+    second: bytes
+    said: Said
+    made_at: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the item of `verdicts list`."""
+        return {"first": self.first.hex(), "second": self.second.hex(), "verdict": self.said, "made_at": self.made_at}
+
+
+def verdict_on(one: str, other: str, said: str, made_at: float | None = None) -> Verdict:
+    """Return a verdict on two contents, named by the hexadecimal digits of their sha256 in either order.
+
+    made_at: seconds since 1970, now where nobody says.
+
+    Raises:
+        UsageError: a name is no sha256, both are the same, or nobody can say this.
+    """
+    first, second = sorted((_sha256(one), _sha256(other)))
+    if first == second:
+        raise UsageError(f"a verdict is on two different contents, and both are {one}")
+    for known in SAID:
+        if said.strip().lower() == known:
+            return Verdict(first, second, known, time.time() if made_at is None else made_at)
+    raise UsageError(f"a verdict is one of {', '.join(SAID)}, not {said!r}")
+
+
+class Verdicts:
+    """Reads and writes the table `verdict`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Verdict]:
+        """Return every verdict, by the two contents."""
+        query = select(verdict.c.first, verdict.c.second, verdict.c.verdict, verdict.c.made_at)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(verdict.c.first, verdict.c.second)).all()
+        return [Verdict(bytes(row.first), bytes(row.second), row.verdict, row.made_at) for row in rows]
+
+    def say(self, verdicts: Iterable[Verdict]) -> int:
+        """Write verdicts down, all or none; return how many. The last on two contents counts.
+
+        Raises:
+            StoreUnavailable: the database is locked, full or read-only; nothing was written.
+        """
+        newest = {(one.first, one.second): one for one in verdicts}
+        with self._database.writing() as connection:
+            for part in chunks(newest.values()):
+                for one in part:
+                    on = (verdict.c.first == one.first) & (verdict.c.second == one.second)
+                    connection.execute(delete(verdict).where(on))
+                values = [
+                    {"first": one.first, "second": one.second, "verdict": one.said, "made_at": one.made_at}
+                    for one in part
+                ]
+                connection.execute(insert(verdict), values)
+        return len(newest)
+
+
+def _sha256(text: str) -> bytes:
+    try:
+        name = bytes.fromhex(text.strip())
+    except ValueError:
+        name = b""
+    if len(name) != SHA256_BYTES:
+        raise UsageError(f"{text!r} is no sha256: 64 hexadecimal digits")
+    return name

@@ -1,0 +1,173 @@
+"""What a calibration makes of searches, duplicates, status and the command line; and when it makes nothing of them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.cli import main
+from api.queries import QueryRequest
+from api.workspace import Workspace
+from search.calibration.calibration import Calibration
+from search.calibration.calibrations import Calibrations
+from search.calibration.current import with_probability
+from search.duplicates.thresholds import CUSTOMARY_THRESHOLD
+from search.index.post_transform import NONE
+from search.records import Collection, ImageRecord, Match
+from search.storing.store import Store
+from search.upkeep.status import collection_status
+from tests.conftest import Draw
+from tests.jobs import index
+from tests.test_calibrations import MADE
+
+PICTURES = 4
+Printed = Callable[..., dict[str, object]]
+
+
+@pytest.fixture
+def album(local_store: Store, photos: Path, draw: Draw) -> Store:
+    for number in range(PICTURES):
+        draw(f"{number}.png", number)
+    index(local_store, photos)
+    return local_store
+
+
+@pytest.fixture
+def target(album: Store) -> Collection:
+    return album.catalogue.collection("default")
+
+
+@pytest.fixture
+def calibrated(album: Store, target: Collection) -> Calibration:
+    """The review threshold lies below the scores of all pictures, so that all are probable."""
+    review = replace(MADE.review, score=-1.0)
+    made = replace(MADE, collection_id=target.id, space_id=target.space_id, transform=NONE.fingerprint, review=review)
+    made = replace(made, images=PICTURES)
+    Calibrations(album.database).add(made)
+    return made
+
+
+def matches(album: Store, target: Collection) -> list[Match]:
+    (first,) = album.catalogue.images(target.id, limit=1)
+    with Workspace(album.root) as workspace:
+        return workspace.search_by_image(target, first, QueryRequest(k=PICTURES)).matches
+
+
+def test_without_a_calibration_nobody_names_a_probability(album: Store, target: Collection) -> None:
+    assert {match.probability for match in matches(album, target)} == {None}
+
+
+def test_a_match_has_the_probability_of_its_score(album: Store, target: Collection, calibrated: Calibration) -> None:
+    same, *others = matches(album, target)
+    assert (same.relation, same.probability) == ("identical", 1.0)
+    for match in others:
+        assert match.probability == pytest.approx(calibrated.probability(match.score), abs=1e-6)
+        assert match.as_json()["probability"] == match.probability
+
+
+def test_probable_begins_at_the_review_threshold(album: Store, target: Collection, calibrated: Calibration) -> None:
+    assert {match.relation for match in matches(album, target)[1:]} == {"probable"}
+
+
+def test_duplicates_are_near_from_the_automatic_threshold_on(
+    album: Store, target: Collection, calibrated: Calibration
+) -> None:
+    with Workspace(album.root) as workspace:
+        assert workspace.dedup_threshold(target, None) == (calibrated.automatic.score, "calibrated")
+        assert workspace.dedup_threshold(target, 0.5) == (0.5, "user")
+
+
+def test_what_does_not_hold_any_more_is_not_used_and_status_says_why(
+    album: Store, target: Collection, calibrated: Calibration, photos: Path, draw: Draw
+) -> None:
+    for number in range(PICTURES, 2 * PICTURES):
+        draw(f"{number}.png", number)
+    index(album, photos)
+    with Workspace(album.root) as workspace:
+        assert workspace.dedup_threshold(target, None) == (CUSTOMARY_THRESHOLD, "none")
+    assert {match.probability for match in matches(album, target)} == {None}
+    told = collection_status(album, album.catalogue.collection("default"))
+    assert told.calibration_as_json is not None
+    assert told.calibration_as_json["current"] is False
+    assert told.calibration_as_json["objection"] == "the collection had 4 images then and has 8 now"
+    assert "run `lookalike calibrate` again" in told.calibration_explained
+
+
+def test_a_calibration_of_another_transform_is_not_used(
+    album: Store, target: Collection, calibrated: Calibration
+) -> None:
+    Calibrations(album.database).add(replace(calibrated, transform="another"))
+    with Workspace(album.root) as workspace:
+        assert workspace.dedup_threshold(target, None).source == "calibrated"
+    assert collection_status(album, target).calibration == calibrated
+
+
+def test_status_shows_what_is_known(album: Store, target: Collection, calibrated: Calibration) -> None:
+    told = collection_status(album, target)
+    assert told.calibration_explained.startswith("2023-11-14; 99.2 % at least of the pairs from 0.800 on")
+    shape = told.as_json()["calibration"]
+    assert isinstance(shape, dict)
+    assert (shape["current"], shape["verified"]) == (True, calibrated.verified)
+    assert "knots" not in shape
+
+
+def test_what_was_verified_is_as_probable_as_verification_is_precise() -> None:
+    image = ImageRecord(1, "k", "file:///a", 9, 9, 9, "png", b"s" * 32, b"p" * 16, 50.0, 1)
+    found = [Match(image, 0.3, "same_picture", "yes"), Match(image, 0.9, "similar", "no")]
+    assert [one.probability for one in with_probability(found, MADE, looked=True)] == [MADE.verified, None]
+    assert [one.probability for one in with_probability(found, None, looked=True)] == [None, None]
+    few = replace(MADE, verified=0.4)
+    assert [one.probability for one in with_probability(found, few, looked=True)] == [None, None]
+
+
+@pytest.fixture
+def printed(album: Store, capsys: pytest.CaptureFixture[str]) -> Printed:
+    def run(*words: str, code: int = 0) -> dict[str, object]:
+        with pytest.raises(SystemExit) as ended:
+            main(["--store", str(album.root), "--json", "--progress", "none", *words])
+        assert ended.value.code == code
+        shape: dict[str, object] = json.loads(capsys.readouterr().out)
+        return shape
+
+    return run
+
+
+def test_dedup_says_that_its_threshold_is_calibrated(printed: Printed, calibrated: Calibration) -> None:
+    shape = printed("dedup")
+    assert (shape["threshold"], shape["threshold_source"]) == (calibrated.automatic.score, "calibrated")
+
+
+def test_verdicts_go_in_and_out(printed: Printed, tmp_path: Path) -> None:
+    given, written = tmp_path / "in.csv", tmp_path / "out.csv"
+    given.write_text(f"first,second,verdict\n{'b' * 64},{'a' * 64},same\n{'a' * 64},{'c' * 64},different\n")
+    assert printed("verdicts", "import", str(given)) == {"imported": 2}
+    items = printed("verdicts", "list")["items"]
+    assert isinstance(items, list)
+    assert [(one["first"][0], one["second"][0], one["verdict"]) for one in items] == [
+        ("a", "b", "same"),
+        ("a", "c", "different"),
+    ]
+    assert printed("verdicts", "export", str(written))["exported"] == 2
+    assert printed("verdicts", "import", str(written)) == {"imported": 2}
+    assert printed("verdicts", "list")["items"] == items
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("first,second\n", "has no column verdict"),
+        (f"first,second,verdict\n{'b' * 64},x,same\n", "line 2: 'x' is no sha256"),
+        (f"first,second,verdict\n{'b' * 64},{'a' * 64}\n", "line 2: a verdict is one of same, different"),
+    ],
+)
+def test_a_file_that_is_no_list_of_verdicts_changes_nothing(
+    printed: Printed, tmp_path: Path, text: str, why: str
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(text)
+    error = printed("verdicts", "import", str(file), code=2)["error"]
+    assert isinstance(error, dict)
+    assert why in error["message"]
+    assert printed("verdicts", "list") == {"items": []}

@@ -1,0 +1,116 @@
+"""The whole job on sixty drawn pictures: what it finds, what it says, and what searches make of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import lookalike
+from api.calibrating import CalibrationRequest, Told, calibrate
+from api.queries import QueryRequest
+from api.workspace import Workspace
+from indexer.procedural.pictures import procedural_images
+from search.calibration.calibration import Calibration
+from search.calibration.calibrations import Calibrations
+from search.errors import UsageError
+from search.storing.verdicts import Verdicts, verdict_on
+
+PICTURES = 60
+REQUEST = CalibrationRequest(samples=20, seed=3, copies=6, prevalence=1.0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder, root = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("album") / "store"
+    for number, pixels in enumerate(procedural_images(PICTURES, 5)):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        with lookalike.open(root) as album:
+            album.index(folder, progress=False)
+        yield root
+
+
+@pytest.fixture(scope="module")
+def workspace(root: Path) -> Iterator[Workspace]:
+    with Workspace(root) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def found(workspace: Workspace) -> Calibration:
+    return calibrate(workspace, workspace.collection("default"), REQUEST)
+
+
+def test_copies_are_made_of_the_sample_and_their_neighbours_are_the_wrong_answers(found: Calibration) -> None:
+    assert found.evidence["images"] == 20
+    assert found.evidence["copies"] == 120
+    assert found.evidence["queries"] == 140
+    assert found.evidence["right"] >= 120
+    assert found.evidence["wrong"] > 50
+
+
+def test_what_was_shown_is_a_threshold_and_what_was_not_is_none(found: Calibration) -> None:
+    assert found.review.score is not None
+    assert found.review.bound is not None
+    assert found.review.bound >= 0.9
+    assert found.review.recall["light"] > found.review.recall["heavy"]
+    assert found.automatic.score is None
+    assert found.automatic.explanation.startswith("not enough evidence for 99 %")
+    assert found.verified is not None
+
+
+def test_the_probability_rises_with_the_score(found: Calibration) -> None:
+    low, high = found.probability(0.2), found.probability(0.98)
+    assert low is not None
+    assert high is not None
+    assert low < 0.5
+    assert 0.9 < high < 1
+
+
+def test_the_attempt_is_kept(workspace: Workspace, found: Calibration) -> None:
+    assert Calibrations(workspace.store.database).newest(workspace.collection("default")) == found
+
+
+def test_the_same_seed_finds_the_same(workspace: Workspace, found: Calibration) -> None:
+    small = replace(REQUEST, samples=2, copies=3)
+    one, other = (calibrate(workspace, workspace.collection("default"), small) for _ in range(2))
+    assert replace(one, made_at=0.0) == replace(other, made_at=0.0)
+
+
+def test_a_few_images_are_not_enough_and_it_says_how_many_pairs_would_be(workspace: Workspace) -> None:
+    few = calibrate(workspace, workspace.collection("default"), replace(REQUEST, samples=2, copies=3))
+    assert (few.review.score, few.automatic.score, few.knots) == (None, None, ())
+    assert few.review.explanation.startswith("not enough evidence for 90 %")
+
+
+def test_verdicts_override_what_the_machine_says(root: Path) -> None:
+    """Somebody says of an image and its neighbour that they are one picture, then that they are not."""
+    with Workspace(root) as workspace:
+        target = workspace.collection("default")
+        (first,) = workspace.store.catalogue.images(target.id, limit=1)
+        second = workspace.search_by_image(target, first, QueryRequest(k=2)).matches[1].image
+        Verdicts(workspace.store.database).say([verdict_on(first.sha256.hex(), second.sha256.hex(), "same")])
+        one = calibrate(workspace, target, replace(REQUEST, samples=3, copies=3))
+        assert one.evidence["verdicts"] >= 1
+        assert one.evidence["right"] > one.evidence["copies"]
+        Verdicts(workspace.store.database).say([verdict_on(first.sha256.hex(), second.sha256.hex(), "different")])
+        other = calibrate(workspace, target, replace(REQUEST, samples=3, copies=3))
+        assert other.evidence["right"] == other.evidence["copies"]
+
+
+def test_who_waits_is_told_how_long_and_how_far(workspace: Workspace) -> None:
+    asked, compared, seconds = list[tuple[int, int]](), list[tuple[int, int]](), list[float]()
+    told = Told(lambda *far: asked.append(far), lambda *far: compared.append(far), seconds.append)
+    calibrate(workspace, workspace.collection("default"), replace(REQUEST, samples=2, copies=3), told)
+    assert asked == [(1, 2), (2, 2)]
+    assert compared[-1][0] == compared[-1][1] > 0
+    assert len(seconds) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"precision": 1.0}, {"precision": 0.5}, {"prevalence": 0.0}])
+def test_what_cannot_be_wanted_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="choose"):
+        CalibrationRequest(**wrong)  # type: ignore[arg-type]
