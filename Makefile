@@ -12,7 +12,7 @@ SAY := @printf '\n\033[1m%s\033[0m\n'
 
 help: ## show this list
 	@printf 'Lookalike: index image collections, search them by picture, report duplicates.\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## make .venv with everything; at once when nothing has changed
 	@:
@@ -79,6 +79,12 @@ test: setup ## the tests; one of them: make test ARGS='-k mirrored'
 
 soak: setup ## the tests that take hours: kills, power cuts, the container; less: SOAK_SCALE=.02, stop and go on: SOAK_SECONDS=600
 	@$(BIN)/pytest -m slow $(ARGS)
+
+# Pictures, checkpoints and weights lie in build/training; `make clean` removes them. Interrupted, or after 90
+# minutes that were too short, the same command goes on.
+.PHONY: train-builtin
+train-builtin: setup ## train the built-in backbone from a seed, resumable; options: ARGS='--seed 1'
+	@$(BIN)/python -m training.train_builtin --resume $(ARGS)
 
 bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=indexing_speed
 	@benches="$(BENCH)"; \
