@@ -20,8 +20,9 @@ from training.export import write_weights
 from training.objective import copy_loss
 from training.picture_pool import draw_pool, read_pool
 from training.placements import WHOLE, Placement, place, pyramid
+from training.projection import discriminant_axes, set_head
 from training.sprites import drawn_sprites
-from training.training_run import Recipe, Run, all_views
+from training.training_run import Recipe, Run, all_views, hidden_of_views
 from training.views import Batch, two_views
 
 SMALL = Shape(widths=(1, 2, 2, 2), blocks=(1, 1, 1), pooled=4, layout=2, hidden=16, dims=8)
@@ -226,6 +227,32 @@ def test_the_pool_draws_only_what_is_missing_and_leaves_out_what_shows_nothing(
     assert len(seeds) == 4
     assert len(set(seeds)) == 3
     assert read_pool(tmp_path, 10, seed=1).shape == (7, 8, 8, 3)
+
+
+def test_the_first_axis_is_the_one_on_which_pictures_differ_more_than_views_do() -> None:
+    rng = generator(9)
+    pictures, views = torch.randn(200, 1, 3, generator=rng), torch.randn(200, 4, 3, generator=rng)
+    # The first number varies within pictures alone, the second between them alone, the third both ways.
+    hidden = pictures * torch.tensor([0.0, 1, 1]) + views * torch.tensor([1.0, 0.01, 1]) + 5
+    mean, axes = discriminant_axes(hidden, 2, shrinkage=1e-3)
+    torch.testing.assert_close(mean, torch.full((3,), 5.0, dtype=torch.float64), atol=0.2, rtol=0)
+    first = axes[:, 0] / axes[:, 0].norm()
+    assert first[1].abs() > 0.99
+    apart = ((hidden - 5).double() @ axes).mean(1).std(0)
+    assert apart[0] > apart[1]
+    with pytest.raises(ValueError, match="2 pictures of 3 numbers do not determine 2 axes"):
+        discriminant_axes(hidden[:2], 2)
+
+
+def test_the_fitted_head_takes_the_place_of_the_trained_one(pictures: torch.Tensor) -> None:
+    run = Run(replace(QUICK, rows=3), SMALL)
+    hidden = hidden_of_views(run, pictures.repeat(2, 1, 1, 1), 13, 3)
+    assert hidden.shape == (13, 3, SMALL.hidden)
+    set_head(run.network, hidden)
+    mean, axes = discriminant_axes(hidden, SMALL.dims)
+    expected = torch.nn.functional.normalize((hidden[:, 0].double() - mean) @ axes)
+    found = torch.nn.functional.normalize(run.network.head(hidden[:, 0]).double())
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 @pytest.fixture

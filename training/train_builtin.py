@@ -1,9 +1,9 @@
 """Train the built-in backbone: `python -m training.train_builtin --seed 0 --minutes 90 --out FILE --resume`.
 
-Draws procedural pictures, trains the network on edited views of them, and writes its weights in half precision. Every
-part is saved in --folder as it is made; the same command with --resume goes on after an interruption, and gives the
-weights that an uninterrupted run gives. --steps is the length of the whole run, --minutes the most that one call may
-take: it then stops with what it has, to be called again.
+Draws procedural pictures, trains the network on edited views of them, fits its last linear map, and writes its weights
+in half precision. Every part is saved in --folder as it is made; the same command with --resume goes on after an
+interruption, and gives the weights that an uninterrupted run gives. --steps is the length of the whole run, --minutes
+the most that one call may take: it then stops with what it has, to be called again.
 """
 
 import argparse
@@ -18,8 +18,10 @@ import torch
 from indexer.devices import usable_cores
 from training.export import write_weights
 from training.picture_pool import draw_pool, read_pool
-from training.training_run import SHAPE, Recipe, Run, all_views
+from training.projection import set_head
+from training.training_run import SHAPE, Recipe, Run, all_views, hidden_of_views
 
+FITTED, FITTED_VIEWS = 1500, 4  # pictures, and views of each, that the last linear map is fitted on
 SAVE_EVERY_S = 120
 SAY_EVERY = 50  # steps
 
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not train(run, checkpoint, ends, options):
         print(f"stopped after {run.step} of {recipe.steps} steps; go on with the same command and --resume")
         return 3
+    pictures = read_pool(options.folder / "pictures", recipe.pictures, recipe.seed)
+    set_head(run.network, hidden_of_views(run, pictures, min(FITTED, len(pictures)), FITTED_VIEWS))
     write_weights(run.network, run.shape, options.out, facts={"recipe": json.dumps(recipe.as_dict())})
     print(f"wrote {options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -20,8 +20,9 @@ from indexer.backbones.builtin_facts import MEAN, STD
 from indexer.backbones.dihedral_network import DihedralNetwork, Shape
 from training.batches import generator, step_batch
 from training.objective import Loss, copy_loss
+from training.placements import WHOLE, pyramid
 from training.sprites import Sprites, drawn_sprites
-from training.views import two_views
+from training.views import edited, two_views
 
 SHAPE: Final = Shape(pooled=96, hidden=512)
 LARGEST_GRADIENT: Final = 2.0
@@ -160,6 +161,25 @@ def step_views(
     size, share = recipe.size(step), recipe.strong_share(step)
     rng = generator(recipe.seed, 2, step)
     return two_views(chosen.batch, size, sprites[size], share, rng), chosen.identities
+
+
+def hidden_of_views(run: Run, pictures: Tensor, count: int, views: int) -> Tensor:
+    """Return (count, views, hidden) float32 numbers of weak first and strong other views of the first pictures."""
+    recipe, size = run.recipe, run.recipe.large
+    sprites, rng = drawn_sprites(size, recipe.seed), generator(recipe.seed, 3)
+    windows = torch.tensor(WHOLE).expand(recipe.rows, 4)
+    run.network.eval()
+    found = []
+    for start in range(0, count, recipe.rows):
+        some = pictures[start : min(start + recipe.rows, count)]
+        levels = pyramid(some.permute(0, 3, 1, 2).float() / 255)
+        for view in range(views):
+            strong = torch.full((len(some),), view > 0)
+            seen = edited(levels, windows[: len(some)], strong, size, sprites, rng)
+            with torch.inference_mode():
+                found.append(run.network.hidden(((seen - MEAN) / STD).to(run.device)).float().cpu())
+    rows = [torch.stack(found[at : at + views], 1) for at in range(0, len(found), views)]
+    return torch.cat(rows)
 
 
 def all_views(
