@@ -22,6 +22,7 @@ from training.picture_pool import draw_pool, read_pool
 from training.placements import WHOLE, Placement, place, pyramid
 from training.projection import discriminant_axes, set_head
 from training.sprites import drawn_sprites
+from training.train_builtin import main
 from training.training_run import Recipe, Run, all_views, hidden_of_views
 from training.views import Batch, two_views
 
@@ -253,6 +254,33 @@ def test_the_fitted_head_takes_the_place_of_the_trained_one(pictures: torch.Tens
     expected = torch.nn.functional.normalize((hidden[:, 0].double() - mean) @ axes)
     found = torch.nn.functional.normalize(run.network.head(hidden[:, 0]).double())
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_a_run_that_ran_out_of_minutes_is_taken_up_and_writes_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def colours(count: int, seed: int) -> list[NDArray[np.uint8]]:
+        return list(np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8))
+
+    monkeypatch.setattr("training.picture_pool.procedural_images", colours)
+    monkeypatch.setattr("training.train_builtin.Recipe", lambda **changed: replace(QUICK, **changed))
+    monkeypatch.setattr("training.train_builtin.SHAPE", SMALL)
+
+    def train(folder: str, minutes: str) -> int:
+        arguments = ["--folder", str(tmp_path / folder), "--out", str(tmp_path / f"{folder}.safetensors")]
+        arguments += ["--minutes", minutes, "--steps", "3", "--pictures", "12", "--threads", "1"]
+        return main([*arguments, "--device", "cpu", "--view-threads", "1", "--resume"])
+
+    threads = torch.get_num_threads()
+    try:
+        assert train("whole", "5") == 0
+        assert [train("parts", "0"), train("parts", "0"), train("parts", "5")] == [3, 3, 0]
+    finally:
+        torch.set_num_threads(threads)
+    assert "going on after step 2" in capsys.readouterr().out
+    assert (tmp_path / "parts.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    with pytest.raises(SystemExit, match="another recipe"):
+        main(["--folder", str(tmp_path / "whole"), "--pictures", "12", "--seed", "9", "--resume"])
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from indexer.backbones.dihedral_network import DihedralNetwork, Shape
+from indexer.backbones.dihedral_network import FACTS, DihedralNetwork, Shape
 
 
-def write_weights(network: DihedralNetwork, shape: Shape, file: Path, facts: Mapping[str, str]) -> None:
-    """Write every floating-point tensor as float16, and shape and facts as metadata; in one rename.
+def write_weights(network: DihedralNetwork, shape: Shape, file: Path, recipe: Mapping[str, object]) -> None:
+    """Write every floating-point tensor as float16, and shape and recipe as metadata; in one rename.
 
     Raises:
         ValueError: a tensor does not fit into half precision.
@@ -26,5 +26,5 @@ def write_weights(network: DihedralNetwork, shape: Shape, file: Path, facts: Map
             raise ValueError(f"{name} does not fit into half precision")
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".part")
-    unfinished.write_bytes(save(tensors, {**facts, "shape": json.dumps(shape.as_dict())}))
+    unfinished.write_bytes(save(tensors, {FACTS: json.dumps({"shape": shape.as_dict(), "recipe": recipe})}))
     unfinished.replace(file)

@@ -7,10 +7,8 @@ the most that one call may take: it then stops with what it has, to be called ag
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,13 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for drawn in draw_pool(options.folder / "pictures", recipe.pictures, recipe.seed, options.threads):
         print(f"{drawn} of {recipe.pictures} pictures drawn", flush=True)
     checkpoint: Path = options.folder / "run.pt"
-    run = begun(checkpoint, recipe, options.device, resume=options.resume)
+    try:
+        run = begun(checkpoint, recipe, options.device, resume=options.resume)
+    except ValueError as error:
+        raise SystemExit(f"train_builtin: {error}") from error
     if not train(run, checkpoint, ends, options):
         print(f"stopped after {run.step} of {recipe.steps} steps; go on with the same command and --resume")
         return 3
     pictures = read_pool(options.folder / "pictures", recipe.pictures, recipe.seed)
     set_head(run.network, hidden_of_views(run, pictures, min(FITTED, len(pictures)), FITTED_VIEWS))
-    write_weights(run.network, run.shape, options.out, facts={"recipe": json.dumps(recipe.as_dict())})
+    write_weights(run.network, run.shape, options.out, recipe.as_dict())
     print(f"wrote {options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
 
@@ -56,7 +57,7 @@ def begun(checkpoint: Path, recipe: Recipe, device: str, *, resume: bool) -> Run
         run = Run.resumed(checkpoint, recipe, device)
         print(f"going on after step {run.step}", flush=True)
         return run
-    return Run(recipe, replace(SHAPE), device)
+    return Run(recipe, SHAPE, device)
 
 
 def train(run: Run, checkpoint: Path, ends: float, options: argparse.Namespace) -> bool:

@@ -1,7 +1,7 @@
 """The backbone that ships with Lookalike: no download, trained on procedural images only.
 
 Which network it is, the weights say: `load_builtin` finds both by the sha256 that a collection's space names. Files
-that name a shape are those of `training/`, networks of `dihedral_network.py`. The first weights are older: there an
+with FACTS are those of `training/`, networks of `dihedral_network.py`. The first weights are older: there an
 embedding joins the classical statistics of `handcrafted.py` with a small convolutional network that sees the picture
 twice, in colour and in grey; one linear map (a linear discriminant analysis) brings both to 256 dims.
 Measurements and limits are in `docs/builtin.md` and in the model card `indexer/weights/builtin.md`. Must not import
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from indexer.backbones.builtin_facts import DIMS, MEAN, STD, WEIGHTS_FILES, WEIGHTS_SHA256
-from indexer.backbones.dihedral_network import metadata_of, network_of
+from indexer.backbones.dihedral_network import FACTS, metadata_of, network_of
 from indexer.backbones.handcrafted import STATISTICS, HandcraftedStatistics
 from search.errors import CorruptFile
 
@@ -113,7 +113,7 @@ def load_builtin(weights_sha256: str = WEIGHTS_SHA256) -> nn.Module:
         raise CorruptFile(
             f"the weights of the built-in backbone have sha256 {found}, not {weights_sha256}: install Lookalike again"
         )
-    return network_of(blob) if "shape" in metadata_of(blob) else first_network(blob)
+    return network_of(blob) if FACTS in metadata_of(blob) else first_network(blob)
 
 
 def first_network(blob: bytes) -> BuiltinNetwork:

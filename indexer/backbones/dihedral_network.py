@@ -26,6 +26,8 @@ from search.errors import CorruptFile
 RELU_GAIN: Final = 1.7139588594436646
 BRANCH_GAIN: Final = 0.2
 LAYOUT: Final = 4  # places on a side of the coarse layout
+# The one key of a weights file's metadata: safetensors writes several in an order that changes from run to run.
+FACTS: Final = "lookalike"
 FLOOR: Final = 1e-3  # keeps the root of the generalised mean away from zero
 
 
@@ -185,7 +187,7 @@ def network_of(blob: bytes) -> DihedralNetwork:
         CorruptFile: the bytes are not such a file.
     """
     try:
-        shape = Shape.from_dict(json.loads(metadata_of(blob)["shape"]))
+        shape = Shape.from_dict(json.loads(metadata_of(blob)[FACTS])["shape"])
         network = DihedralNetwork(shape)
         tensors = {name: tensor.float() for name, tensor in safetensors.torch.load(blob).items()}
         missing, unknown = network.load_state_dict(tensors, strict=False)
