@@ -80,6 +80,12 @@ test: setup ## the tests; one of them: make test ARGS='-k mirrored'
 soak: setup ## the tests that take hours: kills, power cuts, the container; less: SOAK_SCALE=.02, stop and go on: SOAK_SECONDS=600
 	@$(BIN)/pytest -m slow $(ARGS)
 
+# Pictures, checkpoints and weights lie in build/training; `make clean` removes them. Interrupted, or after 90
+# minutes that were too short, the same command goes on.
+.PHONY: train-builtin
+train-builtin: setup ## train the built-in backbone from a seed, resumable; options: ARGS='--seed 1'
+	@$(BIN)/python -m training.train_builtin --resume $(ARGS)
+
 bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=indexing_speed
 	@benches="$(BENCH)"; \
 	[ -n "$$benches" ] || benches=$$(cd bench && grep -l __main__ [a-z]*.py | grep -v -x sample_collection.py | sed 's/\.py$$//'); \

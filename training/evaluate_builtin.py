@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from indexer.backbones.builtin import MEAN, STD, BuiltinNetwork, load_builtin
+from indexer.backbones.builtin import MEAN, STD, load_builtin
 from search.calibration.metrics import OperatingPoint, PrecisionRecall, hits_at_1, precision_recall
 from training.evaluation_set import NO_MATCH, EvaluationSet, build_evaluation_set
 
@@ -55,7 +55,7 @@ class Settings(TypedDict):
     as_json: bool
 
 
-def embed(network: BuiltinNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def embed(network: torch.nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return (N, 256) float32 embeddings of (N, 96, 96, 3) uint8 RGB pixels."""
     embeddings = []
     with torch.inference_mode():
@@ -66,7 +66,7 @@ def embed(network: BuiltinNetwork, pixels: NDArray[np.uint8]) -> NDArray[np.floa
     return joined
 
 
-def evaluate(network: BuiltinNetwork, evaluation: EvaluationSet) -> Report:
+def evaluate(network: torch.nn.Module, evaluation: EvaluationSet) -> Report:
     """Return the figures of the network on this set."""
     scores = embed(network, evaluation.queries) @ embed(network, evaluation.references).T
     return report(scores, evaluation)

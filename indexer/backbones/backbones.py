@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from indexer.backbones.builtin_facts import BUILTIN, DIMS, LICENCE, MEAN, STD, WEIGHTS_SHA256
+from indexer.backbones.builtin_facts import BUILTIN, DIMS, LICENCE, MEAN, STD, WEIGHTS_FILES, WEIGHTS_SHA256
 from indexer.backbones.engine_cache import cached_engine, engine_choice, fingerprint
 from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.backbones.registry import find
@@ -18,6 +18,7 @@ from search.errors import SpaceMismatch, UsageError, WeightsUnavailable
 from search.records import AVERAGE, POOLINGS, Pooling, SpaceSpec
 
 if TYPE_CHECKING:
+    from indexer.backbones.engine import Engine
     from indexer.backbones.labelling import Labeller
     from indexer.backbones.timm_models import ImageSize
 
@@ -81,7 +82,7 @@ def load_backbone(  # noqa: PLR0913 -- all that makes a space, and where it is c
     chosen = choose_device(device)
     if name == BUILTIN:
         refuse_for_builtin(weights=weights, mode=mode, size=size, pooling=pooling)
-        return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen)
+        return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen, WEIGHTS_SHA256)
     from indexer.backbones.timm_models import model_card
 
     card = model_card(name, mode, size)
@@ -107,7 +108,7 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     preparation = Preparation.from_json(space.preparation)
     if space.backbone == BUILTIN:
         refuse_for_builtin(weights=weights)
-        return _fitting(_builtin(preparation, chosen), space)
+        return _builtin(preparation, chosen, space.weights_sha256)
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
     if remembered is not None and not remembered.exists():
         remembered = _own_weights(space.backbone) or remembered
@@ -157,14 +158,36 @@ def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:
     return loaded
 
 
-def _builtin(preparation: Preparation, device: str) -> PreparedBackbone:
-    from indexer.backbones.builtin import load_builtin
+def _builtin(preparation: Preparation, device: str, weights_sha256: str) -> PreparedBackbone:
+    """Raises:
+    SpaceMismatch: this release does not ship these weights.
+    """
+    if weights_sha256 not in WEIGHTS_FILES:
+        raise SpaceMismatch(
+            f"the collection was made with weights of the built-in backbone ({weights_sha256[:8]}) that this release "
+            "does not have; install one that has, or embed the collection anew: lookalike reembed --backbone builtin"
+        )
+    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
+    space = SpaceSpec(BUILTIN, weights_sha256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
+    return PreparedBackbone(space, preparation, _builtin_engine(space, preparation, device))
+
+
+def _builtin_engine(space: SpaceSpec, preparation: Preparation, device: str) -> "Engine":
+    if device == CPU and engine_choice() == "auto":
+        engine = cached_engine(fingerprint(BUILTIN, space.weights_sha256, space.preparation), None)
+        if engine is not None:
+            return engine
+    from indexer.backbones.builtin import BuiltinNetwork, load_builtin
+    from indexer.backbones.engines import prepare_engine
     from indexer.backbones.torch_engine import TorchEngine
 
-    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
-    space = SpaceSpec(BUILTIN, WEIGHTS_SHA256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
-    engine = TorchEngine(load_builtin(), preparation, device=device, batch_size=BUILTIN_BATCH)
-    return PreparedBackbone(space, preparation, engine)
+    network = load_builtin(space.weights_sha256)
+    # The Fourier transforms of the first network cannot be exported; on a GPU decoding takes the time, not this.
+    if isinstance(network, BuiltinNetwork) or device != CPU:
+        return TorchEngine(network, preparation, device=device, batch_size=BUILTIN_BATCH)
+    return prepare_engine(
+        network, preparation, device, backbone=BUILTIN, weights_sha256=space.weights_sha256, weights=None
+    )
 
 
 def pooling_in(space: SpaceSpec) -> Pooling:

@@ -1,25 +1,27 @@
 """The backbone that ships with Lookalike: no download, trained on procedural images only.
 
-An embedding joins the classical statistics of `handcrafted.py` with a small convolutional network that sees
-the picture twice, in colour and in grey; one linear map (a linear discriminant analysis) brings both to 256 dims.
+Which network it is, the weights say: `load_builtin` finds both by the sha256 that a collection's space names. Files
+with FACTS are those of `training/`, networks of `dihedral_network.py`. The first weights are older: there an
+embedding joins the classical statistics of `handcrafted.py` with a small convolutional network that sees the picture
+twice, in colour and in grey; one linear map (a linear discriminant analysis) brings both to 256 dims.
 Measurements and limits are in `docs/builtin.md` and in the model card `indexer/weights/builtin.md`. Must not import
 PIL or timm.
 """
 
 import hashlib
 import importlib.resources
-import json
 
 import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from indexer.backbones.builtin_facts import DIMS, MEAN, STD, WEIGHTS_SHA256
+from indexer.backbones.builtin_facts import DIMS, MEAN, STD, WEIGHTS_FILES, WEIGHTS_SHA256
+from indexer.backbones.dihedral_network import FACTS, metadata_of, network_of
 from indexer.backbones.handcrafted import STATISTICS, HandcraftedStatistics
 from search.errors import CorruptFile
 
-__all__ = ["DIMS", "MEAN", "STD", "WEIGHTS_SHA256", "BuiltinNetwork", "load_builtin", "network_from"]
+__all__ = ["DIMS", "MEAN", "STD", "WEIGHTS_SHA256", "BuiltinNetwork", "first_network", "load_builtin"]
 
 NETWORK_DIMS = 192
 BATCH_NORM_EPS = 1e-5
@@ -95,40 +97,34 @@ class Bottleneck(nn.Module):
         return F.relu(maps + self.f(maps))
 
 
-def load_builtin() -> BuiltinNetwork:
-    """Return the network with the packaged weights, in float32 and evaluation mode, on the CPU.
+def load_builtin(weights_sha256: str = WEIGHTS_SHA256) -> nn.Module:
+    """Return the network with packaged weights, in float32 and evaluation mode, on the CPU.
+
+    Normalised pictures in, (N, DIMS) float32 embeddings of unit length out.
 
     Raises:
+        KeyError: this release ships no such weights (WEIGHTS_FILES).
         CorruptFile: the packaged file is not the one this release was tested with.
     """
-    blob = importlib.resources.files("indexer").joinpath("weights", "builtin.safetensors").read_bytes()
-    return network_from(blob)
-
-
-def network_from(blob: bytes) -> BuiltinNetwork:
-    """Return the network whose weights file has these bytes; see load_builtin.
-
-    Raises:
-        CorruptFile: the sha256 of the bytes is not WEIGHTS_SHA256.
-    """
+    file = importlib.resources.files("indexer").joinpath("weights", WEIGHTS_FILES[weights_sha256])
+    blob = file.read_bytes()
     found = hashlib.sha256(blob).hexdigest()
-    if found != WEIGHTS_SHA256:
+    if found != weights_sha256:
         raise CorruptFile(
-            f"the weights of the built-in backbone have sha256 {found}, not {WEIGHTS_SHA256}: install Lookalike again"
+            f"the weights of the built-in backbone have sha256 {found}, not {weights_sha256}: install Lookalike again"
         )
+    return network_of(blob) if FACTS in metadata_of(blob) else first_network(blob)
+
+
+def first_network(blob: bytes) -> BuiltinNetwork:
+    """Return the network of the first weights; see load_builtin."""
     tensors = {name: tensor.double() for name, tensor in safetensors.torch.load(blob).items()}
-    model = BuiltinNetwork(_widths(blob))
+    first, second, third, fourth = (int(width) for width in metadata_of(blob)["widths"].split(","))
+    model = BuiltinNetwork((first, second, third, fourth))
     model.mean.copy_(tensors.pop("lda.mu"))
     model.projection.copy_(tensors.pop("lda.W"))
     model.network.load_state_dict(_fold_batch_norm(tensors), assign=True)
     return model.eval().requires_grad_(False)
-
-
-def _widths(blob: bytes) -> tuple[int, int, int, int]:
-    """Read the widths from the safetensors header: 8 bytes of length, then JSON."""
-    header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-    first, second, third, fourth = (int(width) for width in header["__metadata__"]["widths"].split(","))
-    return first, second, third, fourth
 
 
 def _convolution(entering: int, leaving: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -6,5 +6,8 @@ BUILTIN: Final = "builtin"
 DIMS: Final = 256
 MEAN: Final = 0.45  # input normalisation of every channel: (level / 255 - MEAN) / STD
 STD: Final = 0.25
-WEIGHTS_SHA256: Final = "63aabab9d2aee7396b11b024b780ea8698f2facd534f2e80d85d783a18f6d150"
+# The weights of new collections, and all that ship: a collection goes on with those it was made with.
+FIRST_WEIGHTS_SHA256: Final = "63aabab9d2aee7396b11b024b780ea8698f2facd534f2e80d85d783a18f6d150"
+WEIGHTS_SHA256: Final = FIRST_WEIGHTS_SHA256
+WEIGHTS_FILES: Final = {FIRST_WEIGHTS_SHA256: "builtin.safetensors"}
 LICENCE: Final = "apache-2.0"
