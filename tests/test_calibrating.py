@@ -18,7 +18,7 @@ from search.errors import UsageError
 from search.storing.verdicts import Verdicts, verdict_on
 
 PICTURES = 60
-REQUEST = CalibrationRequest(samples=20, seed=3, copies=6, prevalence=1.0)
+REQUEST = CalibrationRequest(samples=40, seed=3, copies=3, prevalence=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def found(workspace: Workspace) -> Calibration:
 
 
 def test_copies_are_made_of_the_sample_and_their_neighbours_are_the_wrong_answers(found: Calibration) -> None:
-    assert found.evidence["images"] == 20
+    assert found.evidence["images"] == 40
     assert found.evidence["copies"] == 120
-    assert found.evidence["queries"] == 140
+    assert found.evidence["queries"] == 160
     assert found.evidence["right"] >= 120
     assert found.evidence["wrong"] > 50
 

@@ -53,10 +53,10 @@ def realised(threshold: float, prevalence: float) -> float:
 def test_the_precision_on_unseen_pairs_is_what_was_asked_for_less_a_point_at_most(
     precision: float, prevalence: float
 ) -> None:
-    reached = [LabelledPairs(drawn(seed, 300, copies=6), prevalence, seed).threshold(precision) for seed in range(12)]
+    reached = [LabelledPairs(drawn(seed, 800, copies=4), prevalence, seed).threshold(precision) for seed in range(8)]
     scores = [one.score for one in reached if one.score is not None]
     kept = [realised(score, prevalence) for score in scores]
-    assert len(kept) >= 6
+    assert len(kept) >= 5
     # A bound of 95 % may fail once in twenty times.
     assert sum(one < precision - 0.01 for one in kept) <= 1
     assert np.mean(kept) >= precision
@@ -92,7 +92,7 @@ def test_pairs_of_one_image_count_as_the_few_that_they_are_worth() -> None:
 
 def test_a_rarer_picture_needs_a_higher_score() -> None:
     pairs = drawn(3, 300)
-    rare, common = (LabelledPairs(pairs, prevalence).threshold(0.9).score for prevalence in (0.1, 1.0))
+    rare, common = (LabelledPairs(pairs, prevalence).threshold(0.9).score for prevalence in (0.3, 1.0))
     assert rare is not None
     assert common is not None
     assert rare > common

@@ -17,9 +17,8 @@ from search.calibration.evidence import Evidence
 from search.calibration.isotonic import isotonic
 
 DRAWS: Final = 400
-# How much pairs of one source hang together is measured at the highest threshold with so many errors: with fewer it
-# cannot be seen.
-ERRORS_TO_SEE: Final = 10
+# How much pairs of one source hang together is measured where so many errors are seen: with fewer it cannot be.
+ERRORS_TO_SEE: Final = 5
 
 Knot = tuple[float, float]
 
@@ -57,12 +56,8 @@ class LabelledPairs:
         (self._ends,) = np.nonzero(last & self._right)
         self._found = np.cumsum(self._right)[self._ends].astype(np.float64)
         self._reported = self._ends + 1.0
-        (wrong,) = np.nonzero(~self._right)
-        self._erring = int(wrong[ERRORS_TO_SEE - 1]) if len(wrong) >= ERRORS_TO_SEE else None
-        looked = self._ends if self._erring is None else np.append(self._ends, self._erring)
-        draws = self._drawn(looked, seed)
-        self._draws = draws[:, : len(self._ends)]
-        self._effect = self._dependence(draws[:, -1:])
+        self._draws = self._drawn(seed)
+        self._effect = self._dependence()
 
     def threshold(self, precision: float) -> Reached:
         """Return the lowest score whose lower bound of precision meets what is asked.
@@ -75,7 +70,8 @@ class LabelledPairs:
         lowest = np.nanpercentile(self._draws, 100 * (1 - CONFIDENCE), axis=0) if len(self._ends) else np.empty(0)
         likely = self._found >= wanted * self._reported
         for place in reversed(range(len(self._ends))):
-            found, reported = self._found[place] / self._effect[place], self._reported[place] / self._effect[place]
+            effect = float(self._effect[place])
+            found, reported = float(self._found[place]) / effect, float(self._reported[place]) / effect
             if likely[place] and lowest[place] >= wanted and shown(wanted, found, reported):
                 bound = self._at_prevalence(min(lower_bound(found, reported), float(lowest[place])))
                 score = float(self._scores[self._ends[place]])
@@ -111,30 +107,27 @@ class LabelledPairs:
     def _at_prevalence(self, share: float) -> float:
         return self._odds * share / (self._odds * share + 1 - share)
 
-    def _drawn(self, looked: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
-        """Return (DRAWS, T) the share of right pairs of the best ones up to each of T places."""
+    def _drawn(self, seed: int) -> NDArray[np.float64]:
+        """Return (DRAWS, T) the share of right pairs at each threshold, when the sources are drawn again."""
         names, which = np.unique(self._sources, return_inverse=True)
-        random, shares = np.random.default_rng(seed), np.full((DRAWS, len(looked)), np.nan)
+        random, shares = np.random.default_rng(seed), np.full((DRAWS, len(self._ends)), np.nan)
         for draw in range(DRAWS if len(names) else 0):
             once = random.multinomial(len(names), np.full(len(names), 1 / len(names)))[which]
-            reported = np.cumsum(once)[looked]
-            found = np.cumsum(once * self._right)[looked]
+            reported = np.cumsum(once)[self._ends]
+            found = np.cumsum(once * self._right)[self._ends]
             np.divide(found, reported, out=shares[draw], where=reported > 0)
         # A draw that reports nothing has made no error.
         return np.where(np.isnan(shares), 1.0, shares)
 
-    def _dependence(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _dependence(self) -> NDArray[np.float64]:
         """Return (T,) how many pairs are worth a single independent one, at each threshold.
 
-        first: (DRAWS, 1), the shares where so many errors are seen for the first time.
+        Where too few errors are seen to tell, each source counts once: one confusing image errs in all its copies.
         """
-        if self._erring is None:
-            # Nothing tells, so a source counts once.
-            return np.full(len(self._ends), max(1.0, len(self._sources) / max(1, len(np.unique(self._sources)))))
-        reported = np.append(self._reported, self._erring + 1.0)
-        found = np.append(self._found, self._erring + 1.0 - ERRORS_TO_SEE)
-        share, erring = found / reported, reported - found >= ERRORS_TO_SEE
-        alone = share * (1 - share) / reported
-        variances = np.append(self._draws.var(axis=0), first.var())
-        seen = np.divide(variances, alone, out=np.ones(len(alone)), where=erring & (alone > 0))
-        return np.asarray(np.maximum(1.0, np.where(erring, seen, seen[-1]))[:-1])
+        share, erring = self._found / self._reported, self._reported - self._found >= ERRORS_TO_SEE
+        alone = share * (1 - share) / self._reported
+        seen = np.divide(self._draws.var(axis=0), alone, out=np.ones(len(alone)), where=erring)
+        first = np.zeros(len(self._sources))
+        first[np.unique(self._sources, return_index=True)[1]] = 1
+        once = self._reported / np.maximum(1, np.cumsum(first)[self._ends])
+        return np.asarray(np.maximum(1.0, np.where(erring, seen, once)))
