@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
-from indexer.backbones.dihedral_network import DihedralNetwork, Shape, network_of
+from indexer.backbones.dihedral import POSES, posed
+from indexer.backbones.dihedral_network import DihedralNetwork, Shape
 from indexer.backbones.engines import prepare_engine
+from indexer.backbones.joined_views import FRAME, LOOKS, SIDE, JoinedViews, network_of, parts
 from indexer.backbones.onnx_engine import OnnxEngine
 from indexer.backbones.torch_engine import TorchEngine
 from search.errors import CorruptFile
@@ -23,12 +25,13 @@ from training.placements import WHOLE, Placement, place, pyramid
 from training.projection import discriminant_axes, set_head
 from training.sprites import drawn_sprites
 from training.train_builtin import main
-from training.training_run import Recipe, Run, all_views, hidden_of_views
+from training.training_run import Recipe, Run, all_views, looks_of_views
 from training.views import Batch, two_views
 
 SMALL = Shape(widths=(1, 2, 2, 2), blocks=(1, 1, 1), pooled=4, layout=2, hidden=16, dims=8)
 QUICK = Recipe(seed=3, pictures=8, steps=4, rows=8, small=32, large=48, warm_up=1, decay=0.5, ramp=4)
 WHITE, BLACK = 255, 0
+PREPARATION = replace(BUILTIN_PREPARATION, height=FRAME, width=FRAME)
 
 
 @pytest.fixture(autouse=True)
@@ -247,12 +250,13 @@ def test_the_first_axis_is_the_one_on_which_pictures_differ_more_than_views_do()
 
 def test_the_fitted_head_takes_the_place_of_the_trained_one(pictures: torch.Tensor) -> None:
     run = Run(replace(QUICK, rows=3), SMALL)
-    hidden = hidden_of_views(run, pictures.repeat(2, 1, 1, 1), 13, 3)
-    assert hidden.shape == (13, 3, SMALL.hidden)
-    set_head(run.network, hidden)
-    mean, axes = discriminant_axes(hidden, SMALL.dims)
-    expected = torch.nn.functional.normalize((hidden[:, 0].double() - mean) @ axes)
-    found = torch.nn.functional.normalize(run.network.head(hidden[:, 0]).double())
+    joined = JoinedViews(run.network, SMALL.dims).eval()
+    looks = looks_of_views(joined, run.recipe, pictures.repeat(2, 1, 1, 1), 13, 3)
+    assert looks.shape == (13, 3, LOOKS * SMALL.dims)
+    set_head(joined.head, looks)
+    mean, axes = discriminant_axes(looks, SMALL.dims)
+    expected = torch.nn.functional.normalize((looks[:, 0].double() - mean) @ axes)
+    found = torch.nn.functional.normalize(joined.head(looks[:, 0]).double())
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
@@ -283,42 +287,58 @@ def test_a_run_that_ran_out_of_minutes_is_taken_up_and_writes_the_same_file(
         main(["--folder", str(tmp_path / "whole"), "--pictures", "12", "--seed", "9", "--resume"])
 
 
+def test_the_parts_of_a_frame_are_its_corners_and_its_middle() -> None:
+    frame = torch.zeros(1, 3, FRAME, FRAME)
+    frame[:, :, 0, 0], frame[:, :, -1, 0], frame[:, :, FRAME // 2, FRAME // 2] = 1, 2, 4
+    sums = [part[0, 0].sum().item() for part in parts(frame)]
+    assert sums == [1 + 4, 4, 2 + 4, 4, 4]  # every corner part reaches over the middle
+    assert {part.shape for part in parts(frame)} == {(1, 3, SIDE, SIDE)}
+
+
+def test_a_turned_or_mirrored_frame_has_the_embedding_of_the_upright_one() -> None:
+    torch.manual_seed(5)
+    joined, frames = JoinedViews(DihedralNetwork(SMALL), SMALL.dims).eval(), torch.randn(2, 3, FRAME, FRAME)
+    with torch.inference_mode():
+        upright = joined(frames)
+        for pose in range(1, POSES):
+            torch.testing.assert_close(joined(posed(frames, pose)), upright, atol=1e-5, rtol=1e-4)
+    assert (upright[0] - upright[1]).abs().max() > 1e-3
+
+
 @pytest.fixture
-def weights(tmp_path: Path) -> tuple[Path, DihedralNetwork]:
+def weights(tmp_path: Path) -> tuple[Path, JoinedViews]:
     torch.manual_seed(4)
-    network = DihedralNetwork(SMALL)
-    network(torch.randn(16, 3, 32, 32))  # the normalisations have seen something
+    network = JoinedViews(DihedralNetwork(SMALL), SMALL.dims)
+    network(torch.randn(16, 3, FRAME, FRAME))  # the normalisations have seen something
     write_weights(network.eval(), SMALL, tmp_path / "w.safetensors", {"recipe": "test"})
     return tmp_path / "w.safetensors", network
 
 
 def test_written_weights_answer_as_the_trained_network_to_half_precision(
-    weights: tuple[Path, DihedralNetwork],
+    weights: tuple[Path, JoinedViews],
 ) -> None:
     file, network = weights
-    pictures = torch.randn(3, 3, 32, 32)
+    pictures = torch.randn(3, 3, FRAME, FRAME)
     with torch.inference_mode():
         cosines = (network_of(file.read_bytes())(pictures) * network(pictures)).sum(1)
     assert cosines.min() > 0.9999
 
 
 def test_written_weights_go_through_the_same_preparation_as_any_backbone(
-    weights: tuple[Path, DihedralNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: tuple[Path, JoinedViews], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
     blob = weights[0].read_bytes()
-    engine = prepare_engine(
-        network_of(blob), BUILTIN_PREPARATION, "cpu", backbone="builtin", weights_sha256="0", weights=None
-    )
+    engine = prepare_engine(network_of(blob), PREPARATION, "cpu", backbone="builtin", weights_sha256="0", weights=None)
     assert isinstance(engine, OnnxEngine)
-    pixels = np.random.default_rng(1).integers(0, 256, (3, 96, 96, 3), np.uint8)
-    expected = TorchEngine(network_of(blob), BUILTIN_PREPARATION).run(pixels)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, FRAME, FRAME, 3), np.uint8)
+    expected = TorchEngine(network_of(blob), PREPARATION).run(pixels)
     np.testing.assert_allclose(engine.run(pixels), expected, atol=1e-5)
 
 
-def test_other_files_are_no_weights(weights: tuple[Path, DihedralNetwork], tmp_path: Path) -> None:
+def test_other_files_are_no_weights(weights: tuple[Path, JoinedViews], tmp_path: Path) -> None:
     other = replace(SMALL, hidden=17)
-    write_weights(DihedralNetwork(other), SMALL, tmp_path / "other.safetensors", {})
+    write_weights(JoinedViews(DihedralNetwork(other), other.dims), SMALL, tmp_path / "other.safetensors", {})
     for blob in (b"", weights[0].read_bytes()[:100], (tmp_path / "other.safetensors").read_bytes()):
         with pytest.raises(CorruptFile, match="no weights of the built-in backbone"):
             network_of(blob)

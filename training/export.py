@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from indexer.backbones.dihedral_network import FACTS, DihedralNetwork, Shape
+from indexer.backbones.dihedral_network import Shape
+from indexer.backbones.joined_views import FACTS, JoinedViews
 
 
-def write_weights(network: DihedralNetwork, shape: Shape, file: Path, recipe: Mapping[str, object]) -> None:
+def write_weights(network: JoinedViews, shape: Shape, file: Path, recipe: Mapping[str, object]) -> None:
     """Write every floating-point tensor as float16, and shape and recipe as metadata; in one rename.
 
     Raises:

@@ -7,11 +7,9 @@ views of one picture, then keep the principal axes of the pictures' means.
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from indexer.backbones.dihedral_network import DihedralNetwork
-
-SHRINKAGE: Final = 0.1  # of the mean variance within pictures, added to each: axes without noise are not trusted
+SHRINKAGE: Final = 1.0  # of the mean variance within pictures, added to each: axes without noise are not trusted
 
 
 def discriminant_axes(hidden: Tensor, dims: int, shrinkage: float = SHRINKAGE) -> tuple[Tensor, Tensor]:
@@ -34,10 +32,10 @@ def discriminant_axes(hidden: Tensor, dims: int, shrinkage: float = SHRINKAGE) -
     return mean, whitening @ axes.flip(1)[:, :dims]
 
 
-def set_head(network: DihedralNetwork, hidden: Tensor, shrinkage: float = SHRINKAGE) -> None:
-    """Put the discriminant axes of these (pictures, views, hidden) numbers in the place of the network's last map."""
-    mean, axes = discriminant_axes(hidden, network.head.out_features, shrinkage)
+def set_head(head: nn.Linear, numbers: Tensor, shrinkage: float = SHRINKAGE) -> None:
+    """Make the linear map one onto the discriminant axes of these (pictures, views, numbers)."""
+    mean, axes = discriminant_axes(numbers, head.out_features, shrinkage)
     axes = axes / axes.norm(dim=0).mean()  # the scale shows nowhere; this one suits half precision
     with torch.no_grad():
-        network.head.weight.copy_(axes.T)
-        network.head.bias.copy_(-(mean @ axes))
+        head.weight.copy_(axes.T)
+        head.bias.copy_(-(mean @ axes))

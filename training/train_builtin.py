@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 
+from indexer.backbones.joined_views import JoinedViews
 from indexer.devices import usable_cores
 from training.export import write_weights
 from training.picture_pool import draw_pool, read_pool
 from training.projection import set_head
-from training.training_run import SHAPE, Recipe, Run, all_views, hidden_of_views
+from training.training_run import SHAPE, Recipe, Run, all_views, looks_of_views
 
 FITTED, FITTED_VIEWS = 1500, 4  # pictures, and views of each, that the last linear map is fitted on
 SAVE_EVERY_S = 120
@@ -41,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"stopped after {run.step} of {recipe.steps} steps; go on with the same command and --resume")
         return 3
     pictures = read_pool(options.folder / "pictures", recipe.pictures, recipe.seed)
-    set_head(run.network, hidden_of_views(run, pictures, min(FITTED, len(pictures)), FITTED_VIEWS))
-    write_weights(run.network, run.shape, options.out, recipe.as_dict())
+    joined = JoinedViews(run.network, run.shape.dims).to(run.device).eval()
+    set_head(joined.head, looks_of_views(joined, recipe, pictures, min(FITTED, len(pictures)), FITTED_VIEWS))
+    write_weights(joined, run.shape, options.out, recipe.as_dict())
     print(f"wrote {options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -1,8 +1,8 @@
 """One training run: a network, its optimiser and how far they are; every step is a pure function of what came before.
 
 The learning rate stays level and falls at the end (a warm-up, a plateau, a decay), and the views grow stronger over a
-number of steps that is fixed, so that runs of different lengths have the same beginning. Pictures are small until the
-decay begins and of the size of use from then on.
+number of steps that is fixed, so that runs of different lengths have the same beginning. Views may be larger once the
+decay begins; with equal sizes they are not.
 """
 
 import os
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from indexer.backbones.builtin_facts import MEAN, STD
 from indexer.backbones.dihedral_network import DihedralNetwork, Shape
+from indexer.backbones.joined_views import FRAME, JoinedViews
 from training.batches import generator, step_batch
 from training.objective import Loss, copy_loss
 from training.placements import WHOLE, pyramid
@@ -41,7 +42,7 @@ class Recipe:
     steps: int = 6_400
     rows: int = 160
     small: int = 64
-    large: int = 96
+    large: int = 64
     rate: float = 3e-3
     weight_decay: float = 0.05
     warm_up: int = 100
@@ -163,22 +164,25 @@ def step_views(
     return two_views(chosen.batch, size, sprites[size], share, rng), chosen.identities
 
 
-def hidden_of_views(run: Run, pictures: Tensor, count: int, views: int) -> Tensor:
-    """Return (count, views, hidden) float32 numbers of weak first and strong other views of the first pictures."""
-    recipe, size = run.recipe, run.recipe.large
-    sprites, rng = drawn_sprites(size, recipe.seed), generator(recipe.seed, 3)
+def looks_of_views(joined: JoinedViews, recipe: Recipe, pictures: Tensor, count: int, views: int) -> Tensor:
+    """Return (count, views, numbers) float32: what the last map reads of a weak and of strong views of each picture.
+
+    joined: in evaluation mode; the first of the (N, S, S, 3) uint8 pictures are taken.
+    """
+    sprites, rng = drawn_sprites(FRAME, recipe.seed), generator(recipe.seed, 3)
     windows = torch.tensor(WHOLE).expand(recipe.rows, 4)
-    run.network.eval()
-    found = []
+    device = next(joined.parameters()).device
+    rows = []
     for start in range(0, count, recipe.rows):
         some = pictures[start : min(start + recipe.rows, count)]
         levels = pyramid(some.permute(0, 3, 1, 2).float() / 255)
+        seen = []
         for view in range(views):
             strong = torch.full((len(some),), view > 0)
-            seen = edited(levels, windows[: len(some)], strong, size, sprites, rng)
+            frames = edited(levels, windows[: len(some)], strong, FRAME, sprites, rng)
             with torch.inference_mode():
-                found.append(run.network.hidden(((seen - MEAN) / STD).to(run.device)).float().cpu())
-    rows = [torch.stack(found[at : at + views], 1) for at in range(0, len(found), views)]
+                seen.append(joined.looks(((frames - MEAN) / STD).to(device)).float().cpu())
+        rows.append(torch.stack(seen, 1))
     return torch.cat(rows)
 
 

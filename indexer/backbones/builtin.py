@@ -1,7 +1,7 @@
 """The backbone that ships with Lookalike: no download, trained on procedural images only.
 
 Which network it is, the weights say: `load_builtin` finds both by the sha256 that a collection's space names. Files
-with FACTS are those of `training/`, networks of `dihedral_network.py`. The first weights are older: there an
+with FACTS are those of `training/`, networks of `joined_views.py`. The first weights are older: there an
 embedding joins the classical statistics of `handcrafted.py` with a small convolutional network that sees the picture
 twice, in colour and in grey; one linear map (a linear discriminant analysis) brings both to 256 dims.
 Measurements and limits are in `docs/builtin.md` and in the model card `indexer/weights/builtin.md`. Must not import
@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from indexer.backbones.builtin_facts import DIMS, MEAN, STD, WEIGHTS_FILES, WEIGHTS_SHA256
-from indexer.backbones.dihedral_network import FACTS, metadata_of, network_of
 from indexer.backbones.handcrafted import STATISTICS, HandcraftedStatistics
+from indexer.backbones.joined_views import FACTS, metadata_of, network_of
 from search.errors import CorruptFile
 
 __all__ = ["DIMS", "MEAN", "STD", "WEIGHTS_SHA256", "BuiltinNetwork", "first_network", "load_builtin"]

@@ -6,28 +6,22 @@ eight poses by the same weights, and the mean over the poses is the embedding. A
 the input of linear maps, by constants in use. Owns no weights and reads no file.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from indexer.backbones.dihedral import POSES, DihedralConvolution, make_plain, pixel_order, relative_poses
+from indexer.backbones.dihedral import POSES, DihedralConvolution, pixel_order, relative_poses
 from indexer.backbones.handcrafted import area_matrix
-from search.errors import CorruptFile
 
 # Keep the variance of a unit Gaussian through a ReLU, and share it between a block's branch and what goes round it
 # (Brock et al., 2021).
 RELU_GAIN: Final = 1.7139588594436646
 BRANCH_GAIN: Final = 0.2
 LAYOUT: Final = 4  # places on a side of the coarse layout
-# The one key of a weights file's metadata: safetensors writes several in an order that changes from run to run.
-FACTS: Final = "lookalike"
 FLOOR: Final = 1e-3  # keeps the root of the generalised mean away from zero
 
 
@@ -178,30 +172,3 @@ def reading_order(fields: int, side: int) -> Tensor:
         held = [relative_poses()[pose].index(base) for base in range(POSES)]
         orders.append(torch.cat([places + side**2 * (POSES * field + p) for field in range(fields) for p in held]))
     return torch.stack(orders)
-
-
-def network_of(blob: bytes) -> DihedralNetwork:
-    """Return the network of a weights file's bytes, ready to embed: float32, on the CPU, its convolutions plain.
-
-    Raises:
-        CorruptFile: the bytes are not such a file.
-    """
-    try:
-        shape = Shape.from_dict(json.loads(metadata_of(blob)[FACTS])["shape"])
-        network = DihedralNetwork(shape)
-        tensors = {name: tensor.float() for name, tensor in safetensors.torch.load(blob).items()}
-        missing, unknown = network.load_state_dict(tensors, strict=False)
-    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CorruptFile(f"these are no weights of the built-in backbone ({error})") from error
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unknown:
-        raise CorruptFile(f"weights of the built-in backbone: {missing} are missing, {unknown} are unknown")
-    make_plain(network)
-    return network.eval().requires_grad_(requires_grad=False)
-
-
-def metadata_of(blob: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file: its header starts with its own length in 8 bytes."""
-    length = int.from_bytes(blob[:8], "little")
-    metadata: dict[str, str] = json.loads(blob[8 : 8 + length]).get("__metadata__", {})
-    return metadata
