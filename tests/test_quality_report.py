@@ -108,6 +108,16 @@ def test_hard_negatives_are_called_the_same_above_the_threshold_and_do_not_choos
     assert row.hard_called.value == 1  # .85, which would have raised the threshold to .9
 
 
+@pytest.mark.parametrize(("same_from", "called"), [(0.85, 1.0), (0.86, 0.0)])
+def test_a_mode_that_says_itself_what_is_the_same_is_taken_at_its_word(
+    bench: Bench, ranked: Ranked, same_from: float, called: float
+) -> None:
+    nothing = Ranked(np.empty((0, 2), np.int64), np.empty((0, 2), np.float32), np.empty((0, 2), bool))
+    row = row_of(Named("ours", "built-in", "accurate", same_from=same_from), bench, ranked, nothing, 12.5)
+    assert row.hard_called is not None
+    assert row.hard_called.value == called
+
+
 def test_identical_counts_copies_that_were_found_and_lies(row: Row) -> None:
     assert row.identical == IdenticalFigures(copies=2, called=2, truly=1, found=1)
     assert (row.identical.precision, row.identical.recall) == (0.5, 0.5)

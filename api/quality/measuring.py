@@ -31,12 +31,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a row is called."""
+    """What a row is called.
+
+    same_from: the score from which on the mode says "the same picture"; None where it has no such word, so that the
+    threshold of precision .99 takes its place.
+    """
 
     method: str
     weights: WeightsLabel
     mode: str = ""
     tells_identical: bool = False
+    same_from: float | None = None
 
 
 def row_of(named: Named, bench: Bench, ranked: Ranked, in_groups: Ranked, ms: float) -> Row:
@@ -51,7 +56,8 @@ def row_of(named: Named, bench: Bench, ranked: Ranked, in_groups: Ranked, ms: fl
     asked = [query for query in queries if query.stratum in STRATA]
     figures = figures_of(answers.chosen(edited), _groups(asked), with_average_precision=(ALL, *STRATA))
     hard = _of_strata(queries, (HARD,))
-    called = share_reaching(answers, figures.thresholds[STRICT])
+    same_from = figures.thresholds[STRICT] if named.same_from is None else named.same_from
+    called = share_reaching(answers, same_from)
     return Row(
         named.method,
         named.weights,

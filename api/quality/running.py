@@ -208,7 +208,7 @@ class _Runner:
             rows = []
             for make in MODES:
                 mode = make(workspace, target, references)
-                named = Named(one.method, one.label, mode.name, tells_identical=True)
+                named = Named(one.method, one.label, mode.name, tells_identical=True, same_from=mode.same_from)
                 rows.append(self._row(named, mode, make(workspace, groups, protocol)))
             return rows
 

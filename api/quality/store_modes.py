@@ -1,6 +1,7 @@
 """The product's own ways to search, as modes of the quality bench: each is one small class over a collection."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -8,6 +9,15 @@ from api.queries import QueryRequest
 from api.workspace import Workspace
 from indexer.quality.modes import DEPTH, Mode, Ranking
 from search.records import Collection, Match
+
+# What is verified gets on top of its score, which is at most 1 and at least -1: it comes first, as it does for users.
+VERIFIED = 2.0
+
+
+class StoreMode(Mode, Protocol):
+    """A mode of the product. same_from: the score from which it says "the same picture", None where it never does."""
+
+    same_from: float | None
 
 
 class Fast:
@@ -17,6 +27,7 @@ class Fast:
     """
 
     name = "fast"
+    same_from: float | None = None
 
     def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
         """references: the keys under which they were indexed, in the order of the bench's rows."""
@@ -38,6 +49,7 @@ class Accurate:
     """What `lookalike search --accurate` does. What is verified counts more than any score."""
 
     name = "accurate"
+    same_from: float | None = VERIFIED - 1  # a cosine is -1 at least
 
     def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
         """references: the keys under which they were indexed, in the order of the bench's rows."""
@@ -56,15 +68,13 @@ class Accurate:
 
 
 # What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
-MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], Mode], ...] = (Fast, Accurate)
-# A score is at most 1 and at least -1, so that what is verified comes first, as it does for users.
-_VERIFIED = 2.0
+MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], StoreMode], ...] = (Fast, Accurate)
 
 
 def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
     """Return matches as rows of the bench. rows: by key."""
     return Ranking(
         np.array([rows[match.image.key] for match in matches], np.int64),
-        np.array([match.score + _VERIFIED * (match.verified == "yes") for match in matches], np.float32),
+        np.array([match.score + VERIFIED * (match.verified == "yes") for match in matches], np.float32),
         np.array([match.relation == "identical" for match in matches], bool),
     )
