@@ -20,7 +20,29 @@ class StoreMode(Mode, Protocol):
     same_from: float | None
 
 
-class Fast:
+class _Searching:
+    """A collection that is searched as a user would. accurate: with a look at the pixels."""
+
+    accurate = False
+
+    def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
+        """references: the keys under which they were indexed, in the order of the bench's rows."""
+        self._workspace = workspace
+        self._target = target
+        self._rows = {key: row for row, key in enumerate(references)}
+
+    def rank(self, query: bytes, name: str) -> Ranking:
+        """Return the references as a user would see them.
+
+        Raises:
+            BadImage: the query cannot be decoded.
+        """
+        wanted = QueryRequest(DEPTH, accurate=self.accurate)
+        found = self._workspace.search_by_picture(self._target, query, name, wanted)
+        return ranking_of(found.matches, self._rows)
+
+
+class Fast(_Searching):
     """What `lookalike search` does: one embedding of the query, the nearest references by their cosine.
 
     Up to 10,000 references every one is compared; of more, those that the approximate index finds.
@@ -29,42 +51,13 @@ class Fast:
     name = "fast"
     same_from: float | None = None
 
-    def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
-        """references: the keys under which they were indexed, in the order of the bench's rows."""
-        self._workspace = workspace
-        self._target = target
-        self._rows = {key: row for row, key in enumerate(references)}
 
-    def rank(self, query: bytes, name: str) -> Ranking:
-        """Return the references as a user would see them.
-
-        Raises:
-            BadImage: the query cannot be decoded.
-        """
-        found = self._workspace.search_by_picture(self._target, query, name, QueryRequest(DEPTH))
-        return ranking_of(found.matches, self._rows)
-
-
-class Accurate:
+class Accurate(_Searching):
     """What `lookalike search --accurate` does. What is verified counts more than any score."""
 
     name = "accurate"
+    accurate = True
     same_from: float | None = VERIFIED - 1  # a cosine is -1 at least
-
-    def __init__(self, workspace: Workspace, target: Collection, references: Sequence[str]) -> None:
-        """references: the keys under which they were indexed, in the order of the bench's rows."""
-        self._workspace = workspace
-        self._target = target
-        self._rows = {key: row for row, key in enumerate(references)}
-
-    def rank(self, query: bytes, name: str) -> Ranking:
-        """Return the references as a user would see them.
-
-        Raises:
-            BadImage: the query cannot be decoded.
-        """
-        found = self._workspace.search_by_picture(self._target, query, name, QueryRequest(DEPTH, accurate=True))
-        return ranking_of(found.matches, self._rows)
 
 
 # What `quality` measures of every backbone, in the order of its rows; another mode is another class here.
