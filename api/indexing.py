@@ -37,9 +37,9 @@ from search.storing.store import Store
 class IndexRequest:
     """The options of `index`.
 
-    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dct_scaling and labels None: as
-    the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where JPEGs are
-    decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
+    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dims, dct_scaling and labels
+    None: as the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where
+    JPEGs are decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
     watch: go on with what changes below local folders, until interrupted. retry: the sources are files of the ledger,
     tried however often they failed.
     """
@@ -50,6 +50,7 @@ class IndexRequest:
     mode: Literal["full", "card"] | None = None
     size: int | Literal["test"] | None = None
     pooling: Pooling | None = None
+    dims: int | None = None
     dct_scaling: bool | None = None
     device: str = "auto"
     batch_size: int | None = None
@@ -198,6 +199,11 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
             f"collection {known.name!r} was made with --pool {known.space.pooling}, not with --pool {request.pooling}; "
             "the two cannot be compared: use --collection NAME for a new collection"
         )
+    if request.dims not in (None, known.space.dims):
+        raise SpaceMismatch(
+            f"collection {known.name!r} has embeddings of {known.space.dims} dims, not {request.dims}; the two cannot "
+            "be compared: use --collection NAME for a new collection"
+        )
     made = Preparation.from_json(known.space.preparation)
     asked = replace(
         request,
@@ -211,7 +217,8 @@ def _backbone(known: Collection | None, request: IndexRequest) -> PreparedBackbo
         own_weights = None if known.space.weights in ("hub", "builtin") else Path(known.space.weights)
         _require_same_preparation(known, asked)
         pooling = pooling_in(known.space)
-        return _named(replace(asked, size=request.size, pooling=pooling, weights=request.weights or own_weights))
+        asked = replace(asked, size=request.size, pooling=pooling, dims=known.space.dims)
+        return _named(replace(asked, weights=request.weights or own_weights))
     return load_for_space(known.space, weights=request.weights, device=request.device)
 
 
@@ -245,6 +252,7 @@ def _named(request: IndexRequest) -> PreparedBackbone:
         mode=request.mode or (own.preparation.mode if own is not None else "full"),
         size=request.size,
         pooling=request.pooling or AVERAGE,
+        dims=request.dims,
         dct_scaling=bool(request.dct_scaling),
         device=request.device,
     )

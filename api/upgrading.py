@@ -31,6 +31,7 @@ class ReembedRequest:
     mode: Literal["full", "card"] = "full"
     size: int | Literal["test"] | None = None
     pooling: Pooling = AVERAGE
+    dims: int | None = None
     dct_scaling: bool = False
     device: str = "auto"
     batch_size: int | None = None
@@ -61,6 +62,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
             mode=request.mode,
             size=request.size,
             pooling=request.pooling,
+            dims=request.dims,
             dct_scaling=request.dct_scaling,
             device=request.device,
         )

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from indexer.backbones.backbone import Backbone, Pixels
+from indexer.backbones.fixed_projection import projected
 from indexer.decoding.decoding import Decoder
 from indexer.decoding.preparation import contrast_of, prepare
 from indexer.query_box import Box
@@ -109,7 +110,7 @@ class QueryEmbedder:
             return [None] * len(files)
         with self._lock:
             raw = self._backbone.embed(np.stack(list(frames.values())))
-        usable = usable_rows(raw).tolist()
+        usable, raw = usable_rows(raw).tolist(), projected(raw, self.space.dims)
         rows = {number: raw[row : row + 1] for row, number in enumerate(frames) if usable[row]}
         return [unit_rows(rows[number]) if number in rows else None for number in range(len(files))]
 
@@ -118,7 +119,7 @@ class QueryEmbedder:
             raw = self._backbone.embed(frames)
         if not usable_rows(raw).all():
             raise BadImage("invalid_embedding", f"{self.space.backbone} answered with NaN, infinity or zero")
-        return raw
+        return projected(raw, self.space.dims)
 
 
 @contextmanager

@@ -61,6 +61,9 @@ def index(
     pool: Annotated[
         str | None, typer.Option(help="How the last map of a timm model is pooled: avg (default), gem3, gem4.")
     ] = None,
+    dims: Annotated[
+        int | None, typer.Option(min=1, help="Fewer dims than the backbone makes, by a fixed projection.")
+    ] = None,
     dct_scaling: Annotated[
         bool | None,
         typer.Option("--dct-scaling/--no-dct-scaling", help="Decode large JPEGs at a fraction of their size."),
@@ -100,6 +103,7 @@ def index(
         mode=preparation_mode(preprocess),
         size=image_size_of(image_size),
         pooling=pooling_of(pool),
+        dims=dims,
         dct_scaling=dct_scaling,
         device=device,
         batch_size=batch_size,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from indexer.backbones.builtin_facts import BUILTIN, DIMS, LICENCE, MEAN, STD, WEIGHTS_FILES, WEIGHTS_SHA256
 from indexer.backbones.engine_cache import cached_engine, engine_choice, fingerprint
+from indexer.backbones.fixed_projection import require_dims
 from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.backbones.registry import find
 from indexer.decoding.preparation import Preparation
@@ -64,29 +65,32 @@ def load_backbone(  # noqa: PLR0913 -- all that makes a space, and where it is c
     size: "ImageSize" = None,
     dct_scaling: bool = False,
     pooling: Pooling = AVERAGE,
+    dims: int | None = None,
     device: str = "auto",
 ) -> PreparedBackbone:
     """Return a backbone ready to embed.
 
     name: `builtin`, or any timm model. weights: a safetensors file instead of the hub's weights. size: pixels a side,
     "test" for timm's test size, None for the size the weights were trained at. dct_scaling: see Preparation.
-    pooling: of the network's last map.
+    pooling: of the network's last map. dims: fewer than the network's, by a fixed projection; None for all.
 
     Raises:
         BackboneNotFound: there is no such backbone.
         WeightsUnavailable: no weights are at hand; the message names both ways to get them.
         WeightsMismatch: the weights file belongs to another backbone, or holds NaN.
         OutOfMemory: the device does not hold the backbone.
-        UsageError: the device, the weights file, the mode, the size or the pooling cannot be used.
+        UsageError: the device, the weights file, the mode, the size, the pooling or the dims cannot be used.
     """
     chosen = choose_device(device)
     if name == BUILTIN:
         refuse_for_builtin(weights=weights, mode=mode, size=size, pooling=pooling)
-        return _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen, WEIGHTS_SHA256)
+        require_dims(DIMS if dims is None else dims, DIMS, name)
+        return _with(dims, _builtin(replace(BUILTIN_PREPARATION, dct_scaling=dct_scaling), chosen, WEIGHTS_SHA256))
     from indexer.backbones.timm_models import model_card
 
     card = model_card(name, mode, size)
-    return _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen, pooling)
+    require_dims(card.dims if dims is None else dims, card.dims, card.name)
+    return _with(dims, _timm(card.name, replace(card.preparation, dct_scaling=dct_scaling), weights, chosen, pooling))
 
 
 def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str = "auto") -> PreparedBackbone:
@@ -108,7 +112,7 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
     preparation = Preparation.from_json(space.preparation)
     if space.backbone == BUILTIN:
         refuse_for_builtin(weights=weights)
-        return _builtin(preparation, chosen, space.weights_sha256)
+        return _with(space.dims, _builtin(preparation, chosen, space.weights_sha256))
     remembered = None if space.weights in ("builtin", "hub") else Path(space.weights)
     if remembered is not None and not remembered.exists():
         remembered = _own_weights(space.backbone) or remembered
@@ -125,7 +129,7 @@ def load_for_space(space: SpaceSpec, *, weights: Path | None = None, device: str
             f"the weights of {space.backbone} are not at {remembered} any more; pass --weights FILE"
         )
     loaded = _timm(space.backbone, preparation, weights or remembered, chosen, pooling_in(space))
-    return _fitting(loaded, space)
+    return _fitting(_with(space.dims, loaded), space)
 
 
 def refuse_for_builtin(
@@ -147,6 +151,13 @@ def refuse_for_builtin(
             f"{option} has no use with the backbone `builtin`: its weights ship with the package, for whole pictures "
             f"of {BUILTIN_PREPARATION.width} pixels a side"
         )
+
+
+def _with(dims: int | None, loaded: PreparedBackbone) -> PreparedBackbone:
+    """Return a backbone whose space has so many dims, or all of them."""
+    if dims is not None:
+        loaded.space = replace(loaded.space, dims=dims)
+    return loaded
 
 
 def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:

@@ -36,6 +36,8 @@ class PreparedBackbone:
     def embed(self, pixels: Pixels) -> Embeddings:
         """Return (N, D) float32 raw pooled embeddings of (N, H, W, 3) uint8 prepared pixels.
 
+        D may be more than the dims of the space: `projected` brings them down.
+
         Raises:
             OutOfMemory: not even one picture fits.
         """

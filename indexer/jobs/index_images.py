@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexer.backbones.backbone import Backbone
+from indexer.backbones.fixed_projection import projected
 from indexer.backbones.labelling import Label, Labeller
 from indexer.decoding.decoding import Decoder
 from indexer.jobs.movements import Movements
@@ -191,7 +192,7 @@ class IndexJob:
         raw = self._backbone.embed(np.stack([item.pixels for item in waiting]))
         usable = usable_rows(raw)
         named = iter(self._labels_of(raw[usable]))
-        for item, row, good in zip(waiting, unit_rows(raw), usable, strict=True):
+        for item, row, good in zip(waiting, unit_rows(projected(raw, self._backbone.space.dims)), usable, strict=True):
             file = item.file
             if not good:
                 detail = f"{self._target.space.backbone} answered with NaN, infinity or zero"

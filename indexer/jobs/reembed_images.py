@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import Row
 
 from indexer.backbones.backbone import Backbone, Pixels
+from indexer.backbones.fixed_projection import projected
 from indexer.backbones.labelling import Labeller
 from indexer.decoding.decoding import Decoder
 from search.embeddings import unit_rows, usable_rows
@@ -141,7 +142,9 @@ class ReembedJob:
         raw = self._backbone.embed(np.stack([pixels for _, _, pixels in self._waiting]))
         usable = usable_rows(raw)
         named: Iterator[tuple[Label, ...]] = iter(labeller.labels(raw[usable]) if labeller and usable.any() else [])
-        for (content_id, uri, _), row, good in zip(self._waiting, unit_rows(raw), usable, strict=True):
+        for (content_id, uri, _), row, good in zip(
+            self._waiting, unit_rows(projected(raw, self._backbone.space.dims)), usable, strict=True
+        ):
             if not good:
                 detail = f"{self._backbone.space.backbone} answered with NaN, infinity or zero"
                 self._tried[content_id] = [NotEmbedded(uri, "invalid_embedding", detail)]
