@@ -7,7 +7,8 @@ import logging
 import threading
 
 from search.errors import LookalikeError
-from search.finding.generations import LARGEST_DELTA, Generations, Progress
+from search.finding.generation_writing import Progress
+from search.finding.generations import LARGEST_DELTA, Generations
 from search.records import Collection
 from search.storing.store import Store
 

@@ -13,7 +13,7 @@ from search.database.tables import generation, segment, space
 from search.embeddings import usable_rows
 from search.errors import CorruptFile, LookalikeError
 from search.finding.fitted_transforms import damaged
-from search.finding.generations import FOLDER as GENERATIONS
+from search.finding.generation_writing import FOLDER as GENERATIONS
 from search.finding.generations import Generation, GenerationRecord, Generations
 from search.finding.segment_cache import SegmentCache
 from search.index.devices import check_wheels
