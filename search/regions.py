@@ -43,13 +43,13 @@ def region_numbered(number: int, width: int, height: int) -> Region | None:
 
 def corners(share: float) -> tuple[Region, ...]:
     """Return the four corners, each with this share of both sides: two above, two below, from left to right."""
-    rest = 1 - share
+    rest = round(1 - share, 4)
     return tuple(Region(x, y, share, share) for y in (0.0, rest) for x in (0.0, rest))
 
 
 def bands(share: float, *, beside: bool) -> tuple[Region, ...]:
     """Return four bands, each with this share of the long side, beside each other or one below the other."""
-    starts = [number * (1 - share) / (REGIONS - 1) for number in range(REGIONS)]
+    starts = [round(number * (1 - share) / (REGIONS - 1), 4) for number in range(REGIONS)]
     return tuple(Region(at, 0.0, share, 1.0) if beside else Region(0.0, at, 1.0, share) for at in starts)
 
 

@@ -37,6 +37,10 @@ class RegionSearch:
         """Return the k images of which any part is closest to one query."""
         return self._best(query, k, self._wholes.search(query, k), self._regions.search(query, REGIONS * k))
 
+    def search_each(self, queries: Embeddings, k: int) -> list[Ranked]:
+        """Return what `search` returns of each query, (Q, D)."""
+        return [self.search(query[np.newaxis], k) for query in queries]
+
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing everything."""
         wholes, regions = self._wholes.exact_search(query, k), self._regions.exact_search(query, REGIONS * k)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, Select, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, exists, func, select, update
 
 from search.database.bulk import insert_missing_rows
 from search.database.database import Database, chunks
@@ -77,12 +77,15 @@ def count_images_with_regions(connection: Connection, target: Collection) -> int
 
 
 def _images_with_regions(target: Collection) -> Select[tuple[int]]:
-    has = exists().where(
-        embedding.c.content_id == image.c.content_id,
-        embedding.c.space_id == target.space_id,
-        embedding.c.region == FIRST,
+    mine = (image.c.collection_id == target.id, ~image.c.deleted)
+    return select(image.c.id).where(*mine, has_regions(target.space_id))
+
+
+def has_regions(space_id: int) -> ColumnElement[bool]:
+    """Return what tells of an image that its content's regions are embedded in a space."""
+    return exists().where(
+        embedding.c.content_id == image.c.content_id, embedding.c.space_id == space_id, embedding.c.region == FIRST
     )
-    return select(image.c.id).where(image.c.collection_id == target.id, ~image.c.deleted, has)
 
 
 def regions_changed_since(database: Database, target: Collection, sequence: int, *, until: int) -> Located:
@@ -119,6 +122,21 @@ def regions_changed_since(database: Database, target: Collection, sequence: int,
         np.concatenate([here[:, 3], nowhere])[order],
         (np.arange(len(order)) >= len(ids))[order],
     )
+
+
+def regions_are_incomplete() -> ColumnElement[bool]:
+    """Return what tells, of the embeddings of one content in one space, that they are neither all nor none."""
+    regions = func.count(case((embedding.c.region > 0, 1)))
+    whole = func.count(case((embedding.c.region == 0, 1)))
+    others = func.count(case((~embedding.c.region.between(0, LAST), 1)))
+    return (regions.not_in([0, REGIONS])) | ((regions > 0) & (whole == 0)) | (others > 0)
+
+
+def drop_regions(connection: Connection, space_id: int, content_ids: Iterable[int]) -> None:
+    """Drop the embeddings of the regions of contents, so that the next `index` makes them again."""
+    for part in chunks(sorted(set(content_ids))):
+        mine = (embedding.c.space_id == space_id) & (embedding.c.region != 0) & embedding.c.content_id.in_(part)
+        connection.execute(delete(embedding).where(mine))
 
 
 def put_regions(connection: Connection, space_id: int, first_rows: Mapping[int, int], segment_id: int) -> None:
