@@ -160,7 +160,7 @@ class IndexJob:
         remote = any(source.remote or source.kind == "manifest" for source in self._sources)
         return PipelineLimits(
             options.decoders,
-            2 * options.batch_size,
+            max(1, 2 * options.batch_size // (1 + REGIONS * self._regions)),
             options.max_file_bytes,
             options.labeller is not None,
             REMOTE_READERS if remote else READ_THREADS,

@@ -141,8 +141,7 @@ class SpaceUpgrade:
     def count_unfinished(self, space_id: int) -> int:
         """Return how many living images `missing` names."""
         with self._store.database.reading() as connection:
-            query = select(func.count()).select_from(image).where(self._unfinished(space_id))
-            return int(connection.execute(query).scalar_one())
+            return self._count_unfinished(connection, space_id)
 
     def fill(self, space_id: int, rows: Sequence[ShadowRow], embeddings: Embeddings) -> None:
         """Make embeddings of contents durable in a space: (N, D) float32 of unit length, N rows.
@@ -254,7 +253,7 @@ class SpaceUpgrade:
                 # From here on no commit of the collection can come in between.
                 if _lock(connection, self._target.id) != self._target.space_id:
                     raise UsageError(f"collection {self._target.name!r} went to another space meanwhile; look again")
-                if self._count(connection, space_id, image.c.sequence <= sequence) != unknown:
+                if self._count_unfinished(connection, space_id, image.c.sequence <= sequence) != unknown:
                     continue  # embedded after the index was built, so that neither it nor the delta would know them
                 missing = self._count(connection, space_id)
                 self._require_complete(missing, goal, allow_missing)
@@ -266,7 +265,7 @@ class SpaceUpgrade:
 
     def _unknown(self, space_id: int, sequence: int) -> int:
         with self._store.database.reading() as connection:
-            return self._count(connection, space_id, image.c.sequence <= sequence)
+            return self._count_unfinished(connection, space_id, image.c.sequence <= sequence)
 
     def _enter(self, connection: Connection, space_id: int) -> None:
         labels = source_of_labels(connection, self._target.id, space_id)
@@ -295,6 +294,10 @@ class SpaceUpgrade:
             embedding.c.content_id == image.c.content_id, embedding.c.space_id == space_id, embedding.c.region == 0
         )
         return (image.c.collection_id == self._target.id) & ~image.c.deleted & ~has
+
+    def _count_unfinished(self, connection: Connection, space_id: int, *conditions: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(image).where(self._unfinished(space_id), *conditions)
+        return int(connection.execute(query).scalar_one())
 
     def _unfinished(self, space_id: int) -> ColumnElement[bool]:
         if not self._target.regions_rule:
