@@ -335,3 +335,14 @@ def test_the_frames_of_a_decoded_picture_are_those_of_its_regions() -> None:
     frames = region_frames(pixels, picture.size, lambda part: part[:8, :8])
     expected = [pixels[top : top + 8, left : left + 8] for top in (0, 22) for left in (0, 29)]
     np.testing.assert_array_equal(frames, np.stack(expected))
+
+
+@locally
+def test_four_close_regions_of_one_image_leave_room_for_another_image(store: Store, regioned: Collection) -> None:
+    query = rows(1, 9)
+    crowded = np.repeat(query, 4, axis=0)
+    distant = np.concatenate([rows(3, 1), unit_rows(query + 0.3 * rows(1, 2))])
+    commit(store, regioned, ["a", "b", "c"], rows(3), np.concatenate([crowded, rows(4, 3), distant]))
+    found = everywhere(snapshot_of(store, regioned)).search(query, 2)
+    assert found.regions is not None
+    assert (found.ids.tolist(), found.regions.tolist()) == ([1, 3], [1, 4])

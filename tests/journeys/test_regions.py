@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, update
 
 import lookalike
 from api.cli import main
+from api.schemas import SearchAnswer
 from indexer.jobs.index_images import IndexOptions
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from indexer.procedural.pictures import procedural_images
@@ -114,7 +115,11 @@ def test_a_photograph_is_found_inside_a_collage_and_the_answer_says_where(
     search = ["search", str(drawn.parent / "sought.jpg"), "-k", "2"]
     with pytest.raises(SystemExit, match="0"):
         main([*arguments, "--json", *search])
-    best, other = json.loads(capsys.readouterr().out)["matches"]
+    answer = json.loads(capsys.readouterr().out)
+    told = SearchAnswer.model_validate(answer).matches[0].region  # HTTP answers with the same
+    assert told is not None
+    assert (told.x, told.height) == (0.45, 0.55)
+    best, other = answer["matches"]
     assert Path(best["path"]).name == "sheet.jpg"
     assert best["region"] == {"x": 0.45, "y": 0.45, "width": 0.55, "height": 0.55}
     assert best["score"] > other["score"] + 0.1
