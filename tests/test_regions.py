@@ -260,6 +260,28 @@ def test_a_condition_is_fulfilled_by_images_not_by_regions(store: Store, regione
         assert found.ids.tolist() == [number + 1 for number in expected]
 
 
+@locally
+def test_images_that_fulfil_a_condition_are_looked_for_as_far_as_parts_are_close(
+    store: Store, regioned: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the nearest are put to the test, those that pass must be nearer than all that were not tried."""
+    monkeypatch.setattr("search.finding.filter_planner.FEW_IMAGES", 1)
+    monkeypatch.setattr("search.finding.filter_planner.TRIED", 20)
+    query, count = rows(1, 9), 80
+    # Wholes of "near" images are the closest wholes, regions of "far" ones far closer; of these 40 fail the condition.
+    closeness = np.linspace(0.2, 0.1, count)
+    wholes = unit_rows(rows(count) + closeness[:, np.newaxis] * query)
+    regions = unit_rows(rows(4 * count, 1) + np.repeat(np.linspace(1, 3, count), 4)[:, np.newaxis] * query)
+    names = [f"{'no' if number >= 50 else 'yes'}-{number}" for number in range(count)]
+    commit(store, regioned, names, wholes, regions)
+    scores, _ = best_parts(wholes, regions, query)
+    expected = sorted(range(50), key=lambda number: -scores[number])[:2]
+    found = search_where(
+        everywhere(snapshot_of(store, regioned)), store.catalogue, query, 2, parse('path like "/photos/yes%"')
+    )
+    assert found.ids.tolist() == [number + 1 for number in expected]
+
+
 def test_a_removed_image_is_found_by_none_of_its_regions(store: Store, regioned: Collection) -> None:
     regions = rows(8, 1)
     commit(store, regioned, ["a", "b"], rows(2), regions)

@@ -47,9 +47,12 @@ class RegionSearch:
         return self._best(query, k, wholes, regions)
 
     def candidates(self, query: Embeddings, count: int) -> NDArray[np.int64]:
-        """Return the ids of about `count` images with the closest parts, or of twice as many, in no order."""
-        regions, _ = images_of_rows(self._regions.candidates(query, count))
-        return np.union1d(self._wholes.candidates(query, count), regions)
+        """Return the ids of the `count` images of which any part is closest.
+
+        Not those of whole pictures and those of regions: the ones would go on where the others have ended, and a filter
+        is judged by how many of the closest pass.
+        """
+        return self.search(query, count).ids
 
     def rank(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images of which any part is closest to one query, of a few. among: image ids, ascending."""

@@ -338,6 +338,22 @@ def test_a_space_that_was_filled_before_regions_were_asked_for_is_completed(loca
     assert verify(local_store, deep=True) == []
 
 
+def test_an_index_that_fails_half_way_is_named_by_nobody(
+    local_store: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_FAULT", "generation.rename:2:eio")  # that of regions is written before
+    faults._hits.clear()
+    with pytest.raises(LookalikeError, match="what was indexed is safe"):
+        index(local_store, photos, regions=True)
+    target = local_store.catalogue.collection("default")
+    assert Generations(local_store.database, local_store.blobs, target, IN_REGIONS).newest() == []
+    assert (is_found(local_store), verify(local_store, deep=True)) == (True, [])
+    monkeypatch.delenv("LOOKALIKE_FAULT")
+    index(local_store, photos)
+    assert Generations(local_store.database, local_store.blobs, target, IN_REGIONS).current() is not None
+    faults._hits.clear()
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The catalogue refuses the last step of the first commit."""
