@@ -26,7 +26,7 @@ from indexer.jobs.index_images import IndexJob, IndexOptions
 from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import Source, resolve
 from indexer.sources.watching import Burst, Watcher
-from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch
+from search.errors import CollectionNotFound, GuardRefused, SpaceMismatch, UsageError
 from search.records import AVERAGE, Collection, Pooling
 from search.settings import FILE, accepted_by_environment
 from search.storing.origins import Origins
@@ -37,8 +37,8 @@ from search.storing.store import Store
 class IndexRequest:
     """The options of `index`.
 
-    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dims, dct_scaling and labels
-    None: as the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where
+    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dims, dct_scaling, labels and
+    regions None: as the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where
     JPEGs are decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
     watch: go on with what changes below local folders, until interrupted. retry: the sources are files of the ledger,
     tried however often they failed.
@@ -63,6 +63,7 @@ class IndexRequest:
     max_fraction: float | None = None
     watch: bool = False
     retry: bool = False
+    regions: bool | None = None
 
 
 def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
@@ -84,16 +85,20 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         accepted = _consent(store, known, request)
         gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
         backbone = _backbone(known, request)
+        regions = _wants_regions(known, request)
         frames = None if gpu is None else DeviceFrames(torchvision_decoder(gpu), backbone.preparation, gpu)
         labeller = _labeller(known, request, backbone)
         store = store or stack.enter_context(Store.create(session.store))
-        target = store.open_collection(session.collection, backbone.space, accepted=accepted, labels=request.labels)
+        target = store.open_collection(
+            session.collection, backbone.space, accepted=accepted, labels=request.labels, regions=request.regions
+        )
         children = request.workers or os.cpu_count() or 1
         resize = resizer(backbone.preparation)
         # Threads of the job tell torch to keep to one core each, which later threads would inherit.
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         batch_size = request.batch_size or backbone.batch_size
-        pool: Decoder = stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
+        decoding = DecoderPool(backbone.preparation, children=children, resize=resize, regions=regions)
+        pool: Decoder = stack.enter_context(decoding)
         decoders = children
         if frames is not None:
             pool, decoders = stack.enter_context(GpuDecoder(pool, frames)), max(children, CALLERS)
@@ -126,6 +131,19 @@ class _PartialJobs:
     def run(self, burst: Burst) -> IndexSummary:
         job = IndexJob(self.store, self.target, self.backbone, burst.sources, Silent(), burst.part)
         return job.run(self.pool, self.options)
+
+
+def _wants_regions(known: Collection | None, request: IndexRequest) -> bool:
+    """Return whether pictures are embedded in their regions, too.
+
+    Raises:
+        UsageError: they are, but JPEGs are to be decoded where only their frames are made.
+    """
+    remembered = known is not None and known.regions_rule > 0
+    wanted = remembered if request.regions is None else request.regions
+    if wanted and request.decode != "cpu":
+        raise UsageError("regions are cut where pictures are decoded on the CPU: say --decode cpu, or --no-regions")
+    return wanted
 
 
 def _labeller(known: Collection | None, request: IndexRequest, backbone: PreparedBackbone) -> Labeller | None:

@@ -73,6 +73,15 @@ class Edit(Shape):
     amount: Annotated[float | None, Field(examples=[0.62])]
 
 
+class Region(Shape):
+    """A part of an image, in shares of its width and height. x, y: of its upper left corner."""
+
+    x: Annotated[float, Field(ge=0, le=1)]
+    y: Annotated[float, Field(ge=0, le=1)]
+    width: Annotated[float, Field(gt=0, le=1)]
+    height: Annotated[float, Field(gt=0, le=1)]
+
+
 class Match(Image):
     """An image that resembles the query."""
 
@@ -85,6 +94,9 @@ class Match(Image):
     ] = None
     edits: Annotated[
         list[Edit] | None, Field(description="what was done to the image to get the query, where that is known")
+    ] = None
+    region: Annotated[
+        Region | None, Field(description="the part of the image that scores so, where it is not all of it")
     ] = None
 
 
@@ -230,12 +242,26 @@ class Calibration(Shape):
     images: int
 
 
+class Regions(Shape):
+    """How much of a collection is found by regions of its images, too: waiting have none yet.
+
+    rule: by which regions are cut. index: the kind of their index, null before there is one.
+    """
+
+    rule: int
+    images: int
+    waiting: int
+    index: str | None
+    explanation: str
+
+
 class Collection(Shape):
     """A collection and its counts: seen = images + ledger_only, images = embeddings = searchable.
 
     complete: whether that is so, and the last job looked at every file; missing: what is not, a sentence each.
     licence: of the weights; licence_accepted, licence_accepted_at: the consent it asked for, and when it was given.
     labels: new images get labels. labels_of: the space whose labels the images have, null for the collection's own.
+    regions: null where only whole images are searched.
     """
 
     name: str
@@ -260,6 +286,7 @@ class Collection(Shape):
     summary: str
     missing: list[str]
     damage: str | None
+    regions: Regions | None
     upgrade: Upgrade | None
     calibration: Calibration | None
 

@@ -73,7 +73,9 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
         # Threads of the job tell torch to keep to one core each, which later threads would inherit.
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         resize = resizer(backbone.preparation)
-        pool = stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
+        regions = target.regions_rule > 0
+        decoding = DecoderPool(backbone.preparation, children=children, resize=resize, regions=regions)
+        pool = stack.enter_context(decoding)
         job = ReembedJob(upgrade, space_id, backbone, StoredFiles(in_order=True).read)
         options = ReembedOptions(
             batch_size=request.batch_size or backbone.batch_size,
@@ -102,7 +104,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
 
 
 def _is_mending(upgrade: SpaceUpgrade, target: Collection, wanted: SpaceSpec) -> bool:
-    return wanted.fingerprint == target.space.fingerprint and upgrade.count_missing(target.space_id) > 0
+    return wanted.fingerprint == target.space.fingerprint and upgrade.count_unfinished(target.space_id) > 0
 
 
 def _consent(store: Store, upgrade: SpaceUpgrade, request: ReembedRequest) -> str | None:

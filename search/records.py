@@ -81,7 +81,8 @@ class Collection:
     labels its images have, None for its own (search/storing/labels.py). licence_accepted: the licence of the weights
     that somebody agreed to, and licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target:
     the share of the 10 nearest images that the approximate index is tuned to find. transform: what its next index shall
-    do to embeddings, one of TRANSFORMS.
+    do to embeddings, one of TRANSFORMS. regions_rule: by which rule its images are searched in regions, too, 0 for
+    whole pictures only (search/regions.py).
     """
 
     id: int
@@ -95,6 +96,7 @@ class Collection:
     recall_target: float = DEFAULT_RECALL
     labels_from: int | None = None
     transform: str = NO_TRANSFORM
+    regions_rule: int = 0
 
     @property
     def label_space_id(self) -> int:
@@ -200,11 +202,26 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a picture, in shares of its width and height, 0 to 1. x, y: of its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the region object of the command line and of HTTP."""
+        return {"x": self.x, "y": self.y, "width": self.width, "height": self.height}
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer.
 
     verified: whether the pixels show the same picture, None where nobody looked. edits: what was done to the image to
-    get the query, None where nobody knows. probability: that it shows the same picture, None likewise.
+    get the query, None where nobody knows. probability: that it shows the same picture, None likewise. region: the part
+    of the image that scores so; None where that is all of it, or nothing but whole pictures was compared.
     """
 
     image: ImageRecord
@@ -213,6 +230,7 @@ class Match:
     verified: Verified | None = None
     edits: tuple[Edit, ...] | None = None
     probability: float | None = None
+    region: Region | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the match object of the command line and of HTTP."""
@@ -221,6 +239,8 @@ class Match:
             shape["probability"] = self.probability
         if self.edits is not None:
             shape["edits"] = [edit.as_json() for edit in self.edits]
+        if self.region is not None:
+            shape["region"] = self.region.as_json()
         return shape
 
 

@@ -9,6 +9,7 @@ from indexer.backbones.backbone import Pixels
 from indexer.decoding.decode import DecodeLimits, decode, small_pixels
 from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.preparation import Preparation, prepare
+from indexer.decoding.region_frames import region_frames
 from indexer.jobs.outcomes import Counts
 from search.records import ContentFacts, Embeddings, Label, SpaceSpec
 from search.storing.commits import NewImage
@@ -52,7 +53,10 @@ class ColourLabeller:
 
 
 class InProcessDecoder:
-    """Decodes in the calling thread."""
+    """Decodes in the calling thread. regions: makes the frames of regions, too."""
+
+    def __init__(self, *, regions: bool = False) -> None:
+        self._regions = regions
 
     def decode(self, data: bytes, name: str) -> PreparedImage:
         image = decode(data, DecodeLimits())
@@ -65,6 +69,11 @@ class InProcessDecoder:
             perceptual_hash=image.perceptual_hash,
             contrast=image.contrast,
             taken_at=image.taken_at,
+            regions=region_frames(
+                image.pixels, (image.width, image.height), lambda part: prepare(part, FAKE_PREPARATION)
+            )
+            if self._regions
+            else None,
         )
 
     def pixels(self, data: bytes, size: int, name: str) -> Pixels:

@@ -20,13 +20,15 @@ def index(
     decoder: InProcessDecoder | None = None,
     collection: str = "default",
     exclude: Sequence[str] = (),
+    regions: bool | None = None,
 ) -> IndexSummary:
     """Index the sources into a collection."""
     chosen = backbone or FakeBackbone()
-    target = store.open_collection(collection, chosen.space)
+    target = store.open_collection(collection, chosen.space, regions=regions)
     checked = resolve([str(source) for source in sources], exclude, Origins(store.database, target.id).was_there)
     job = IndexJob(store, target, chosen, checked, progress or Remembering())
-    return job.run(decoder or InProcessDecoder(), options or IndexOptions(batch_size=8))
+    decoding = decoder or InProcessDecoder(regions=target.regions_rule > 0)
+    return job.run(decoding, options or IndexOptions(batch_size=8))
 
 
 def stored(store: Store, collection: str = "default") -> dict[str, dict[str, object]]:

@@ -14,8 +14,9 @@ from sqlalchemy import Connection, delete, select
 from search.blobs.blobs import LocalBlobs
 from search.blobs.checksums import _OpenFile, _OpenMap
 from search.database.tables import collection, embedding
+from search.finding.following import Delta
 from search.finding.generations import Generation
-from search.finding.snapshot import Delta, Snapshot
+from search.finding.snapshot import Snapshot
 from search.index.inverted import InvertedIndex
 from search.moving import backup
 from search.records import Collection
@@ -97,8 +98,8 @@ def forgetting_segments_in_use(patch: Patch) -> None:
 def without_masking(patch: Patch) -> None:
     made = Snapshot.__init__
 
-    def unmasked(self: Snapshot, *arguments: Any) -> None:
-        made(self, *arguments)
+    def unmasked(self: Snapshot, *arguments: Any, **others: Any) -> None:
+        made(self, *arguments, **others)
         self._stale = np.empty(0, np.int64)
 
     patch.setattr(Snapshot, "__init__", unmasked)
@@ -108,8 +109,8 @@ def without_the_living(patch: Patch) -> None:
     """Every row of an approximate index may be a candidate, also of an image that changed or went."""
     made = Snapshot.__init__
 
-    def unmasked(self: Snapshot, *arguments: Any) -> None:
-        made(self, *arguments)
+    def unmasked(self: Snapshot, *arguments: Any, **others: Any) -> None:
+        made(self, *arguments, **others)
         self._living = None
 
     patch.setattr(Snapshot, "__init__", unmasked)
@@ -118,8 +119,10 @@ def without_the_living(patch: Patch) -> None:
 def without_the_mask_of_the_delta(patch: Patch) -> None:
     made = Snapshot.__init__
 
-    def unmasked(self: Snapshot, target: Collection, generation: Generation | None, delta: Delta) -> None:
-        made(self, target, generation, replace(delta, changed=np.empty(0, np.int64)))
+    def unmasked(
+        self: Snapshot, target: Collection, generation: Generation | None, delta: Delta, **others: Any
+    ) -> None:
+        made(self, target, generation, replace(delta, changed=np.empty(0, np.int64)), **others)
 
     patch.setattr(Snapshot, "__init__", unmasked)
 

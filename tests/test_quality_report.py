@@ -277,6 +277,7 @@ def test_thumbnails_on_the_page_are_small(report: QualityReport, bench: Bench) -
         (MeasuredBackbone("nfnet_l0", pooling="gem3"), "pretrained", "nfnet_l0 (gem3)"),
         (MeasuredBackbone("nfnet_l0", "tuned.pt", "gem4", 288), "pretrained", "nfnet_l0 (tuned, gem4, 288 px)"),
         (MeasuredBackbone("nfnet_l0", RANDOM, size="test"), "random", "nfnet_l0 (test size)"),
+        (MeasuredBackbone(regions=True), "built-in", "builtin (regions)"),
     ],
 )
 def test_a_row_says_where_its_weights_come_from(measured: MeasuredBackbone, label: str, method: str) -> None:

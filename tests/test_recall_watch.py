@@ -15,9 +15,10 @@ from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
+from search.finding.following import Delta
 from search.finding.generations import Generations
 from search.finding.recall_watch import RecallWatch
-from search.finding.snapshot import Delta, Ranked, Snapshot, SnapshotReader
+from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
 from search.storing.commits import Batch, Committer
 from search.storing.store import Store

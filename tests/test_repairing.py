@@ -155,6 +155,7 @@ MENDED = [
     "post_transform_dangling",
     "transform_damaged",
     "transform_unknown",
+    "regions_incomplete",
     "path_wrong",
 ]
 BY_HAND = ["row_used_twice", "fingerprint_wrong", "content_impossible", "image_without_content"]

@@ -148,7 +148,11 @@ DEEP: dict[str, Plant] = {
         update(embedding).values(row=case({0: 1, 1: 0}, value=embedding.c.row, else_=embedding.c.row)),
     ),
     "image_without_commit": lambda store: change(store, update(image).where(image.c.id == 1).values(sequence=0)),
-    "row_used_twice": lambda store: change(store, insert(embedding).values(FIRST)),
+    "row_used_twice": lambda store: change(
+        store, update(embedding).where(embedding.c.content_id.in_([1, 2])).values(row=0)
+    ),
+    "regions_incomplete": lambda store: change(store, insert(embedding).values(FIRST | {"row": 1})),
+    "rule_of_regions_unknown": lambda store: change(store, update(collection).values(regions_rule=2)),
     "embedding_in_foreign_space": lambda store: change(store, update(segment).values(space_id=9)),
     "embedding_in_retired_segment": lambda store: change(store, update(segment).values(retired_at=1.0)),
     "content_impossible": lambda store: change(store, update(content).where(content.c.id == 1).values(width=0)),

@@ -77,6 +77,10 @@ def index(
         bool | None,
         typer.Option("--labels/--no-labels", help="Store the backbone's labels; the collection remembers."),
     ] = None,
+    regions: Annotated[
+        bool | None,
+        typer.Option("--regions/--no-regions", help="Also search in parts of each image; the collection remembers."),
+    ] = None,
     accept_license: Annotated[
         str | None, typer.Option(help="Agree to the licence of the weights, such as cc-by-nc-4.0.")
     ] = None,
@@ -109,6 +113,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
         labels=labels,
+        regions=regions,
         accept_license=accept_license,
         decode=decode,
         exclude=tuple(exclude or ()),
@@ -137,8 +142,8 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled")
-    parts = [f"{shape[name]} {name}" for name in names if shape.get(name) or name == "indexed"]
+    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled", "with_regions")
+    parts = [f"{shape[name]} {name.replace('_', ' ')}" for name in names if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:
         console.print("no images found there")

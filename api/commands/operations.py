@@ -62,6 +62,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         *zip(("calibration", *[""] * 9), wrap(one.calibration_explained, 64), strict=False),
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
+        *zip(("regions", *[""] * 3), wrap(one.regions_explained, 64), strict=False),
         ("labels of", one.labels_of),
         ("licence", _licence(one)),
     ]

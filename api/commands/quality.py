@@ -1,6 +1,7 @@
 """`quality`: how well copies are found, measured on the user's own photographs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,9 @@ def quality(
     tune: Annotated[
         bool, typer.Option("--tune", help="Compare the transforms of embeddings, too, on photographs kept for it.")
     ] = False,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Measure each backbone with `index --regions`, too.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with curves and the worst misses.")] = None,
     keep: Annotated[
         Path | None,
@@ -81,7 +85,7 @@ def quality(
     request = QualityRequest(
         None if folder is None else folder.expanduser(),
         BenchOptions(seed=seed, distractors=distractors, queries=queries, kinds=kinds),
-        _backbones(backbone or (), weights or (), pool or (), image_size or ()),
+        _with_regions(_backbones(backbone or (), weights or (), pool or (), image_size or ()), regions=regions),
         keep=None if keep is None else keep.expanduser(),
         device=device,
         workers=workers,
@@ -128,6 +132,12 @@ def _backbones(
         for name, file, pool, size in zip_longest(names, weights, pools, sizes)
     )
     return (MeasuredBackbone(), *(one for one in own if one != MeasuredBackbone()))
+
+
+def _with_regions(backbones: "tuple[MeasuredBackbone, ...]", *, regions: bool) -> "tuple[MeasuredBackbone, ...]":
+    """Return each backbone, and after it the same with regions if these are asked for."""
+    ways = (False, True) if regions else (False,)
+    return tuple(replace(one, regions=way) for one in backbones for way in ways)
 
 
 def _require_writable(html: Path | None) -> None:

@@ -13,7 +13,7 @@ from api.queries import Found, QueryRequest
 from api.workspace import Workspace
 from search.errors import UsageError
 from search.finding.find_similar import MAX_K
-from search.records import ImageRecord, Match, displayable
+from search.records import ImageRecord, Match, Region, displayable
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +96,15 @@ def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key:
 def _print_matches(found: Found) -> None:
     labelled = any(match.image.labels for match in found.matches)
     looked = found.verify_ms is not None
-    columns = [*(["verified"] if looked else []), ">id", ">size", *(["label"] if labelled else []), "image"]
+    in_parts = any(match.region is not None for match in found.matches)
+    columns = [
+        *(["verified"] if looked else []),
+        *(["region"] if in_parts else []),
+        ">id",
+        ">size",
+        *(["label"] if labelled else []),
+        "image",
+    ]
     rows = table(">#", ">score", "relation", *columns)
     for rank, match in enumerate(found.matches, start=1):
         image = match.image
@@ -105,7 +113,8 @@ def _print_matches(found: Found) -> None:
         label = [image.labels[0].label.split(",")[0] if image.labels else ""] if labelled else []
         place = shown_place(image)
         verified = [match.verified or ""] if looked else []
-        start = (str(rank), f"{match.score:.3f}", match.relation, *verified)
+        region = [_shown_region(match.region)] if in_parts else []
+        start = (str(rank), f"{match.score:.3f}", match.relation, *verified, *region)
         rows.add_row(*start, str(image.id), size, *label, place)
     if found.note is not None:
         out().print(found.note)
@@ -116,6 +125,14 @@ def _print_matches(found: Found) -> None:
         out().print("no image is identical with it")
     else:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")
+
+
+def _shown_region(region: Region | None) -> str:
+    """Return where a part of an image lies, in per cent of its sides: `45-100 x 0-55 %`; nothing for all of it."""
+    if region is None:
+        return ""
+    across = f"{100 * region.x:.0f}-{100 * (region.x + region.width):.0f}"
+    return f"{across} x {100 * region.y:.0f}-{100 * (region.y + region.height):.0f} %"
 
 
 def _print_edits(matches: Sequence[Match]) -> None:

@@ -4,7 +4,7 @@ import { address } from "./addresses.js";
 import { copyButton, el, icon } from "./elements.js";
 import { noPicture } from "./tiles.js";
 import { explanation, thumbnail } from "./server.js";
-import { edit, name, number, pixels, place, score, share, size } from "./words.js";
+import { edit, name, number, part, pixels, place, score, share, size } from "./words.js";
 
 const LARGE = 1600;
 const dialog = document.getElementById("large");
@@ -114,6 +114,7 @@ function factList(image) {
     Taken: image.taken_at === undefined ? null : image.taken_at.replace("T", " "),
     Id: image.id,
     Score: image.score === undefined ? null : score(image.score),
+    "Part that matches": image.region === undefined ? null : part(image.region),
   };
   const rows = Object.entries(facts).filter(([, value]) => value !== null);
   return el("dl", {}, ...rows.flatMap(([term, value]) => [el("dt", {}, term), el("dd", {}, value)]));

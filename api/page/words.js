@@ -31,6 +31,12 @@ export function score(cosine) {
   return cosine.toFixed(3);
 }
 
+/** Return where a region of an image lies: "45–100 % across, 0–55 % down". */
+export function part(region) {
+  const percent = (start, length) => `${Math.round(100 * start)}–${Math.round(100 * (start + length))} %`;
+  return `${percent(region.x, region.width)} across, ${percent(region.y, region.height)} down`;
+}
+
 /** Return "800 × 600", or a dash where nobody has seen the picture: its embedding was imported. */
 export function pixels(image) {
   if (!image.width) return "–";

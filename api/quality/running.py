@@ -43,13 +43,14 @@ BUNDLED = "photographs of installed packages"
 class MeasuredBackbone:
     """A backbone to measure. weights: a file, RANDOM for a network that was never trained, None for the usual ones.
 
-    pooling, size: of its space, as `index` takes them.
+    pooling, size: of its space, as `index` takes them. regions: its references are indexed in regions, too.
     """
 
     name: str = BUILTIN
     weights: str | None = None
     pooling: Pooling = AVERAGE
     size: int | Literal["test"] | None = None
+    regions: bool = False
 
     @property
     def label(self) -> WeightsLabel:
@@ -64,6 +65,7 @@ class MeasuredBackbone:
         told = [] if self.weights in (None, RANDOM) else [Path(str(self.weights)).stem]
         told += [] if self.pooling == AVERAGE else [self.pooling]
         told += [] if self.size is None else [f"{self.size} px" if isinstance(self.size, int) else "test size"]
+        told += ["regions"] if self.regions else []
         return f"{self.name} ({', '.join(told)})" if told else self.name
 
     @property
@@ -71,7 +73,7 @@ class MeasuredBackbone:
         """The name of its collection in the bench's store."""
         if self == MeasuredBackbone(self.name):
             return self.name
-        told = f"{self.name} {self.weights} {self.pooling} {self.size}".encode()
+        told = f"{self.name} {self.weights} {self.pooling} {self.size}{' regions' * self.regions}".encode()
         return f"{self.name}-{hashlib.sha256(told).hexdigest()[:8]}"
 
 
@@ -222,7 +224,7 @@ class _Runner:
 
     def tuning(self, bench: Bench) -> Tuning:
         """Return what each transform finds with each backbone. bench: of the tuning half."""
-        return tuning_of(bench, [self._tuned(one, bench) for one in self._request.backbones])
+        return tuning_of(bench, [self._tuned(one, bench) for one in self._request.backbones if not one.regions])
 
     def _tuned(self, one: MeasuredBackbone, bench: Bench) -> TunedBackbone:
         name = f"{one.collection} tuning"
@@ -274,6 +276,7 @@ class _Runner:
             device=self._request.device,
             workers=self._request.workers,
             accept_license=self._request.accept_license,
+            regions=one.regions,
         )
         summary, _ = run_index(session, request)
         if summary.counts.failed:

@@ -1,8 +1,8 @@
 """The child's side of `indexer/decoding/decoder_pool.py`: decode, hash, prepare or make a thumbnail, answer, repeat.
 
 A request is {"want": a Want, "size": longest side of a small one}, then the file. A reply is the facts, or reason
-and detail; then the prepared pixels, or the thumbnail, or the small pixels, or nothing when the facts say that decoded
-pixels lie in shared memory. Must never import torch.
+and detail; then the prepared pixels, and those of the regions where they are wanted, or the thumbnail, or the small
+pixels, or nothing when the facts say that decoded pixels lie in shared memory. Must never import torch.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from indexer.decoding.decode import DecodedImage, DecodeLimits, load_plugins, small_pixels, thumbnail
 from indexer.decoding.preparation import Preparation, prepare
+from indexer.decoding.region_frames import region_frames
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage
 
@@ -34,12 +35,16 @@ Want = Literal["picture", "thumbnail", "pixels"]
 
 
 class _Work(NamedTuple):
-    """What a child does with a file. shared: where decoded pixels may stay for the parent to prepare."""
+    """What a child does with a file. shared: where decoded pixels may stay for the parent to prepare.
+
+    regions: whether those of a picture are prepared, too.
+    """
 
     decode: Callable[..., DecodedImage]
     preparation: Preparation
     limits: DecodeLimits
     shared: SharedPixels | None
+    regions: bool = False
 
     def do(self, want: Want, size: int, data: bytes) -> Reply:
         try:
@@ -62,7 +67,11 @@ class _Work(NamedTuple):
         facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
         if self.shared is not None and self.shared.holds(image.pixels):
             return facts | {"shared": image.pixels.shape[:2]}, b""
-        return facts, prepare(image.pixels, self.preparation).tobytes()
+        whole = prepare(image.pixels, self.preparation).tobytes()
+        if not self.regions:
+            return facts, whole
+        regions = region_frames(image.pixels, (image.width, image.height), lambda part: prepare(part, self.preparation))
+        return facts, whole + regions.tobytes()
 
 
 def be_child(start: dict[str, Any]) -> None:
@@ -74,7 +83,9 @@ def be_child(start: dict[str, Any]) -> None:
     module, function = start["decode_with"].split(":")
     decode = getattr(importlib.import_module(module), function)
     shared = SharedPixels.opened(start["shared"], start["shared_bytes"]) if start["shared"] is not None else None
-    work = _Work(decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]), shared)
+    work = _Work(
+        decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]), shared, start["regions"]
+    )
     with Connection(start["socket"]) as connection:
         connection.send_bytes(READY)
         _confine(start["memory_bytes"])

@@ -30,8 +30,10 @@ from numpy.typing import NDArray
 from indexer.decoding.decode import DecodedImage, DecodeLimits, require_pillow
 from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
 from indexer.decoding.preparation import Preparation
+from indexer.decoding.region_frames import region_frames
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, LookalikeError, UsageError
+from search.regions import REGIONS
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,12 @@ Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage(DecodedImage):
-    """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own."""
+    """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own.
+
+    regions: (4, H, W, 3) uint8, its regions likewise (search/regions.py); None where nobody asked for them.
+    """
+
+    regions: NDArray[np.uint8] | None = None
 
 
 class DecoderPool:
@@ -68,11 +75,13 @@ class DecoderPool:
         memory_bytes: int = 2 << 30,
         recycle_after: int = 2_000,
         resize: Resize | None = None,
+        regions: bool = False,
         decode_with: str = "indexer.decoding.decode:decode",
     ) -> None:
         """resize: prepares the pixels of JPEGs here instead of Pillow in the child (see indexer/decoding/resizing.py).
         memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
-        bound what it leaks. decode_with: "module:function" instead of decode, for tests.
+        bound what it leaks. regions: pictures are prepared in their regions, too. decode_with: "module:function"
+        instead of decode, for tests.
 
         Raises:
             UsageError: a number has a value that cannot be used.
@@ -85,6 +94,7 @@ class DecoderPool:
         self._timeout_s = timeout_s
         self._recycle_after = recycle_after
         self._resize = resize
+        self._regions = regions
         limits = limits or DecodeLimits()
         self._start = {
             "preparation": preparation.as_dict(),
@@ -92,6 +102,7 @@ class DecoderPool:
             "shared_bytes": 3 * limits.max_pixels if resize is not None else 0,
             "timeout_s": timeout_s,
             "memory_bytes": memory_bytes,
+            "regions": regions,
             "decode_with": decode_with,
         }
         self._lock = threading.Lock()  # guards the next two
@@ -110,7 +121,8 @@ class DecoderPool:
         """
         facts, pixels = self._ask("picture", 0, data, name)
         facts |= {key: bytes.fromhex(facts[key]) for key in ("pixel_hash", "perceptual_hash")}
-        return PreparedImage(pixels=np.frombuffer(pixels, np.uint8).reshape(self._shape), **facts)
+        frames = np.frombuffer(pixels, np.uint8).reshape(1 + REGIONS * self._regions, *self._shape)
+        return PreparedImage(pixels=frames[0], regions=frames[1:] if self._regions else None, **facts)
 
     def thumbnail(self, data: bytes, size: int, name: str = "a picture for a thumbnail") -> bytes:
         """Return a JPEG of the picture, its long side at most size pixels, never enlarged, without metadata.
@@ -176,7 +188,7 @@ class DecoderPool:
             try:
                 facts, payload = self._answer(child, want, size, data)
                 if "shared" in facts:
-                    payload = child.prepared(facts.pop("shared"), self._resize)
+                    payload = child.prepared(facts, self._resize)
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
                 raise self._verdict(error, child, name) from None
             if child.served < self._recycle_after and facts.get("reason") != "out_of_memory":
@@ -242,6 +254,8 @@ class _Child:
         self.served = 0
         self._connection, theirs = Pipe()
         self._shared = SharedPixels(start["shared_bytes"]) if start["shared_bytes"] else None
+        self._regions: bool = start["regions"]
+        self._largest_reply = _LARGEST_REPLY * (1 + REGIONS * self._regions)
         environment = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ} | _ONE_THREAD
         path = [str(Path(__file__).resolve().parents[2]), *(str(Path(entry).absolute()) for entry in sys.path)]
         with theirs:
@@ -279,20 +293,23 @@ class _Child:
         if not self._connection.poll(timeout_s):
             raise TimeoutError
         facts = json.loads(self._connection.recv_bytes(_LARGEST_REPLY))
-        return facts, self._connection.recv_bytes(_LARGEST_REPLY)
+        return facts, self._connection.recv_bytes(self._largest_reply)
 
-    def prepared(self, shape: list[int], resize: Resize | None) -> bytes:
-        """Return the prepared pixels of the picture that the child left in shared memory. shape: (height, width).
+    def prepared(self, facts: dict[str, Any], resize: Resize | None) -> bytes:
+        """Return the prepared pixels of the picture that the child left in shared memory. facts: what it says of it.
 
         Raises:
             ValueError: the child named a shape that cannot be.
         """
         if self._shared is None or resize is None:
             raise ValueError("no memory is shared with this child")
-        height, width = shape
-        pixels = resize(self._shared.picture(height, width))
+        height, width = facts.pop("shared")
+        picture = self._shared.picture(height, width)
+        frames = resize(picture).tobytes()
+        if self._regions:
+            frames += region_frames(picture, (facts["width"], facts["height"]), resize).tobytes()
         self._shared.release(3 * height * width)
-        return pixels.tobytes()
+        return frames
 
     def _await_start(self) -> None:
         """A child that dies before its first file says nothing about that file, but that no child can start."""

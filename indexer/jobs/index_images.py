@@ -17,6 +17,7 @@ from indexer.jobs.pending import Pending
 from indexer.jobs.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, PipelineLimits
 from indexer.jobs.planning import key_of
 from indexer.jobs.progress import Progress
+from indexer.jobs.region_embedding import embedded_regions
 from indexer.jobs.remembering import RememberedSources
 from indexer.jobs.sighting import Spectator
 from indexer.jobs.summary import IndexSummary
@@ -27,6 +28,7 @@ from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
 from search.finding.publishing import BackgroundPublisher, publish_if_due
 from search.records import Collection, ContentFacts, Embeddings
+from search.regions import REGIONS
 from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
 from search.storing.origins import Origins
 from search.storing.store import Store
@@ -88,6 +90,7 @@ class IndexJob:
         self._refused: str | None = None
         self._counts = Counts()
         self._labeller: Labeller | None = None
+        self._regions = target.regions_rule > 0
         self._failed: set[str] = set()
         # Whether decoding has ever worked here.
         self._decoded = False
@@ -106,7 +109,7 @@ class IndexJob:
         newest = self._store.catalogue.newest_image_id(self._target.id)
         self._decoded = newest > 0
         self._labeller = options.labeller
-        self._counts.labelled = None if options.labeller is None else 0
+        self._counts = Counts(labelled=None if options.labeller is None else 0, regioned=0 if self._regions else None)
         committer = Committer(self._store.database, self._store.blobs, self._target)
         found = Walk(self._sources, self._store.root, options.max_file_bytes, self._unchanged(options))
         pipeline = Pipeline(found, self._store.catalogue, self._origins, self._target, pool, self._limits(options))
@@ -136,7 +139,7 @@ class IndexJob:
         if options.retry or not any(source.kind == "archive" for source in self._sources):
             return {}
         ledger = self._store.catalogue.failures(self._target.id)
-        return self._remembered.unchanged(ledger, labels=options.labeller is not None)
+        return self._remembered.unchanged(ledger, labels=options.labeller is not None, regions=self._regions)
 
     def _summary(self, pipeline: Pipeline, apart: Mapping[str, int], seconds: float) -> IndexSummary:
         busy = pipeline.busy_seconds() | self._busy
@@ -158,11 +161,12 @@ class IndexJob:
         remote = any(source.remote or source.kind == "manifest" for source in self._sources)
         return PipelineLimits(
             options.decoders,
-            2 * options.batch_size,
+            max(1, 2 * options.batch_size // (1 + REGIONS * self._regions)),
             options.max_file_bytes,
             options.labeller is not None,
             REMOTE_READERS if remote else READ_THREADS,
             options.retry,
+            self._regions,
         )
 
     def _consume(self, pipeline: Pipeline, committer: Committer, options: IndexOptions) -> None:
@@ -177,22 +181,24 @@ class IndexJob:
             # A short batch is better than images that wait for the walk to find more.
             starved = outcome is None and bool(waiting)
             if len(waiting) >= options.batch_size or starved:
-                self._embed(waiting)
+                self._embed(waiting, options.batch_size)
                 waiting = []
-            if self._pending.rows + options.batch_size > options.commit_rows or self._pending.age_s > options.commit_s:
+            next_rows = options.batch_size * (1 + REGIONS * self._regions)
+            if self._pending.rows + next_rows > options.commit_rows or self._pending.age_s > options.commit_s:
                 self._commit(committer)
             self._progress.update(self._counts)
-        self._embed(waiting)
+        self._embed(waiting, options.batch_size)
         self._commit(committer)
 
-    def _embed(self, waiting: Sequence[Prepared]) -> None:
+    def _embed(self, waiting: Sequence[Prepared], batch_size: int) -> None:
         if not waiting:
             return
         began = time.perf_counter()
         raw = self._backbone.embed(np.stack([item.pixels for item in waiting]))
-        usable = usable_rows(raw)
+        usable, rows = usable_rows(raw), unit_rows(projected(raw, self._backbone.space.dims))
         named = iter(self._labels_of(raw[usable]))
-        for item, row, good in zip(waiting, unit_rows(projected(raw, self._backbone.space.dims)), usable, strict=True):
+        regions = embedded_regions(self._backbone, rows, [item.regions for item in waiting], batch_size)
+        for item, row, parts, good in zip(waiting, rows, regions, usable, strict=True):
             file = item.file
             if not good:
                 detail = f"{self._target.space.backbone} answered with NaN, infinity or zero"
@@ -201,9 +207,12 @@ class IndexJob:
             labels = next(named)
             if item.content_id is not None:
                 self._note_known(Known(file, item.content_id), labels)
-                continue
-            self._pending.add_new(self._new(item, labels), row)
-            self._counts.indexed += 1
+            else:
+                self._pending.add_new(self._new(item, labels), row)
+                self._counts.indexed += 1
+            if parts is not None:
+                self._pending.add_regions(item.facts if item.content_id is None else item.content_id, parts)
+                self._counts.regioned = (self._counts.regioned or 0) + 1
         self._busy["embed"] += time.perf_counter() - began
 
     def _new(self, item: Prepared, labels: tuple[Label, ...] | None) -> NewImage:
@@ -298,7 +307,7 @@ class IndexJob:
     def _finish_files(
         self, pipeline: Pipeline, committer: Committer, found: Walk, newest: int, options: IndexOptions
     ) -> None:
-        self._remembered.remember(found.visits, labels=options.labeller is not None)
+        self._remembered.remember(found.visits, labels=options.labeller is not None, regions=self._regions)
         if self._part is None:
             vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits)
             if options.prune:

@@ -15,8 +15,9 @@ from search.storing.catalogue import KnownFile
 class Prepared:
     """A content, decoded and ready to embed. pixels: (H, W, 3) uint8.
 
-    content_id: the content when it has an embedding already and is here for its labels alone. stored: the image that
-    was known by its key or at its place when it was planned.
+    content_id: the content when it has an embedding already and is here for its labels or its regions alone. stored:
+    the image that was known by its key or at its place when it was planned. regions: (4, H, W, 3) uint8, to embed,
+    too; None where nobody asked, or the content has them.
     """
 
     file: FoundFile
@@ -24,6 +25,7 @@ class Prepared:
     pixels: NDArray[np.uint8]
     content_id: int | None = None
     stored: KnownFile | None = None
+    regions: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,11 @@ Outcome = Prepared | Known | Failed | Unchanged | Ignored
 
 @dataclass(slots=True)
 class Counts:
-    """The running totals of one indexing job. labelled: files whose picture was labelled, None when nobody asked."""
+    """The running totals of one indexing job.
+
+    labelled: files whose picture was labelled, None when nobody asked. regioned: files whose picture was embedded in
+    its regions, None likewise.
+    """
 
     indexed: int = 0
     unchanged: int = 0
@@ -74,6 +80,7 @@ class Counts:
     removed: int = 0
     ignored: int = 0
     labelled: int | None = None
+    regioned: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -92,6 +99,8 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.labelled is not None:
             self.labelled = (self.labelled or 0) + other.labelled
+        if other.regioned is not None:
+            self.regioned = (self.regioned or 0) + other.regioned
         self.failures += other.failures
 
     def as_json(self) -> dict[str, object]:
@@ -107,4 +116,5 @@ class Counts:
             "failed": self.failed,
             "failures_by_reason": dict(sorted(self.failures.items())),
         }
-        return shape if self.labelled is None else shape | {"labelled": self.labelled}
+        asked = {"labelled": self.labelled, "with_regions": self.regioned}
+        return shape | {name: number for name, number in asked.items() if number is not None}

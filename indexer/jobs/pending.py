@@ -5,9 +5,10 @@ import time
 import numpy as np
 
 from indexer.jobs.outcomes import Counts, Failed
-from search.records import Embeddings
+from search.records import ContentFacts, Embeddings
 from search.storing.commits import Batch, NewImage, no_embeddings
 from search.storing.ledger import FailedFile
+from search.storing.region_rows import Regions
 
 
 class Pending:
@@ -17,6 +18,8 @@ class Pending:
         self._dims = dims
         self._images: list[NewImage] = []
         self._embeddings: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+        self._regions: list[Embeddings] = []
+        self._regioned: list[ContentFacts | int] = []
         self._failed: list[FailedFile] = []
         self._since: float | None = None
 
@@ -31,6 +34,12 @@ class Pending:
         self._touch()
         self._images.append(image)
 
+    def add_regions(self, content: ContentFacts | int, embeddings: Embeddings) -> None:
+        """Add the regions of the content of an image that was added. embeddings: (4, D) float32 of unit length."""
+        self._touch()
+        self._regioned.append(content)
+        self._regions.append(embeddings)
+
     def add_failed(self, failed: Failed) -> None:
         """Add a file for the ledger."""
         self._touch()
@@ -38,8 +47,8 @@ class Pending:
 
     @property
     def rows(self) -> int:
-        """How large the batch is."""
-        return max(len(self._images), len(self._failed))
+        """How large the batch is: images or embeddings, whatever is more."""
+        return max(len(self._images), len(self._failed), len(self._embeddings) + sum(map(len, self._regions)))
 
     @property
     def empty(self) -> bool:
@@ -54,8 +63,10 @@ class Pending:
     def take(self, counts: Counts) -> Batch:
         """Return the batch, and start another. counts: the progress to commit with it."""
         embeddings = np.stack(self._embeddings) if self._embeddings else no_embeddings(self._dims)
-        batch = Batch(self._images, embeddings, self._failed, counts.as_json())
+        regions = Regions(self._regioned, np.concatenate(self._regions)) if self._regions else None
+        batch = Batch(self._images, embeddings, self._failed, counts.as_json(), regions)
         self._images, self._embeddings, self._failed, self._since = [], [], [], None
+        self._regions, self._regioned = [], []
         return batch
 
     def _touch(self) -> None:

@@ -3,7 +3,7 @@
     walk -> plan -> [read] -> hash -> [decode] -> prepared pixels -> caller
 
 A file the catalogue knows unchanged never leaves the plan; a content that is known by its sha256 is never decoded.
-Either goes all the way where labels are wanted and its content has none yet.
+Either goes all the way where labels or regions are wanted and its content has none yet.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from search.errors import BadImage
 from search.records import Collection, ContentFacts, LedgerEntry
 from search.storing.catalogue import Catalogue, KnownFile
 from search.storing.origins import Origins
+from search.storing.region_rows import contents_without_regions
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class PipelineLimits:
     """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait.
 
     labels: contents without labels are wanted, too. readers: threads that read files; remote ones need many. retry:
-    files are tried again however often they killed a decoder.
+    files are tried again however often they killed a decoder. regions: contents without regions are wanted, too.
     """
 
     decoders: int
@@ -50,6 +51,7 @@ class PipelineLimits:
     labels: bool = False
     readers: int = READ_THREADS
     retry: bool = False
+    regions: bool = False
 
 
 class Pipeline:
@@ -67,12 +69,14 @@ class Pipeline:
         self.seen_ids: list[int] = []
         self.named_ids: list[int] = []  # of rows of manifests that gave no picture
         self._catalogue = catalogue
+        self._database = origins.database
         self._origins = origins
         self._planning = Planning(catalogue, origins, target)
         self._target = target
         self._pool = pool
         self._max_file_bytes = limits.max_file_bytes
         self._labels = limits.labels
+        self._regions = limits.regions
         self._retry = limits.retry
         decoders = limits.decoders
         self._to_read: Channel[list[Wanted]] = Channel(
@@ -116,7 +120,7 @@ class Pipeline:
         known = self._planning.known(files)
         ledger = self._catalogue.failures_at(self._target.id, uris)
         self._tell_unreadable(group, len(files))
-        unlabelled = self._unlabelled([stored.content_id for stored in known if stored is not None])
+        unfinished = self._unfinished([stored.content_id for stored in known if stored is not None])
         unchanged: list[tuple[FoundFile, KnownFile]] = []
         changed: list[Wanted] = []
         for file, stored in zip(files, known, strict=True):
@@ -126,7 +130,7 @@ class Pipeline:
             if entry is not None and not self._retry and _quarantined(file, entry):
                 detail = f"{entry.detail}; tried {entry.attempts} times"
                 self._outcomes.put(Failed(file.uri, entry.reason, detail, fresh=False))
-            elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unlabelled:
+            elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unfinished:
                 unchanged.append((file, stored))
             else:
                 changed.append(Wanted(file, stored))
@@ -191,13 +195,24 @@ class Pipeline:
     def _look_up(self, files: Sequence["_Read"]) -> None:
         """Send contents that are known by their hash past the decoders. One query serves many files."""
         known = self._catalogue.embedded_contents(self._target.space_id, [one.sha256 for one in files])
-        unlabelled = self._unlabelled([*known.values()])
+        unlabelled, unregioned = self._unlabelled([*known.values()]), self._unregioned([*known.values()])
         for one in files:
             content_id = known.get(one.sha256)
-            if content_id is not None and content_id not in unlabelled:
+            if content_id is not None and content_id not in unlabelled | unregioned:
                 self._outcomes.put(Known(one.file, content_id))
             else:
-                self._to_decode.put(_ToDecode(one.file, one.data, one.sha256, content_id, one.stored))
+                regions = content_id in unregioned if content_id is not None else self._regions
+                self._to_decode.put(_ToDecode(one.file, one.data, one.sha256, content_id, one.stored, regions))
+
+    def _unfinished(self, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents whose file is needed although they have their embedding."""
+        return self._unlabelled(content_ids) | self._unregioned(content_ids)
+
+    def _unregioned(self, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents that wait for the embeddings of their regions."""
+        if not self._regions:
+            return set()
+        return contents_without_regions(self._database, self._target.space_id, content_ids)
 
     def _unlabelled(self, content_ids: Sequence[int]) -> set[int]:
         """Return those of the contents that wait for labels."""
@@ -222,7 +237,8 @@ class Pipeline:
             contrast=image.contrast,
             taken_at=image.taken_at,
         )
-        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id, item.stored))
+        regions = image.regions if item.regions else None
+        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id, item.stored, regions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +253,14 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _ToDecode:
-    """A file that was read. content_id: its content, when only labels are wanted."""
+    """A file that was read. content_id: its content, when only labels or regions are wanted. regions: they are."""
 
     file: FoundFile
     data: bytes
     sha256: bytes
     content_id: int | None
     stored: KnownFile | None
+    regions: bool
 
 
 def _grouped(found: Iterable[Found]) -> Iterator[list[Found]]:

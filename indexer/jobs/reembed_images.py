@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Row
@@ -19,6 +19,7 @@ from indexer.backbones.backbone import Backbone, Pixels
 from indexer.backbones.fixed_projection import projected
 from indexer.backbones.labelling import Labeller
 from indexer.decoding.decoding import Decoder
+from indexer.jobs.region_embedding import embedded_regions
 from search.embeddings import unit_rows, usable_rows
 from search.errors import BadImage
 from search.records import Embeddings, Label
@@ -78,6 +79,13 @@ class Filled:
         }
 
 
+class _Frames(NamedTuple):
+    """What the backbone is shown of a picture. regions: (4, H, W, 3) uint8, None where they are not wanted."""
+
+    whole: Pixels
+    regions: Pixels | None
+
+
 class ReembedJob:
     """One run of `reembed` over the images that a space lacks. read: asked in the order in which they were indexed."""
 
@@ -86,7 +94,7 @@ class ReembedJob:
         self._space_id = space_id
         self._backbone = backbone
         self._read = read
-        self._waiting: list[tuple[int, str, Pixels]] = []
+        self._waiting: list[tuple[int, str, _Frames]] = []
         self._rows: list[ShadowRow] = []
         self._embeddings: list[Embeddings] = []
         self._since = time.monotonic()
@@ -103,7 +111,7 @@ class ReembedJob:
             StoreUnavailable: the disk is full or the catalogue does not answer; run again to go on.
             KeyboardInterrupt: after what was embedded became durable.
         """
-        total = self._upgrade.count_missing(self._space_id)
+        total = self._upgrade.count_unfinished(self._space_id)
         try:
             for number, (row, outcome) in enumerate(self._decoded(pool, options.decoders), start=1):
                 self._take(row, outcome, options)
@@ -111,7 +119,7 @@ class ReembedJob:
         except KeyboardInterrupt:
             self._commit()
             raise
-        self._embed(options.labeller)
+        self._embed(options)
         self._commit()
         for failures in self._tried.values():
             for one in failures:
@@ -120,7 +128,7 @@ class ReembedJob:
                     self._filled.failed.append(one)
         return self._filled
 
-    def _take(self, row: Row[Any], outcome: Pixels | NotEmbedded, options: ReembedOptions) -> None:
+    def _take(self, row: Row[Any], outcome: "_Frames | NotEmbedded", options: ReembedOptions) -> None:
         if isinstance(outcome, NotEmbedded):
             if row.content_id not in self._done:
                 self._tried.setdefault(row.content_id, []).append(outcome)
@@ -131,25 +139,27 @@ class ReembedJob:
         self._tried.pop(row.content_id, None)
         self._waiting.append((row.content_id, row.uri, outcome))
         if len(self._waiting) >= options.batch_size:
-            self._embed(options.labeller)
+            self._embed(options)
         old = time.monotonic() - self._since > options.commit_s
-        if self._rows and (old or len(self._rows) + options.batch_size > options.commit_rows):
+        size = sum(1 if one.regions is None else 1 + len(one.regions) for one in self._rows)
+        if self._rows and (old or size + options.batch_size > options.commit_rows):
             self._commit()
 
-    def _embed(self, labeller: Labeller | None) -> None:
+    def _embed(self, options: ReembedOptions) -> None:
         if not self._waiting:
             return
-        raw = self._backbone.embed(np.stack([pixels for _, _, pixels in self._waiting]))
-        usable = usable_rows(raw)
+        labeller = options.labeller
+        raw = self._backbone.embed(np.stack([frames.whole for _, _, frames in self._waiting]))
+        usable, rows = usable_rows(raw), unit_rows(projected(raw, self._backbone.space.dims))
         named: Iterator[tuple[Label, ...]] = iter(labeller.labels(raw[usable]) if labeller and usable.any() else [])
-        for (content_id, uri, _), row, good in zip(
-            self._waiting, unit_rows(projected(raw, self._backbone.space.dims)), usable, strict=True
-        ):
+        frames_of_regions = [frames.regions for _, _, frames in self._waiting]
+        regions = embedded_regions(self._backbone, rows, frames_of_regions, options.batch_size)
+        for (content_id, uri, _), row, parts, good in zip(self._waiting, rows, regions, usable, strict=True):
             if not good:
                 detail = f"{self._backbone.space.backbone} answered with NaN, infinity or zero"
                 self._tried[content_id] = [NotEmbedded(uri, "invalid_embedding", detail)]
                 continue
-            self._rows.append(ShadowRow(content_id, next(named) if labeller else None))
+            self._rows.append(ShadowRow(content_id, next(named) if labeller else None, parts))
             self._embeddings.append(row)
         self._waiting = []
 
@@ -159,9 +169,9 @@ class ReembedJob:
             self._filled.embedded += len(self._rows)
         self._rows, self._embeddings, self._since = [], [], time.monotonic()
 
-    def _decoded(self, pool: Decoder, decoders: int) -> Iterator[tuple[Row[Any], Pixels | NotEmbedded]]:
+    def _decoded(self, pool: Decoder, decoders: int) -> "Iterator[tuple[Row[Any], _Frames | NotEmbedded]]":
         """Yield every missing image with its pixels or why there are none, in order, decoded ahead."""
-        ahead: deque[tuple[Row[Any], Future[Pixels | NotEmbedded]]] = deque()
+        ahead: deque[tuple[Row[Any], Future[_Frames | NotEmbedded]]] = deque()
         threads = ThreadPoolExecutor(decoders, thread_name_prefix="reembed")
         try:
             for row in self._missing():
@@ -180,12 +190,13 @@ class ReembedJob:
             yield from (row for row in page if row.content_id not in self._done)
             last = page[-1].id
 
-    def _decode(self, pool: Decoder, row: Row[Any]) -> Pixels | NotEmbedded:
+    def _decode(self, pool: Decoder, row: Row[Any]) -> "_Frames | NotEmbedded":
         try:
             data = self._read(row.uri)
             if hashlib.sha256(data).digest() != bytes(row.sha256):
                 detail = "its file holds other bytes than were indexed; run `lookalike index` on it first"
                 return NotEmbedded(row.uri, CHANGED, detail)
-            return pool.decode(data, row.uri).pixels
+            image = pool.decode(data, row.uri)
+            return _Frames(image.pixels, image.regions)
         except BadImage as error:
             return NotEmbedded(row.uri, error.reason, error.detail)

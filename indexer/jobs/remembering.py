@@ -16,6 +16,7 @@ _PASSING: Final = frozenset(
     }
 )
 _LABELLED: Final = "+labels"
+_REGIONED: Final = "+regions"
 
 
 class RememberedSources:
@@ -29,18 +30,20 @@ class RememberedSources:
         self._ids: dict[str, int] = {}
         self._troubled: set[str] = set()
 
-    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool) -> dict[str, tuple[str, int]]:
+    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool, regions: bool) -> dict[str, tuple[str, int]]:
         """Return (stamp, images) of the archives that are to be opened only when changed, by uri.
 
-        ledger: of the collection. labels: only those whose pictures were all labelled when they were read.
+        ledger: of the collection. labels, regions: only those whose pictures were all labelled, or embedded in their
+        regions, when they were read.
         """
         known = self._origins.sources(self._archives) if self._archives else {}
         # An image whose embedding was lost is still there, and only its file can bring the embedding back.
         maimed = {archive_of(entry.uri) for entry in ledger if entry.reason == LOST} if known else set()
         return {
-            uri: (source.stamp.removesuffix(_LABELLED), source.images)
+            uri: (stamp, source.images)
             for uri, source in known.items()
-            if uri not in maimed and self._complete(source) and (source.stamp.endswith(_LABELLED) or not labels)
+            for stamp, labelled, regioned in [_read(source.stamp)]
+            if uri not in maimed and self._complete(source) and labelled >= labels and regioned >= regions
         }
 
     def _complete(self, known: KnownSource) -> bool:
@@ -59,11 +62,17 @@ class RememberedSources:
         if archive is not None and reason in _PASSING:
             self._troubled.add(archive)
 
-    def remember(self, visits: Mapping[str, Visit], *, labels: bool) -> None:
+    def remember(self, visits: Mapping[str, Visit], *, labels: bool, regions: bool) -> None:
         """Note what archives and manifests looked like, once all they hold is committed."""
         for visit in visits.values():
             if visit.unchanged or not (visit.stamp or visit.uri in self._ids):
                 continue
             whole = visit.whole and bool(visit.stamp) and visit.uri not in self._troubled
-            stamp = visit.stamp + (_LABELLED if labels else "") if whole else ""
-            self._origins.remember(self.id_of(visit.uri), stamp, visit.images)
+            told = _LABELLED * labels + _REGIONED * regions
+            self._origins.remember(self.id_of(visit.uri), visit.stamp + told if whole else "", visit.images)
+
+
+def _read(stamp: str) -> tuple[str, bool, bool]:
+    """Return a stamp as it was made, and whether all pictures were labelled, and embedded in their regions."""
+    plain = stamp.removesuffix(_REGIONED)
+    return plain.removesuffix(_LABELLED), plain.endswith(_LABELLED), stamp != plain

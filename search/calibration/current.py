@@ -46,6 +46,8 @@ def _probability(match: Match, known: Calibration | None, *, looked: bool) -> fl
         return None
     if match.relation == "identical":
         return CERTAIN
+    if match.region is not None and not looked:
+        return None  # what is known of scores is known of those of whole pictures
     if looked:
         # Below that it says how little was looked at, and nothing about the match.
         shown = known.verified is not None and known.verified >= REVIEW

@@ -75,6 +75,8 @@ collection = _table(
     Column("recall_target", Float),
     # What the next index shall do to embeddings before it compares them.
     Column("transform", Text, nullable=False, server_default=text("'none'")),
+    # By which rule images are searched in regions, too (search/regions.py); 0 for whole pictures only.
+    Column("regions_rule", Integer, nullable=False, server_default=text("0")),
 )
 
 content = _table(
@@ -157,7 +159,7 @@ embedding = Table(
     metadata,
     Column("content_id", ForeignKey("content.id"), primary_key=True),
     Column("space_id", ForeignKey("space.id"), primary_key=True),
-    # 0 is the whole picture; later regions of one picture get numbers of their own.
+    # 0 is the whole picture, 1 to 4 its regions (search/regions.py).
     Column("region", Integer, primary_key=True, server_default=text("0")),
     Column("segment_id", ForeignKey("segment.id"), nullable=False),
     Column("row", Integer, nullable=False),
@@ -205,6 +207,8 @@ generation = _table(
     Column("checksums", LargeBinary, nullable=False),
     # What was measured when it was built: recall and how far it probes (search/finding/generations.py).
     Column("facts", JSON, nullable=False, server_default=text("'{}'")),
+    # What it is an index of: whole pictures or their regions (search/regions.py).
+    Column("part", Text, nullable=False, server_default=text("'whole'")),
     Index("ix_generation_collection_id", "collection_id"),
 )
 

@@ -16,12 +16,14 @@ import numpy as np
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
+from search.finding.region_search import everywhere
 from search.finding.snapshot import Ranked, Snapshot
 from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import Query, verify_in_order
 from search.records import Embeddings, ImageRecord, Match, Relation, Verified
+from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
@@ -60,11 +62,23 @@ class StoredPictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image worth looking at. score: the best cosine of any view of the query; normalised: the same, normalised."""
+    """An image worth looking at. score: the best cosine of any view of the query; normalised: the same, normalised.
+
+    Where regions are searched it is that with the best part of the image. region: the number of that part in its best
+    view, 0 for all of it. whole: the best cosine of any view with all of the image.
+    """
 
     image: ImageRecord
     score: float
     normalised: float
+    region: int
+    whole: float
+
+    @classmethod
+    def best(cls, image: ImageRecord, seen: Sequence[tuple[float, float, int, float]]) -> "Candidate":
+        """Return an image with what it scores in several views: normalised score, score, region and whole of each."""
+        normalised, _, region, _ = max(seen, key=lambda one: (one[0], -one[2]))
+        return cls(image, max(one[1] for one in seen), normalised, region, max(one[3] for one in seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +94,15 @@ class AccurateSearch:
 
         views: (V, D) float32 of unit length.
         """
-        best: dict[int, tuple[float, float]] = {}
+        seen: dict[int, list[tuple[float, float, int, float]]] = {}
         for view in views:
             query = view[np.newaxis]
             level = background_level(self.snapshot, query)
             ranked = self._ranked(query, max(wanted.k, PER_VIEW), wanted.where)
-            for image, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
-                before = best.get(image, (-np.inf, -np.inf))
-                best[image] = (max(before[0], score - level), max(before[1], score))
-        records = self.catalogue.images_by_id(self.snapshot.collection.id, list(best))
-        found = [Candidate(record, best[image][1], best[image][0]) for image, record in records.items()]
+            for image, score, region, whole in ranked.rows():
+                seen.setdefault(image, []).append((score - level, score, region, whole))
+        records = self.catalogue.images_by_id(self.snapshot.collection.id, list(seen))
+        found = [Candidate.best(record, seen[image]) for image, record in records.items()]
         return sorted(found, key=lambda one: (-one.normalised, one.image.id))
 
     def matches(self, picture: SeenPicture, candidates: Sequence[Candidate], wanted: Wanted) -> list[Match]:
@@ -121,8 +134,8 @@ class AccurateSearch:
 
     def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
         if condition is None:
-            return self.snapshot.search(query, count)
-        return search_where(self.snapshot, self.catalogue, query, count, condition)
+            return everywhere(self.snapshot).search(query, count)
+        return search_where(everywhere(self.snapshot), self.catalogue, query, count, condition)
 
     def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> dict[int, Verification | None]:
         """Return what came of each image that was looked at, by its place: the likeliest, up to where it is in vain.
@@ -175,9 +188,10 @@ def _judged(
         relation, verified = "identical", "yes"
     elif verified == "yes":
         relation = "same_picture"
-    elif verified != "no" and wanted.threshold is not None and candidate.score >= wanted.threshold:
+    elif verified != "no" and wanted.threshold is not None and candidate.whole >= wanted.threshold:
         relation = "probable"
-    return Match(candidate.image, candidate.score, relation, verified)
+    region = region_numbered(candidate.region, candidate.image.width, candidate.image.height)
+    return Match(candidate.image, candidate.score, relation, verified, region=region)
 
 
 def _certainty(match: Match, verification: Verification | None) -> tuple[float, float]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from search.conditions.filtering import Matches
 from search.conditions.where import Condition
-from search.finding.snapshot import Ranked, Snapshot
+from search.finding.region_search import Searched
+from search.finding.snapshot import Ranked
 from search.records import Embeddings
 from search.storing.catalogue import Catalogue
 
@@ -25,7 +26,7 @@ SPARE: Final = 3
 FEW_IMAGES: Final = 3_000  # up to here naming and comparing all of them takes no longer than the trial
 
 
-def search_where(snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
+def search_where(snapshot: Searched, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
     """Return the k images closest to one query, (1, D) float32 of unit length, of those that fulfil a condition."""
     with catalogue.matches(snapshot.collection, condition) as matches:
         among = matches.first(FEW_IMAGES)
@@ -38,7 +39,7 @@ def search_where(snapshot: Snapshot, catalogue: Catalogue, query: Embeddings, k:
     return snapshot.search_among(query, k, among)
 
 
-def _passing_nearby(snapshot: Snapshot, query: Embeddings, k: int, matches: Matches) -> NDArray[np.int64]:
+def _passing_nearby(snapshot: Searched, query: Embeddings, k: int, matches: Matches) -> NDArray[np.int64]:
     """Return those of the nearest images that match, ascending; none where the nearest would be most of all."""
     tried = max(TRIED, TRIED_PER_MATCH * k)
     if len(snapshot) <= 2 * tried:

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_where
 from search.finding.recall_watch import RecallWatch
+from search.finding.region_search import everywhere
 from search.finding.snapshot import Snapshot
 from search.records import Collection, Embeddings, ImageRecord, Match, Relation
+from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
 
 MAX_K = 1000
@@ -53,21 +55,23 @@ def find_similar(
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
     taken is left out. watch: who checks the recall of some searches.
     """
-    condition = wanted.where
+    condition, searched = wanted.where, everywhere(snapshot)
     if condition is None:
-        ranked, matching = snapshot.search(query, wanted.k), None
+        ranked, matching = searched.search(query, wanted.k), None
     else:
-        ranked = search_where(snapshot, catalogue, query, wanted.k, condition)
+        ranked = search_where(searched, catalogue, query, wanted.k, condition)
         matching = partial(_matching, catalogue, snapshot.collection, condition)
     if watch is not None:
-        watch.observe(snapshot, query, ranked, wanted.k, matching)
+        watch.observe(searched, query, ranked, wanted.k, matching)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
     matches = []
-    for image_id, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+    for image_id, score, number, whole in ranked.rows():
         record = records.get(image_id)
         if record is None or (wanted.min_score is not None and score < wanted.min_score):
             continue
-        matches.append(Match(record, score, _relation(record, score, content, wanted.threshold)))
+        # What is known of scores is known of those of whole pictures.
+        relation = _relation(record, whole, content, wanted.threshold)
+        matches.append(Match(record, score, relation, region=region_numbered(number, record.width, record.height)))
     return matches
 
 

@@ -1,9 +1,9 @@
 """Generations: one published version of a collection's index, a cache that segments can always rebuild."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, insert, select, update
 
 from search.blobs.blobs import Blobs
-from search.blobs.checksums import CheckedBlob, StreamedChecksums
+from search.blobs.checksums import CheckedBlob
 from search.blobs.generation_files import unpacked
 from search.database.database import Database
 from search.database.sequences import is_true, may_be_named
@@ -20,26 +20,18 @@ from search.embeddings import cosines
 from search.errors import CorruptFile, StoreUnavailable
 from search.faults import fault
 from search.finding.fitted_transforms import chosen_anew, kept_or_anew, recorded, write_down
-from search.finding.generation_parts import (
-    STREAMED_ROWS,
-    Places,
-    StoredRows,
-    exact_file,
-    inverted_file,
-    places_in,
-    transform_in,
-)
+from search.finding.generation_parts import STREAMED_ROWS, Places, StoredRows, places_in, transform_in
+from search.finding.generation_writing import Progress, Written, write_generation
 from search.finding.segment_cache import SegmentCache
 from search.index.exact import EXACT, ExactIndex
 from search.index.inverted import InvertedIndex
-from search.index.post_transform import MOST_AXES, NONE, PostTransform
-from search.index.projection import AXES, Projection
-from search.index.training import Built, build
+from search.index.post_transform import NONE, PostTransform
+from search.index.projection import Projection
 from search.records import NO_TRANSFORM, Collection, Embeddings
+from search.regions import IN_REGIONS, WHOLES, Part
 from search.storing.catalogue import Catalogue, Located
+from search.storing.region_rows import regions_changed_since
 
-FOLDER: Final = "generations"
-SUFFIX: Final = ".lkg"
 KEPT: Final = 2  # the current one, and the one before it for readers that are just opening it
 # Above this many rows an approximate index is faster; up to it comparing all is.
 EXACT_ROWS: Final = 10_000
@@ -48,14 +40,15 @@ DELTA_ROWS: Final = 1_000
 DELTA_SHARE: Final = 0.1
 LARGEST_DELTA: Final = 20_000
 
-Progress = Callable[[int, int], None]
-
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A generation as the catalogue names it. sequence: the last commit it knows. facts: what was measured of it."""
+    """A generation as the catalogue names it.
+
+    sequence: the last commit it knows. facts: what was measured of it. part: what it knows, whole pictures or regions.
+    """
 
     id: int
     sequence: int
@@ -66,6 +59,7 @@ class GenerationRecord:
     sha256: bytes
     checksums: bytes
     facts: dict[str, Any] = field(default_factory=dict)
+    part: str = WHOLES
 
     @property
     def measured(self) -> dict[str, float]:
@@ -142,14 +136,16 @@ class Generation:
 
 
 class Generations:
-    """Publishes and opens the generations of one collection."""
+    """Opens the generations of one collection, those of whole pictures or those of regions; publishes both together."""
 
-    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection, part: Part = WHOLES) -> None:
         self._database = database
         self._blobs = blobs
         self._target = target
         self._catalogue = Catalogue(database)
-        self._mine = (generation.c.collection_id == target.id, generation.c.space_id == target.space_id)
+        self._part = part
+        self._searched = (generation.c.collection_id == target.id, generation.c.space_id == target.space_id)
+        self._mine = (*self._searched, generation.c.part == part)
         self._newest = (generation.c.sequence.desc(), generation.c.id.desc())
 
     def current(self) -> GenerationRecord | None:
@@ -166,7 +162,8 @@ class Generations:
     def is_true(self, found: Generation) -> bool:
         """Return whether an open generation may be searched: nothing that it needs or hides was purged since."""
         newest = self.current()
-        if newest is not None and newest.id == found.record.id:
+        # What is purged is judged by whole pictures: the newest index of regions may be older.
+        if self._part == WHOLES and newest is not None and newest.id == found.record.id:
             return True
         with self._database.reading() as connection:
             return is_true(connection, self._target.id, found.record.sequence, np.unique(found.segments).tolist())
@@ -175,6 +172,12 @@ class Generations:
         """Return whether an image was purged from the catalogue whose removal is newer than a commit."""
         with self._database.reading() as connection:
             return not is_true(connection, self._target.id, sequence, [])
+
+    def changed_since(self, sequence: int, *, until: int) -> Located:
+        """Return where what an index of this part knows lies, that changed in commits (sequence, until]."""
+        if self._part == IN_REGIONS:
+            return regions_changed_since(self._database, self._target, sequence, until=until)
+        return self._catalogue.changed_since(self._target.id, self._target.space_id, sequence, until=until)
 
     def open(self, record: GenerationRecord) -> Generation:
         """Return a generation whose every byte was compared with its checksum.
@@ -210,6 +213,8 @@ class Generations:
     ) -> GenerationRecord | None:
         """Build, write and name a generation of all commits up to `sequence`; None when there is nothing in it.
 
+        Where regions are searched, theirs is named in the same transaction.
+
         progress: called with (rows done, rows in all). transform: fit this one now, and use it from now on; by default
         the one that the collection has.
 
@@ -218,37 +223,35 @@ class Generations:
             CorruptFile: a segment it needs is damaged.
             StoreUnavailable: the disk is full or the database does not answer; the old generation stays.
         """
-        target = self._target
-        before = self._catalogue.collection(target.name).transform
+        target, dims = self._target, self._target.space.dims
+        known = self._catalogue.collection(target.name)
         located = _living(self._catalogue.changed_since(target.id, target.space_id, 0, until=sequence))
-        raw = StoredRows(self._catalogue, self._blobs, target.space.dims, located)
-        used = self._kept(before, raw) if transform is None else chosen_anew(transform, raw, raw.dims)
+        raw = StoredRows(self._catalogue, self._blobs, dims, located)
+        used = self._kept(known.transform, raw) if transform is None else chosen_anew(transform, raw, dims)
         if not len(raw):
             self._choose(transform)
             return None
-        rows = StoredRows(self._catalogue, self._blobs, target.space.dims, located, used)
-        most_axes = AXES if used.matrix is None else MOST_AXES
-        approximate = len(rows) > EXACT_ROWS
-        built = build(rows, target.recall_target, progress, most_axes=most_axes) if approximate else None
-        parts = exact_file(rows) if built is None else inverted_file(built, rows)
-        sums = StreamedChecksums()
-        name = self._blobs.write(FOLDER, SUFFIX, _summed(parts, sums), point="generation")
-        values = {
-            "sequence": sequence,
-            "kind": EXACT if built is None else built.index.kind,
-            "rows": len(rows),
-            "name": name,
-            "size_bytes": sums.size,
-            "sha256": sums.sha256.digest(),
-            "checksums": sums.blocks(),
-            "facts": _facts(built, used),
-        }
-        segments = np.unique(located.segments).tolist()
-        if self._named(values, segments, before, transform, used):
+        indexes = {WHOLES: StoredRows(self._catalogue, self._blobs, dims, located, used)}
+        if known.regions_rule:
+            regions = _living(regions_changed_since(self._database, target, 0, until=sequence))
+            indexes = {IN_REGIONS: StoredRows(self._catalogue, self._blobs, dims, regions, used)} | indexes
+        written = self._written({part: rows for part, rows in indexes.items() if len(rows)}, progress)
+        if self._named(sequence, written, known.transform, transform, used):
             fault("generation.done")
-            progress(len(rows), len(rows))
-            self._retire()
+            total = sum(one.values["rows"] for one in written)
+            progress(total, total)
+            self._retire([one.values["part"] for one in written])
         return self.current()
+
+    def _written(self, indexes: Mapping[Part, StoredRows], progress: Progress) -> list[Written]:
+        """Write the generation of each part: of whole pictures last, for releases that take the last one for it."""
+        total, written = sum(map(len, indexes.values())), list[Written]()
+        for part, rows in indexes.items():
+            before = sum(one.values["rows"] for one in written)
+            recall = self._target.recall_target if len(rows) > EXACT_ROWS else None
+            told = _shifted(progress, before, total)
+            written.append(write_generation(self._blobs, part, rows, recall, told))
+        return written
 
     def _kept(self, kind: str, raw: StoredRows) -> PostTransform:
         """Return the transform for a generation, where nobody asked for a new one."""
@@ -278,9 +281,9 @@ class Generations:
                 connection.execute(here.values(transform=transform))
 
     def _named(
-        self, values: dict[str, Any], segments: list[int], before: str, wanted: str | None, used: PostTransform
+        self, sequence: int, written: Sequence[Written], before: str, wanted: str | None, used: PostTransform
     ) -> bool:
-        """Name a generation, and its transform with it; return whether that was done.
+        """Name generations of one sequence, and their transform with them; return whether that was done.
 
         Not where a compaction or another choice meanwhile knows better: what was written is then swept. before: the
         transform that the collection was to have when the generation was begun. wanted: the one it is to have from now
@@ -289,19 +292,21 @@ class Generations:
         Raises:
             StoreUnavailable: it was not done, and somebody waits for its transform.
         """
-        mine = {"collection_id": self._target.id, "space_id": self._target.space_id}
+        mine = {"collection_id": self._target.id, "space_id": self._target.space_id, "sequence": sequence}
+        segments = sorted({segment_id for one in written for segment_id in one.segments})
         here = collection.c.id == self._target.id
         newer = select(func.count()).select_from(generation).where(*self._mine)
         with self._database.writing() as connection:
             fault("generation.row")
-            may_be = may_be_named(connection, self._target.id, values["sequence"], segments)
+            may_be = may_be_named(connection, self._target.id, sequence, segments)
             if wanted is None:
                 may_be = may_be and connection.execute(select(collection.c.transform).where(here)).scalar() == before
             else:  # nor behind one that others would search instead
-                newer = newer.where(generation.c.sequence > values["sequence"])
+                newer = newer.where(generation.c.sequence > sequence)
                 may_be = may_be and not connection.execute(newer).scalar()
             if may_be:
-                connection.execute(insert(generation).values(mine | values))
+                for one in written:
+                    connection.execute(insert(generation).values(mine | one.values))
                 if wanted is not None:
                     connection.execute(update(collection).where(here).values(transform=wanted))
                 write_down(connection, self._target, used)
@@ -318,12 +323,14 @@ class Generations:
             return False
         return True
 
-    def _retire(self) -> None:
-        """Forget all but the newest generations; their files go with the next sweep."""
-        newest = select(generation.c.id).where(*self._mine).order_by(*self._newest).limit(KEPT)
+    def _retire(self, published: Sequence[Part]) -> None:
+        """Forget all but the newest generations of these parts; their files go with the next sweep."""
         with self._database.writing() as connection:
-            kept = list(connection.execute(newest).scalars())
-            connection.execute(delete(generation).where(*self._mine, generation.c.id.not_in(kept)))
+            kept: list[int] = []
+            for part in published:
+                newest = select(generation.c.id).where(*self._searched, generation.c.part == part)
+                kept += connection.execute(newest.order_by(*self._newest).limit(KEPT)).scalars()
+            connection.execute(delete(generation).where(*self._searched, generation.c.id.not_in(kept)))
 
 
 def _living(located: Located) -> Located:
@@ -331,15 +338,6 @@ def _living(located: Located) -> Located:
     return Located(located.ids[alive], located.segments[alive], located.rows[alive], located.deleted[alive])
 
 
-def _facts(built: Built | None, transform: PostTransform) -> dict[str, object]:
-    """Return what is told of a generation: what was measured of an approximate one, and its transform."""
-    told: dict[str, object] = {} if transform.is_none else {"transform": transform.kind}
-    if built is None:
-        return told
-    return told | asdict(built.measured) | {"lists": built.index.lists, "code_dims": built.projection.dims}
-
-
-def _summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:
-    for part in parts:
-        sums.update(part)
-        yield part
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Return who is told of one index of several: so many rows are in others."""
+    return lambda done, _of: progress(before + done, total)

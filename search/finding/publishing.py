@@ -7,8 +7,11 @@ import logging
 import threading
 
 from search.errors import LookalikeError
-from search.finding.generations import LARGEST_DELTA, Generations, Progress
+from search.finding.generation_writing import Progress
+from search.finding.generations import LARGEST_DELTA, Generations
 from search.records import Collection
+from search.regions import IN_REGIONS, REGIONS
+from search.storing.region_rows import any_regions
 from search.storing.store import Store
 
 log = logging.getLogger(__name__)
@@ -34,9 +37,21 @@ def publish_if_due(
     changed = store.catalogue.count_changed_since(target.id, current.sequence if current is not None else 0)
     rows = 0 if current is None else current.rows
     due = generations.due(current, changed) and changed >= growth * rows
-    if damaged or due:
+    if damaged or due or (not growth and _regions_are_due(store, collection)):
         return generations.publish(collection.sequence, progress) is not None
     return False
+
+
+def _regions_are_due(store: Store, target: Collection) -> bool:
+    """Tell whether a collection's index of regions is missing or damaged, or what is newer is worth a new one."""
+    if not target.regions_rule:
+        return False
+    generations = Generations(store.database, store.blobs, target, IN_REGIONS)
+    current = generations.current()
+    if current is None:
+        return any_regions(store.database, target)
+    changed = REGIONS * store.catalogue.count_changed_since(target.id, current.sequence)
+    return generations.due(current, changed) or not generations.is_sound(current)
 
 
 class BackgroundPublisher:
@@ -50,7 +65,7 @@ class BackgroundPublisher:
         self._store = store
         self._target = target
         self._new = 0
-        self._wanted = LARGEST_DELTA
+        self._wanted = LARGEST_DELTA // (1 + REGIONS) if target.regions_rule else LARGEST_DELTA
         self._thread: threading.Thread | None = None
 
     def committed(self, rows: int) -> None:

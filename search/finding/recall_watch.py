@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import LookalikeError
-from search.finding.snapshot import BLOCK_ROWS, Ranked, Snapshot
+from search.finding.region_search import Searched
+from search.finding.snapshot import BLOCK_ROWS, Ranked
 from search.records import Embeddings
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class ObservedRecall:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    snapshot: Snapshot
+    snapshot: Searched
     query: Embeddings
     ranked: Ranked
     matching: Callable[[], NDArray[np.int64]] | None
@@ -62,7 +63,7 @@ class RecallWatch:
 
     def observe(
         self,
-        snapshot: Snapshot,
+        snapshot: Searched,
         query: Embeddings,
         ranked: Ranked,
         k: int = DEPTH,

@@ -4,8 +4,8 @@ A snapshot never changes once made. `SnapshotReader.current` makes a new one whe
 the rows it has not seen, so a search always sees every acknowledged image.
 """
 
-import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,41 +14,37 @@ from numpy.typing import NDArray
 from search.blobs.blobs import Blobs
 from search.database.database import Database
 from search.embeddings import cosines
-from search.errors import CorruptFile, ImageNotFound
-from search.finding.generations import Generation, Generations
-from search.finding.segment_cache import SegmentCache
+from search.errors import ImageNotFound
+from search.finding.following import Delta, Follower
+from search.finding.generations import Generation
 from search.index.exact import ExactIndex, near_best
 from search.index.post_transform import NONE, PostTransform
 from search.index.training import candidates_for
 from search.records import Collection, Embeddings
-from search.storing.catalogue import Catalogue, Located
-
-log = logging.getLogger(__name__)
+from search.regions import IN_REGIONS, WHOLES
+from search.storing.catalogue import Catalogue
 
 BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
-    """Rows newer than the generation. ids (M,) int64 ascending, embeddings (M, d); changed: all ids that moved on.
+class Ranked:
+    """The best images of one query, best first, ties by lower id. ids (K,) int64, scores (K,) float32.
 
-    embeddings: with the transform of the generation. stored: (M, D), as segments keep them, and lengths: (M,), those
-    that transformed ones had (`PostTransform.with_lengths`); None without a transform.
+    Where regions were searched, too, scores are the best of each image. regions: (K,) int64, the number of the region
+    that scores so, 0 for the whole picture. wholes: (K,) float32, what whole pictures score. Both None where not.
     """
 
     ids: NDArray[np.int64]
-    embeddings: Embeddings
-    changed: NDArray[np.int64]
-    stored: Embeddings | None = None
-    lengths: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """The best images of one query, best first, ties by lower id. ids (K,) int64, scores (K,) float32."""
-
-    ids: NDArray[np.int64]
     scores: NDArray[np.float32]
+    regions: NDArray[np.int64] | None = None
+    wholes: NDArray[np.float32] | None = None
+
+    def rows(self) -> Iterator[tuple[int, float, int, float]]:
+        """Yield of each image its id, its score, the number of the region that scores so, and what its whole scores."""
+        numbers = np.zeros(len(self.ids), np.int64) if self.regions is None else self.regions
+        wholes = self.scores if self.wholes is None else self.wholes
+        yield from zip(self.ids.tolist(), self.scores.tolist(), numbers.tolist(), wholes.tolist(), strict=True)
 
 
 class Snapshot:
@@ -58,10 +54,25 @@ class Snapshot:
     and scores are exact cosines of what comes out of it.
     """
 
-    def __init__(self, target: Collection, generation: Generation | None, delta: Delta) -> None:
+    def __init__(
+        self,
+        target: Collection,
+        generation: Generation | None,
+        delta: Delta,
+        *,
+        transform: PostTransform | None = None,
+        regions: "Snapshot | None" = None,
+    ) -> None:
+        """transform: that of the delta where there is no generation. regions: of the same images, with the ids of
+        regions (search/regions.py); None where whole pictures alone are searched. They are searched by
+        search/finding/region_search.py; all methods here are about whole pictures.
+        """
         self.collection = target
         self.generation = generation
         self.delta = delta
+        self.regions = regions
+        # What is done to embeddings before they are compared; scores of another fingerprint are other scores.
+        self.transform = transform or (NONE if generation is None else generation.transform)
         known = generation.ids if generation is not None else np.empty(0, np.int64)
         # Rows of the generation whose image has changed or gone since.
         self._stale = rows_of(known, delta.changed)
@@ -72,11 +83,6 @@ class Snapshot:
     def __len__(self) -> int:
         """Return how many images can be found."""
         return self._generation_rows() - len(self._stale) + len(self.delta.ids)
-
-    @property
-    def transform(self) -> PostTransform:
-        """What is done to embeddings before they are compared; scores of another fingerprint are other scores."""
-        return NONE if self.generation is None else self.generation.transform
 
     @property
     def is_exact(self) -> bool:
@@ -243,15 +249,14 @@ class SnapshotReader:
         self._name = target.name
         self._lock = threading.Lock()
         self._state: tuple[object, ...] | None = None
+        self._snapshot: Snapshot | None = None
         self._enter(target)
 
     def _enter(self, target: Collection) -> None:
         """Read from one space alone: its generations, its segments, and no rows of another."""
         self._space_id = target.space_id
-        self._generations = Generations(self._database, self._blobs, target)
-        self._segments = SegmentCache(self._catalogue, self._blobs, target.space.dims)
-        self._snapshot: Snapshot | None = None
-        self._damaged: set[int] = set()
+        self._wholes = Follower(self._database, self._blobs, target, WHOLES)
+        self._regions = Follower(self._database, self._blobs, target, IN_REGIONS)
 
     def current(self) -> Snapshot:
         """Return a snapshot that holds everything acknowledged before this call.
@@ -266,64 +271,19 @@ class SnapshotReader:
             target = self._catalogue.collection(self._name)
             if target.space_id != self._space_id:
                 self._enter(target)  # the collection was promoted, or rolled back
-            self._snapshot = self._renewed(target, self._snapshot)
+            self._snapshot = self._renewed(target)
             self._state = state  # as it was before the collection was read: what came between is seen next time
             return self._snapshot
 
-    def _renewed(self, target: Collection, old: Snapshot | None) -> Snapshot:
-        untrue: set[int] = set()
-        while True:
-            generation = self._newest(old.generation if old is not None else None, untrue)
-            if old is not None and generation is old.generation:
-                known, since = old.delta, old.collection.sequence
-            else:
-                known = self._nothing(target, generation)
-                since = generation.record.sequence if generation is not None else 0
-            # Bounded above, so that what is committed meanwhile belongs to the next snapshot alone.
-            newer = self._catalogue.changed_since(target.id, target.space_id, since, until=target.sequence)
-            # Asked last: what was purged before `newer` was read is missing there.
-            if generation is not None and not self._generations.is_true(generation):
-                untrue.add(generation.record.id)
-            elif generation is None and len(known.ids) and self._generations.purged_after(since):
-                old = None  # begun anew: removed images may be among those it knows
-            else:
-                return Snapshot(target, generation, self._advanced(known, newer, generation))
-
-    def _newest(self, open_generation: Generation | None, untrue: set[int]) -> Generation | None:
-        """Return the newest generation that is sound; what is newer than it is then read from the segments."""
-        for record in self._generations.newest():
-            if record.id in self._damaged or record.id in untrue:
-                continue
-            if open_generation is not None and open_generation.record.id == record.id:
-                return open_generation
-            try:
-                return self._generations.open(record)
-            except CorruptFile as error:
-                # Looked at once: whatever rebuilds it gives it another id.
-                self._damaged.add(record.id)
-                log.warning("generation left out, searching what is older and the segments instead: %s", error)
-        return None
-
-    def _nothing(self, target: Collection, generation: Generation | None) -> Delta:
-        none, stored = np.empty(0, np.int64), np.empty((0, target.space.dims), np.float32)
-        if generation is None or generation.transform.is_none:
-            return Delta(none, stored, none)
-        embeddings, lengths = generation.transform.with_lengths(stored)
-        return Delta(none, embeddings, none, stored, lengths)
-
-    def _advanced(self, known: Delta, newer: Located, generation: Generation | None) -> Delta:
-        keep = ~np.isin(known.ids, newer.ids)
-        alive = ~newer.deleted
-        added = self._segments.read(newer.segments[alive], newer.rows[alive])
-        ids = np.concatenate([known.ids[keep], newer.ids[alive]])
-        order = np.argsort(ids, kind="stable")
-        changed = np.union1d(known.changed, newer.ids)
-        if generation is None or known.stored is None or known.lengths is None:
-            return Delta(ids[order], np.concatenate([known.embeddings[keep], added])[order], changed)
-        transformed, lengths = generation.transform.with_lengths(added)
-        embeddings = np.concatenate([known.embeddings[keep], transformed])[order]
-        stored = np.concatenate([known.stored[keep], added])[order]
-        return Delta(ids[order], embeddings, changed, stored, np.concatenate([known.lengths[keep], lengths])[order])
+    def _renewed(self, target: Collection) -> Snapshot:
+        wholes = self._wholes.renewed(target)
+        if not target.regions_rule:
+            self._regions.forget()
+            return Snapshot(target, wholes.generation, wholes.delta)
+        # What scores are compared with each other must have the same transform.
+        found = self._regions.renewed(target, wholes.transform)
+        regions = Snapshot(target, found.generation, found.delta, transform=found.transform)
+        return Snapshot(target, wholes.generation, wholes.delta, regions=regions)
 
 
 def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

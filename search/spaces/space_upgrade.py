@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
 from search.blobs.segments import write_segment
@@ -20,8 +21,10 @@ from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.records import Collection, Embeddings, Label, SpaceSpec
+from search.regions import REGIONS
 from search.storing.commits import put_segment
 from search.storing.labels import put_labels, source_of_labels
+from search.storing.region_rows import has_regions, put_regions
 from search.storing.store import Store, put_space, spec_of
 
 State = Literal["filling", "ready", "promoted", "rolled_back", "abandoned"]
@@ -42,10 +45,14 @@ class Reembedding:
 
 @dataclass(frozen=True, slots=True)
 class ShadowRow:
-    """The embedding of a content in a shadow space. labels: None when nobody asked."""
+    """The embedding of a content in a shadow space. labels: None when nobody asked.
+
+    regions: (4, D) float32 of unit length, those of its regions; None when nobody asked.
+    """
 
     content_id: int
     labels: tuple[Label, ...] | None = None
+    regions: Embeddings | None = None
 
 
 class SpaceUpgrade:
@@ -112,11 +119,14 @@ class SpaceUpgrade:
             return replace(self._target, space_id=space_id, space=spec_of(connection, space_id))
 
     def missing(self, space_id: int, *, after: int, limit: int) -> list[Row[Any]]:
-        """Return images without an embedding in a space: (id, uri, content_id, sha256), by id, those above `after`."""
+        """Return images without an embedding in a space: (id, uri, content_id, sha256), by id, those above `after`.
+
+        Where the collection is searched in regions, also those without the embeddings of these.
+        """
         query = (
             select(image.c.id, image.c.uri, image.c.content_id, content.c.sha256)
             .join(content, content.c.id == image.c.content_id)
-            .where(self._without(space_id), image.c.id > after)
+            .where(self._unfinished(space_id), image.c.id > after)
             .order_by(image.c.id)
             .limit(limit)
         )
@@ -128,6 +138,11 @@ class SpaceUpgrade:
         with self._store.database.reading() as connection:
             return self._count(connection, space_id)
 
+    def count_unfinished(self, space_id: int) -> int:
+        """Return how many living images `missing` names."""
+        with self._store.database.reading() as connection:
+            return self._count_unfinished(connection, space_id)
+
     def fill(self, space_id: int, rows: Sequence[ShadowRow], embeddings: Embeddings) -> None:
         """Make embeddings of contents durable in a space: (N, D) float32 of unit length, N rows.
 
@@ -136,7 +151,9 @@ class SpaceUpgrade:
         Raises:
             StoreUnavailable: the disk is full or the database does not answer; nothing of it is visible.
         """
-        written = write_segment(self._store.blobs, embeddings)
+        regioned = [row for row in rows if row.regions is not None]
+        of_regions = [row.regions for row in regioned if row.regions is not None]
+        written = write_segment(self._store.blobs, np.concatenate([embeddings, *of_regions]))
         with self._store.database.writing() as connection:
             current = _lock(connection, self._target.id)
             fault("reembed.rows")
@@ -152,6 +169,8 @@ class SpaceUpgrade:
                 for number, row in enumerate(rows)
             ]
             insert_missing(connection, embedding, places)
+            firsts = {row.content_id: len(rows) + REGIONS * number for number, row in enumerate(regioned)}
+            put_regions(connection, space_id, firsts, segment_id)
             put_labels(connection, space_id, {row.content_id: row.labels for row in rows if row.labels})
             if current == space_id:
                 _show(connection, self._target.id, [row.content_id for row in rows])
@@ -234,7 +253,7 @@ class SpaceUpgrade:
                 # From here on no commit of the collection can come in between.
                 if _lock(connection, self._target.id) != self._target.space_id:
                     raise UsageError(f"collection {self._target.name!r} went to another space meanwhile; look again")
-                if self._count(connection, space_id, image.c.sequence <= sequence) != unknown:
+                if self._count_unfinished(connection, space_id, image.c.sequence <= sequence) != unknown:
                     continue  # embedded after the index was built, so that neither it nor the delta would know them
                 missing = self._count(connection, space_id)
                 self._require_complete(missing, goal, allow_missing)
@@ -246,7 +265,7 @@ class SpaceUpgrade:
 
     def _unknown(self, space_id: int, sequence: int) -> int:
         with self._store.database.reading() as connection:
-            return self._count(connection, space_id, image.c.sequence <= sequence)
+            return self._count_unfinished(connection, space_id, image.c.sequence <= sequence)
 
     def _enter(self, connection: Connection, space_id: int) -> None:
         labels = source_of_labels(connection, self._target.id, space_id)
@@ -275,6 +294,16 @@ class SpaceUpgrade:
             embedding.c.content_id == image.c.content_id, embedding.c.space_id == space_id, embedding.c.region == 0
         )
         return (image.c.collection_id == self._target.id) & ~image.c.deleted & ~has
+
+    def _count_unfinished(self, connection: Connection, space_id: int, *conditions: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(image).where(self._unfinished(space_id), *conditions)
+        return int(connection.execute(query).scalar_one())
+
+    def _unfinished(self, space_id: int) -> ColumnElement[bool]:
+        if not self._target.regions_rule:
+            return self._without(space_id)
+        here = (image.c.collection_id == self._target.id) & ~image.c.deleted
+        return self._without(space_id) | (here & ~has_regions(space_id))
 
     def _count(self, connection: Connection, space_id: int, *conditions: ColumnElement[bool]) -> int:
         query = select(func.count()).select_from(image).where(self._without(space_id), *conditions)

@@ -22,13 +22,14 @@ from search.blobs.blobs import Blobs
 from search.blobs.segments import SegmentRecord, write_segment
 from search.database.bulk import Row, among, insert_missing_rows, insert_rows
 from search.database.database import Database, chunks
-from search.database.sequences import next_sequence
+from search.database.sequences import lock_collections, next_sequence
 from search.database.tables import content, embedding, image, job, segment
 from search.errors import StoreUnavailable, UsageError
 from search.faults import fault
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.storing.labels import put_labels
 from search.storing.ledger import FailedFile, forget_failures, put_failures
+from search.storing.region_rows import EMBEDDING_COLUMNS, Regions, put_regions, show_regions
 from search.storing.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
@@ -47,7 +48,6 @@ CONTENT_COLUMNS = (
 )
 _FILE_COLUMNS = ("key", "uri", "path", "content_id", "size_bytes", "mtime_ns")
 IMAGE_COLUMNS = (*_FILE_COLUMNS, "collection_id", "sequence", "metadata", "source_id")
-EMBEDDING_COLUMNS = ("content_id", "space_id", "region", "segment_id", "row")
 # With the condition of the index, word for word.
 KNOWN_KEYS = "SELECT key, id FROM image WHERE collection_id = ? AND NOT deleted AND key IN ?*"
 KNOWN_URIS = "SELECT uri, id, key FROM image WHERE collection_id = ? AND NOT deleted AND uri IN ?*"
@@ -93,13 +93,19 @@ class Batch:
     """What one commit makes durable together.
 
     images with ContentFacts own the rows of `embeddings` ((M, D) float32, unit length) in order; images with a
-    content id own none.
+    content id own none. regions: of contents of these images, whole ones or known ones; None for none.
     """
 
     images: Sequence[NewImage]
     embeddings: Embeddings
     failed: Sequence[FailedFile] = ()
     progress: Mapping[str, object] = field(default_factory=dict)
+    regions: Regions | None = None
+
+    @property
+    def rows(self) -> Embeddings:
+        """Return all embeddings, whole pictures first, as they lie in the segment."""
+        return self.embeddings if self.regions is None else np.concatenate([self.embeddings, self.regions.embeddings])
 
 
 class Committer:
@@ -120,7 +126,7 @@ class Committer:
             UsageError: the embeddings are not one row of unit length, in the dims of the space, for each fresh content.
         """
         _require_usable(batch, self._target.space.dims)
-        writing = self._segment(batch.embeddings)
+        writing = self._segment(batch.rows)
         try:
             sequence = self._put(batch, _content_rows(batch), writing)
         finally:
@@ -145,6 +151,8 @@ class Committer:
             writing.result()  # what failed already needs no transaction
         with self._database.writing() as connection:
             fault("commit.begin")
+            if batch.regions is not None and batch.regions.known:
+                lock_collections(connection)  # images of others get these regions, too
             sequence = next_sequence(connection, self._target)
             insert_missing_rows(connection, content, CONTENT_COLUMNS, rows)
             ids = _content_ids(connection, [row[0] for row in rows])
@@ -161,6 +169,8 @@ class Committer:
             put_failures(connection, self._target.id, [new.uri for new in batch.images], batch.failed)
             self._progress(connection, "running", batch.progress)
             self._put_embeddings(connection, batch, ids, writing.result())
+            if batch.regions is not None:
+                show_regions(connection, self._target.space_id, batch.regions.known)
             fault("commit.end")
         return sequence
 
@@ -212,6 +222,8 @@ class Committer:
         # Sorted, as the contents are; of two files with one content the first row counts.
         rows = sorted((ids[fact.sha256], self._target.space_id, 0, segment_id, row) for row, fact in enumerate(facts))
         insert_missing_rows(connection, embedding, EMBEDDING_COLUMNS, rows)
+        if batch.regions is not None:
+            put_regions(connection, self._target.space_id, batch.regions.places(ids, len(facts)), segment_id)
 
 
 def _require_usable(batch: Batch, dims: int) -> None:
@@ -219,7 +231,10 @@ def _require_usable(batch: Batch, dims: int) -> None:
     fresh = sum(isinstance(new.content, ContentFacts) for new in batch.images)
     if batch.embeddings.shape != (fresh, dims):
         raise UsageError(f"embeddings of shape {batch.embeddings.shape} for {fresh} contents in a space of {dims} dims")
-    squares = np.einsum("nd,nd->n", batch.embeddings, batch.embeddings)
+    if batch.regions is not None:
+        batch.regions.require_four_rows_each(dims)
+    rows = batch.rows
+    squares = np.einsum("nd,nd->n", rows, rows)
     for row in np.flatnonzero(~(np.abs(squares - 1) < UNIT_TOLERANCE)).tolist():
         raise UsageError(f"embedding {row} has the squared length {squares[row]}, not 1: scale it, or leave it out")
 

@@ -30,13 +30,13 @@ class Origins:
     """The sources of one collection."""
 
     def __init__(self, database: Database, collection_id: int) -> None:
-        self._database = database
+        self.database = database
         self._collection_id = collection_id
 
     def sources(self, uris: Sequence[str]) -> dict[str, KnownSource]:
         """Return what is known of archives and manifests, by uri; unknown ones are left out."""
         here = source.c.collection_id == self._collection_id
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = [
                 row
                 for part in chunks(uris)
@@ -57,19 +57,19 @@ class Origins:
         """Return the id of a source, making it when it is new."""
         mine = select(source.c.id).where(source.c.collection_id == self._collection_id, source.c.uri == uri)
         try:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 known = connection.execute(mine).scalar()
                 if known is not None:
                     return int(known)
                 values = {"collection_id": self._collection_id, "uri": uri, "stamp": "", "images": 0}
                 return int(connection.execute(insert(source).values(values).returning(source.c.id)).scalar_one())
         except IntegrityError:
-            with self._database.reading() as connection:  # another process made it a moment ago
+            with self.database.reading() as connection:  # another process made it a moment ago
                 return int(connection.execute(mine).scalar_one())
 
     def remember(self, source_id: int, stamp: str, images: int) -> None:
         """Note what a source looked like when all it held was indexed; "" when it must be read again."""
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(update(source).where(source.c.id == source_id).values(stamp=stamp, images=images))
 
     def images_of(self, source_id: int, page: int = 5000) -> Iterator[tuple[int, str]]:
@@ -77,7 +77,7 @@ class Origins:
         last = 0
         query = select(image.c.id, image.c.uri).where(image.c.source_id == source_id, ~image.c.deleted)
         while True:
-            with self._database.reading() as connection:
+            with self.database.reading() as connection:
                 rows = connection.execute(query.where(image.c.id > last).order_by(image.c.id).limit(page)).all()
             if not rows:
                 return
@@ -88,14 +88,14 @@ class Origins:
         """Return the images with these keys, by key; unknown ones are left out."""
         columns = (image.c.id, image.c.key, image.c.uri, image.c.content_id, image.c.size_bytes, image.c.mtime_ns)
         query = select(*columns).where(image.c.collection_id == self._collection_id, ~image.c.deleted)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = [row for part in chunks(keys) for row in connection.execute(query.where(image.c.key.in_(part)))]
         return {row.key: KnownFile(*row) for row in rows}
 
     def metadata_of(self, ids: Sequence[int]) -> dict[int, dict[str, object]]:
         """Return the metadata of images, by id."""
         query = select(image.c.id, image.c.metadata)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = [row for part in chunks(ids) for row in connection.execute(query.where(image.c.id.in_(part)))]
         return {row[0]: dict(row[1] or {}) for row in rows}
 
@@ -108,7 +108,7 @@ class Origins:
 
     def _exists(self, column: Any, uri: str, where: Any) -> bool:
         below = [func.substr(column, 1, len(uri) + len(end)) == uri + end for end in ("/", "!/")]
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             query = select(1).where(where, (column == uri) | below[0] | below[1]).limit(1)
             if connection.execute(query).first() is not None:
                 return True
@@ -120,6 +120,6 @@ class Origins:
         """Return (uri, reason, detail) of the ledger for members of an archive."""
         inside = func.substr(ledger.c.uri, 1, len(uri) + 2) == uri + "!/"
         query = select(ledger.c.uri, ledger.c.reason, ledger.c.detail)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             rows = connection.execute(query.where(ledger.c.collection_id == self._collection_id, inside))
             return [(row[0], row[1], row[2]) for row in rows]

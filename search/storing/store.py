@@ -21,6 +21,7 @@ from search.database.tables import collection, generation, segment, space
 from search.errors import LookalikeError, SpaceMismatch, UsageError
 from search.faults import fault
 from search.records import Collection, SpaceSpec
+from search.regions import REGIONS_RULE
 from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
 from search.storing.catalogue import Catalogue, space_of
 
@@ -106,12 +107,18 @@ class Store:
         self.close()
 
     def open_collection(
-        self, name: str, spec: SpaceSpec, *, accepted: str | None = None, labels: bool | None = None
+        self,
+        name: str,
+        spec: SpaceSpec,
+        *,
+        accepted: str | None = None,
+        labels: bool | None = None,
+        regions: bool | None = None,
     ) -> Collection:
         """Return the collection of this name in this space, making it when it is new.
 
-        accepted: the licence that was agreed to now, if any. labels: whether its images get labels from now on; None
-        leaves that as it is.
+        accepted: the licence that was agreed to now, if any. labels, regions: whether its images get labels, and are
+        searched in regions, too, from now on; None leaves that as it is.
 
         Raises:
             SpaceMismatch: the collection exists in another space.
@@ -122,15 +129,18 @@ class Store:
             existing = self.catalogue.collection(name)
         if existing.space.fingerprint != spec.fingerprint:
             raise SpaceMismatch(_mismatch(existing, spec))
-        if (accepted is None or existing.licence_accepted is not None) and labels in (None, existing.labels):
+        rule = existing.regions_rule if regions is None else REGIONS_RULE * regions
+        values = {"labels": existing.labels if labels is None else labels, "regions_rule": rule}
+        as_before = values == {"labels": existing.labels, "regions_rule": existing.regions_rule}
+        if (accepted is None or existing.licence_accepted is not None) and as_before:
             return existing
         with self.database.writing() as connection:
             if accepted is not None:
                 consent = {"licence_accepted": accepted, "licence_accepted_at": time.time()}
                 first = (space.c.id == existing.space_id) & space.c.licence_accepted.is_(None)
                 connection.execute(update(space).where(first).values(consent))
-            if labels is not None:
-                connection.execute(update(collection).where(collection.c.id == existing.id).values(labels=labels))
+            if not as_before:
+                connection.execute(update(collection).where(collection.c.id == existing.id).values(values))
         return self.catalogue.collection(name)
 
     def set_recall_target(self, target: Collection, recall: float) -> Collection:

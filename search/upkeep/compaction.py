@@ -1,9 +1,10 @@
 """Job: compact a store. What deletes, updates and many small commits leave behind goes; no backbone is needed.
 
 Steps, each a transaction or less, so that a crash between any two leaves a whole store and the next run goes on:
-drop the embeddings that no living image uses; merge segments (search/upkeep/merging.py); publish a generation where the
-newest knows removed images or replaced segments; purge the tombstones it knows; drop contents without an image;
-forget retired segments that no generation reads; sweep the files that nobody names.
+drop the embeddings that no living image uses, and of regions that nobody searches; merge segments
+(search/upkeep/merging.py); publish a generation where the newest knows removed images or replaced segments; purge the
+tombstones it knows; drop contents without an image; forget retired segments that no generation reads; sweep the files
+that nobody names.
 
 Whatever readers may still hold goes together with a new commit sequence, so that they look again before they use it.
 """
@@ -32,6 +33,7 @@ from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import GenerationRecord, Generations
 from search.records import Collection, SpaceSpec
+from search.regions import IN_REGIONS, WHOLES
 from search.storing.store import SWEEP_AGE_S, Store
 from search.upkeep.merging import Part, SegmentMerger, groups
 
@@ -102,11 +104,16 @@ def _count_segments(connection: Connection, which: ColumnElement[bool]) -> int:
 
 
 def _drop_embeddings(store: Store) -> int:
-    """Drop the embeddings of contents that no living image of any collection holds."""
+    """Drop the embeddings of contents that no living image of any collection holds, and of regions nobody searches."""
     used = exists().where(image.c.content_id == embedding.c.content_id, ~image.c.deleted)
+    asked = used.where(image.c.collection_id == collection.c.id, collection.c.regions_rule > 0)
     with store.database.writing() as connection:
         lock_collections(connection)
         dropped = connection.execute(delete(embedding).where(~used)).rowcount
+        dropped += connection.execute(delete(embedding).where(embedding.c.region > 0, ~asked)).rowcount
+        whole_only = select(collection.c.id).where(collection.c.regions_rule == 0)
+        of_regions = (generation.c.part == IN_REGIONS) & generation.c.collection_id.in_(whole_only)
+        connection.execute(delete(generation).where(of_regions))
         fault("compact.drop")
     return dropped
 
@@ -155,8 +162,12 @@ def _is_outdated(store: Store, target: Collection, generations: Generations, cur
         if connection.execute(select(exists().where(removed))).scalar():
             return True
         retired = list(connection.execute(select(segment.c.id).where(segment.c.retired_at.is_not(None))).scalars())
+    indexes = [(generations, current)]
+    if store.catalogue.collection(target.name).regions_rule:
+        regions = Generations(store.database, store.blobs, target, IN_REGIONS)
+        indexes += [(regions, record) for record in regions.newest()[:1]]
     try:
-        return bool(np.isin(generations.open(current).segments, retired).any())
+        return any(np.isin(owner.open(record).segments, retired).any() for owner, record in indexes)
     except CorruptFile:
         return True
 
@@ -177,7 +188,8 @@ def _purge_tombstones(store: Store, target: Collection) -> int:
             connection.execute(delete(generation).where(generation.c.collection_id == target.id))
         mine_searched = (generation.c.collection_id == target.id) & (generation.c.space_id == target.space_id)
         # The newest: the one before it is only for readers that are just opening it.
-        newest = select(func.max(generation.c.id)).where(mine_searched)
+        # An index of regions that was left behind by it is not true any more (`Generations.is_true`).
+        newest = select(func.max(generation.c.id)).where(mine_searched, generation.c.part == WHOLES)
         known = select(func.coalesce(func.min(generation.c.sequence), now)).where(generation.c.id.in_(newest))
         known_tombstones = and_(mine, image.c.sequence <= connection.execute(known).scalar_one())
         last = connection.execute(select(func.max(image.c.sequence)).where(known_tombstones)).scalar()
@@ -239,14 +251,15 @@ def _forget_segments(store: Store, older_than_s: float) -> None:
 def _forget_superseded(store: Store, older_than_s: float) -> None:
     """Forget the generation before the newest one, and those of spaces that were left, once no reader can open them."""
     searched = {target.id: target.space_id for target in store.catalogue.collections()}
-    newest: dict[tuple[int, int], GenerationRecord] = {}
+    newest: dict[tuple[int, int, str], GenerationRecord] = {}
     for target, record in _all_generations(store):
-        newest[target.id, target.space_id] = record
-    for (collection_id, space_id), record in newest.items():
+        newest[target.id, target.space_id, record.part] = record
+    for (collection_id, space_id, part), record in newest.items():
         written_at = store.blobs.written_at(record.name)
         if written_at is None or written_at > time.time() - older_than_s:
             continue
         mine = (generation.c.collection_id == collection_id) & (generation.c.space_id == space_id)
+        mine &= generation.c.part == part
         with store.database.writing() as connection:
             superseded = generation.c.id < record.id if searched.get(collection_id) == space_id else true()
             connection.execute(delete(generation).where(mine, superseded))

@@ -7,7 +7,7 @@ cheap and asked by every `verify`; the second is asked by `verify --deep`.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, or_, select
+from sqlalchemy import Connection, Select, case, exists, func, or_, select
 
 from search.database.tables import (
     collection,
@@ -24,7 +24,9 @@ from search.database.tables import (
 )
 from search.errors import BadImage
 from search.records import TRANSFORMS, UNKNOWN_FORMAT, Fault, SpaceSpec, shown_path
+from search.regions import REGIONS_RULE
 from search.storing.labels import synonyms
+from search.storing.region_rows import regions_are_incomplete
 from search.upkeep.references import dangling, references
 from search.upkeep.stored_json import json_columns, kind_of, unreadable
 
@@ -105,6 +107,13 @@ DEEP: tuple[Question, ...] = (
         "the embedding of content {} is of another space than its segment",
     ),
     (
+        "regions_incomplete",
+        select(embedding.c.content_id, func.count(case((embedding.c.region > 0, 1))))
+        .group_by(embedding.c.content_id, embedding.c.space_id)
+        .having(regions_are_incomplete()),
+        "{} of the embeddings of its 4 regions are there, or that of its whole picture is not",
+    ),
+    (
         "embedding_in_retired_segment",
         select(segment.c.name, embedding.c.content_id)
         .join(embedding, embedding.c.segment_id == segment.c.id)
@@ -135,6 +144,11 @@ DEEP: tuple[Question, ...] = (
             | (func.max(content_label.c.probability) > 1)
         ),
         "its {} labels have gaps, or probabilities outside 0 to 1",
+    ),
+    (
+        "rule_of_regions_unknown",
+        select(collection.c.name, collection.c.regions_rule).where(collection.c.regions_rule.not_in([0, REGIONS_RULE])),
+        "this release cuts regions by no rule {}",
     ),
     (
         "transform_unknown",

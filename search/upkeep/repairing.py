@@ -37,7 +37,9 @@ from search.embeddings import usable_rows
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import Generations
-from search.records import Fault
+from search.records import Collection, Fault
+from search.regions import IN_REGIONS
+from search.storing.region_rows import any_regions, drop_regions, regions_are_incomplete
 from search.storing.store import Store
 from search.upkeep.merging import Row, SegmentMerger
 from search.upkeep.references import IMAGE_SOURCE, LABELS_FROM
@@ -100,7 +102,7 @@ def _would_lose(store: Store, one: Fault) -> list[str]:
     if one.kind not in _ON_SEGMENTS:
         return []
     found = _segment_named(store, one.where)
-    return [] if found is None else _uris_of(store, _split(store, found)[1])
+    return [] if found is None else _uris_of(store, [row for row in _split(store, found)[1] if not row.region])
 
 
 def _save_segment(store: Store, one: Fault) -> list[str]:
@@ -112,7 +114,8 @@ def _save_segment(store: Store, one: Fault) -> list[str]:
     merger = SegmentMerger(store.database, store.blobs, (found.space_id, found.dims), lambda rows: None)
     if sound and opened is not None:
         merger.replace([found.id], sound, {found.id: opened})
-    uris = _lose(store, [row.content_id for row in lost], found.space_id)
+    uris = _lose(store, [row.content_id for row in lost if not row.region], found.space_id)
+    _lose_regions(store, [row.content_id for row in lost if row.region], found.space_id)
     with store.database.writing() as connection:
         advance_all(connection)
         # Indexes may read the segment, too; they are built again from what is sound.
@@ -188,6 +191,24 @@ def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
     return uris
 
 
+def _lose_regions(store: Store, content_ids: Sequence[int], space_id: int) -> None:
+    """Take back the regions of contents; whole pictures stay, and the next `index` makes the regions again."""
+    with store.database.writing() as connection:
+        advance_all(connection)
+        connection.execute(delete(generation).where(generation.c.space_id == space_id))
+        drop_regions(connection, space_id, content_ids)
+
+
+def _drop_incomplete(store: Store, _one: Fault) -> list[str]:
+    """Take back all regions of contents that have not all of them, in every space."""
+    query = select(embedding.c.content_id, embedding.c.space_id).group_by(embedding.c.content_id, embedding.c.space_id)
+    with store.database.reading() as connection:
+        found = connection.execute(query.having(regions_are_incomplete())).all()
+    for space_id in sorted({row.space_id for row in found}):
+        _lose_regions(store, [row.content_id for row in found if row.space_id == space_id], space_id)
+    return []
+
+
 def _to_ledger(connection: Connection, content_ids: Sequence[int], space_id: int) -> list[str]:
     query = select(image.c.collection_id, image.c.uri, image.c.size_bytes, image.c.mtime_ns).distinct()
     query = query.join(collection, collection.c.id == image.c.collection_id)
@@ -236,7 +257,7 @@ def _lose_image(store: Store, one: Fault) -> list[str]:
 def _lose_outside(store: Store, one: Fault) -> list[str]:
     """Take back embeddings that point to no row of any segment."""
     outside = (
-        select(embedding.c.content_id, embedding.c.space_id)
+        select(embedding.c.content_id, embedding.c.space_id, embedding.c.region)
         .outerjoin(segment, segment.c.id == embedding.c.segment_id)
         .where(segment.c.id.is_(None) | (embedding.c.row >= segment.c.rows) | (embedding.c.row < 0))
     )
@@ -244,7 +265,10 @@ def _lose_outside(store: Store, one: Fault) -> list[str]:
         rows = connection.execute(outside).all()
     by_space: dict[int, list[int]] = {}
     for row in rows:
-        by_space.setdefault(row.space_id, []).append(row.content_id)
+        if row.region:
+            _lose_regions(store, [row.content_id], row.space_id)
+        else:
+            by_space.setdefault(row.space_id, []).append(row.content_id)
     return [uri for space_id, ids in by_space.items() for uri in _lose(store, ids, space_id)]
 
 
@@ -260,11 +284,18 @@ def _publish_missing(store: Store) -> None:
     """Publish a generation for each collection that has lost its own."""
     for target in store.catalogue.collections():
         generations = Generations(store.database, store.blobs, target)
-        if generations.current() is None and store.catalogue.count_images(target.id):
+        if _lacks_an_index(store, target) and store.catalogue.count_images(target.id):
             try:
                 generations.publish(target.sequence)
             except CorruptFile as error:
                 log.warning("no new index for %s: %s", target.name, error)
+
+
+def _lacks_an_index(store: Store, target: Collection) -> bool:
+    if Generations(store.database, store.blobs, target).current() is None:
+        return True
+    regions = Generations(store.database, store.blobs, target, IN_REGIONS)
+    return target.regions_rule > 0 and regions.current() is None and any_regions(store.database, target)
 
 
 _SAVE = ("save the intact rows into a new segment; have the files of the others read again", _save_segment)
@@ -277,6 +308,7 @@ _REPAIRS: dict[str, tuple[str, Act]] = {
     "embedding_unusable": _SAVE,
     "embedding_outside_segment": ("drop what points nowhere; have the files read again", _lose_outside),
     "image_without_embedding": ("have the file read again", _lose_image),
+    "regions_incomplete": ("drop what is there; the next `index` makes all of them again", _drop_incomplete),
     "embedding_in_retired_segment": ("keep the segment in use", unretire),
     "image_of_the_future": _COUNT,
     "generation_of_the_future": _COUNT,
@@ -318,5 +350,6 @@ _REPAIRS |= dict.fromkeys(
 _ORDER = dict.fromkeys(_ON_SEGMENTS, -1) | {kind: 1 for kind, known in _REPAIRS.items() if known is _REBUILD}
 _HINTS = {
     "image_without_content": "remove the image with `lookalike remove --key`, and index its file again",
+    "rule_of_regions_unknown": "a newer release cut regions: use it, or `lookalike index --no-regions`",
     "row_used_twice": "two pictures claim one embedding and nothing tells whose it is: restore the store from a backup",
 }

@@ -15,7 +15,9 @@ from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import NO_TRANSFORM, Collection
+from search.regions import IN_REGIONS
 from search.spaces.space_upgrade import upgrade_as_json
+from search.storing.region_rows import count_images_with_regions
 from search.storing.store import Store, spec_of
 from search.upkeep.sightings import disagreements
 
@@ -39,6 +41,7 @@ class CollectionStatus:
     space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
     index (search/index/training.py), nothing for an exact one. transform: what searches do to embeddings right now,
     which is not what the collection is to have (`collection.transform`) before there is an index that does it.
+    with_regions: images that can be found by their regions. regions_index: the kind of the index of those, if any.
     """
 
     collection: Collection
@@ -63,6 +66,8 @@ class CollectionStatus:
     transform: str = NO_TRANSFORM
     calibration: Calibration | None = None
     calibration_objection: str | None = None
+    with_regions: int = 0
+    regions_index: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -126,9 +131,28 @@ class CollectionStatus:
             "summary": self.summary,
             "missing": self.missing,
             "damage": self.damage,
+            "regions": self.regions_as_json,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
             "calibration": self.calibration_as_json,
         }
+
+    @property
+    def regions_as_json(self) -> dict[str, object] | None:
+        """Return how many images are found by their regions, too, None where only whole pictures are searched."""
+        if not self.collection.regions_rule:
+            return None
+        waiting = self.images - self.with_regions
+        facts = {"rule": self.collection.regions_rule, "images": self.with_regions, "waiting": waiting}
+        return facts | {"index": self.regions_index, "explanation": self.regions_explained}
+
+    @property
+    def regions_explained(self) -> str:
+        """Return in a sentence what of the collection is searched in regions."""
+        if not self.collection.regions_rule:
+            return "no; `lookalike index --regions` also finds a picture inside a collage or a screenshot"
+        waiting = self.images - self.with_regions
+        told = f"{self.with_regions:,} of {self.images:,} images"
+        return f"{told}; `lookalike index` makes those of the other {waiting:,}" if waiting else told
 
     @property
     def calibration_as_json(self) -> dict[str, object] | None:
@@ -224,6 +248,7 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         damage=damage,
         upgrade=upgrade_as_json(store, target),
         labels_of=_labels_of(store, target),
+        regions_index=_regions_index(store, target),
         **counts,
     )
     return found, sequence, seen
@@ -239,6 +264,13 @@ def _calibration(store: Store, snapshot: Snapshot) -> tuple[Calibration | None, 
         log.warning("%s", error)
         return None, None
     return found, None if found is None else found.objection(target.space_id, fingerprint, len(snapshot))
+
+
+def _regions_index(store: Store, target: Collection) -> str | None:
+    if not target.regions_rule:
+        return None
+    record = Generations(store.database, store.blobs, target, IN_REGIONS).current()
+    return None if record is None else record.kind
 
 
 def _labels_of(store: Store, target: Collection) -> str | None:
@@ -277,4 +309,5 @@ def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
         "ignored": ignored if isinstance(ignored, int) else 0,
         "embedded": connection.execute(select(func.count()).where(here, ~image.c.deleted, embedded)).scalar_one(),
         "last_job": None if newest is None else newest.state,
+        "with_regions": count_images_with_regions(connection, target) if target.regions_rule else 0,
     }

@@ -13,11 +13,12 @@ from search.database.tables import generation, segment, space
 from search.embeddings import usable_rows
 from search.errors import CorruptFile, LookalikeError
 from search.finding.fitted_transforms import damaged
-from search.finding.generations import FOLDER as GENERATIONS
+from search.finding.generation_writing import FOLDER as GENERATIONS
 from search.finding.generations import Generation, GenerationRecord, Generations
 from search.finding.segment_cache import SegmentCache
 from search.index.devices import check_wheels
 from search.records import Collection, Fault
+from search.regions import FIRST, IN_REGIONS, REGIONS, WHOLES, Part
 from search.storing.catalogue import Catalogue, Located
 from search.storing.store import Store
 from search.upkeep.invariants import broken
@@ -40,7 +41,8 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
     faults += _wheel_faults()
     faults += _segment_faults(store, deep)
     for target in store.catalogue.collections():
-        faults += _generation_faults(store, target, deep)
+        for part in (WHOLES, IN_REGIONS) if target.regions_rule else (WHOLES,):
+            faults += _generation_faults(store, target, part, deep)
     return faults + (list(_transform_faults(store)) if deep else [])
 
 
@@ -122,9 +124,9 @@ def _require_stored(name: str, stored: frozenset[str]) -> None:
         raise CorruptFile(f"{name} is missing")
 
 
-def _generation_faults(store: Store, target: Collection, deep: bool) -> list[Fault]:
+def _generation_faults(store: Store, target: Collection, part: Part, deep: bool) -> list[Fault]:
     """Return the faults of the newest generation; a newer one may be published while it is looked at."""
-    generations = Generations(store.database, store.blobs, target)
+    generations = Generations(store.database, store.blobs, target, part)
     faults: list[Fault] = []
     for _ in range(TRIES):
         try:
@@ -150,11 +152,12 @@ def _faults_of(
     if deep and store.blobs.sha256(record.name) != record.sha256:
         yield Fault("generation_changed", record.name, "its sha256 is not the recorded one")
     yield from _unknown_segments(store, opened)
-    located = Catalogue(store.database).changed_since(target.id, target.space_id, 0, until=record.sequence)
-    yield from _wrong_images(store, target, opened, located)
+    located = generations.changed_since(0, until=record.sequence)
+    yield from _wrong_images(generations, opened, located)
     if deep and len(np.unique(opened.ids)) == len(opened.ids):
-        for image_id in _misplaced(store, target, opened, located):
-            yield Fault("place_wrong_in_generation", record.name, f"image {image_id} has the embedding of another")
+        for row_id in _misplaced(store, target, opened, located):
+            detail = f"{_called(row_id, record)} has the embedding of another"
+            yield Fault("place_wrong_in_generation", record.name, detail)
 
 
 def _transform_faults(store: Store) -> Iterator[Fault]:
@@ -172,17 +175,25 @@ def _unknown_segments(store: Store, opened: Generation) -> Iterator[Fault]:
         yield Fault("generation_without_segment", opened.record.name, detail)
 
 
-def _wrong_images(store: Store, target: Collection, opened: Generation, located: Located) -> Iterator[Fault]:
+def _wrong_images(generations: Generations, opened: Generation, located: Located) -> Iterator[Fault]:
     """Yield the images that a generation lacks, has too much, or has twice."""
     record = opened.record
     living = located.ids[~located.deleted]
-    for image_id in np.setdiff1d(living, opened.ids).tolist():
-        yield Fault("image_not_in_generation", record.name, f"image {image_id} is missing from the index")
-    newer = Catalogue(store.database).changed_since(target.id, target.space_id, record.sequence, until=2**62)
-    for image_id in np.setdiff1d(opened.ids, np.union1d(living, newer.ids)).tolist():
-        yield Fault("stranger_in_generation", record.name, f"image {image_id} is in the index, but in no collection")
+    for row_id in np.setdiff1d(living, opened.ids).tolist():
+        yield Fault("image_not_in_generation", record.name, f"{_called(row_id, record)} is missing from the index")
+    newer = generations.changed_since(record.sequence, until=2**62)
+    for row_id in np.setdiff1d(opened.ids, np.union1d(living, newer.ids)).tolist():
+        detail = f"{_called(row_id, record)} is in the index, but in no collection"
+        yield Fault("stranger_in_generation", record.name, detail)
     if len(np.unique(opened.ids)) != len(opened.ids):
         yield Fault("image_twice_in_generation", record.name, "an image is in the index more than once")
+
+
+def _called(row_id: int, record: GenerationRecord) -> str:
+    """Return what people call a row of an index."""
+    if record.part == WHOLES:
+        return f"image {row_id}"
+    return f"region {row_id % REGIONS + FIRST} of image {row_id // REGIONS}"
 
 
 def _misplaced(store: Store, target: Collection, opened: Generation, located: Located) -> Iterable[int]:
