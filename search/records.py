@@ -26,6 +26,7 @@ POOLINGS: Final[tuple[Pooling, ...]] = get_args(Pooling)
 AVERAGE: Final = "avg"
 
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
+CODES: Final = "codes"  # the numeric class of a space whose rows are no embeddings (search/storing/local_rows.py)
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
@@ -81,7 +82,7 @@ class Collection:
     labels its images have, None for its own (search/storing/labels.py). licence_accepted: the licence of the weights
     that somebody agreed to, and licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target:
     the share of the 10 nearest images that the approximate index is tuned to find. transform: what its next index shall
-    do to embeddings, one of TRANSFORMS.
+    do to embeddings, one of TRANSFORMS. local: new images get local features (search/storing/local_rows.py).
     """
 
     id: int
@@ -95,6 +96,7 @@ class Collection:
     recall_target: float = DEFAULT_RECALL
     labels_from: int | None = None
     transform: str = NO_TRANSFORM
+    local: bool = False
 
     @property
     def label_space_id(self) -> int:

@@ -75,6 +75,8 @@ collection = _table(
     Column("recall_target", Float),
     # What the next index shall do to embeddings before it compares them.
     Column("transform", Text, nullable=False, server_default=text("'none'")),
+    # Whether new images get local features: asked for once, remembered.
+    Column("local", Boolean, nullable=False, server_default=false()),
 )
 
 content = _table(

@@ -325,6 +325,7 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.recall_target,
         collection.c.label_space_id,
         collection.c.transform,
+        collection.c.local,
         space.c.licence_accepted,
         space.c.licence_accepted_at,
         space.c.backbone,
@@ -361,4 +362,4 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
     consent = (row.licence_accepted, row.licence_accepted_at)
     recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
     about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id, row.transform)
-    return Collection(row.id, row.name, *about)
+    return Collection(row.id, row.name, *about, row.local)

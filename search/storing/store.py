@@ -23,6 +23,7 @@ from search.faults import fault
 from search.records import Collection, SpaceSpec
 from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
 from search.storing.catalogue import Catalogue, space_of
+from search.storing.local_rows import LOCAL_SPACE
 
 # Younger files may belong to a commit that is about to name them.
 SWEEP_AGE_S = 3600.0
@@ -106,12 +107,18 @@ class Store:
         self.close()
 
     def open_collection(
-        self, name: str, spec: SpaceSpec, *, accepted: str | None = None, labels: bool | None = None
+        self,
+        name: str,
+        spec: SpaceSpec,
+        *,
+        accepted: str | None = None,
+        labels: bool | None = None,
+        local: bool | None = None,
     ) -> Collection:
         """Return the collection of this name in this space, making it when it is new.
 
-        accepted: the licence that was agreed to now, if any. labels: whether its images get labels from now on; None
-        leaves that as it is.
+        accepted: the licence that was agreed to now, if any. labels: whether its images get labels from now on; local:
+        whether they get local features. None leaves that as it is.
 
         Raises:
             SpaceMismatch: the collection exists in another space.
@@ -122,15 +129,20 @@ class Store:
             existing = self.catalogue.collection(name)
         if existing.space.fingerprint != spec.fingerprint:
             raise SpaceMismatch(_mismatch(existing, spec))
-        if (accepted is None or existing.licence_accepted is not None) and labels in (None, existing.labels):
+        chosen = {"labels": labels, "local": local}
+        changed = {name: value for name, value in chosen.items() if value not in (None, getattr(existing, name))}
+        if (accepted is None or existing.licence_accepted is not None) and not changed:
             return existing
         with self.database.writing() as connection:
             if accepted is not None:
                 consent = {"licence_accepted": accepted, "licence_accepted_at": time.time()}
                 first = (space.c.id == existing.space_id) & space.c.licence_accepted.is_(None)
                 connection.execute(update(space).where(first).values(consent))
-            if labels is not None:
-                connection.execute(update(collection).where(collection.c.id == existing.id).values(labels=labels))
+            if changed:
+                connection.execute(update(collection).where(collection.c.id == existing.id).values(**changed))
+            if local:
+                lock_collections(connection)  # two that make this space at once would meet
+                put_space(connection, LOCAL_SPACE)
         return self.catalogue.collection(name)
 
     def set_recall_target(self, target: Collection, recall: float) -> Collection:
