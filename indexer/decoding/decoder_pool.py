@@ -12,6 +12,7 @@ speak bytes and JSON: nothing that a hijacked child says is unpickled. Must neve
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -31,7 +32,9 @@ from indexer.decoding.decode import DecodedImage, DecodeLimits, require_pillow
 from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.shared_pixels import SharedPixels
-from search.errors import BadImage, LookalikeError, UsageError
+from search.errors import BadImage, CorruptFile, LookalikeError, UsageError
+from search.geometry.keypoints import Keypoints
+from search.geometry.stored_keypoints import from_bytes
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,9 @@ _BOOT: Final = (
 )
 # All that a child sees of the environment: no keys, no passwords; and one thread.
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
 
 # What prepares decoded pixels in the caller's thread; the answer must have memory of its own.
 Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -52,7 +57,12 @@ Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedImage(DecodedImage):
-    """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own."""
+    """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own.
+
+    keypoints: those of its local features, None where the pool was not to find them.
+    """
+
+    keypoints: Keypoints | None = None
 
 
 class DecoderPool:
@@ -68,11 +78,13 @@ class DecoderPool:
         memory_bytes: int = 2 << 30,
         recycle_after: int = 2_000,
         resize: Resize | None = None,
+        keypoints: bool = False,
         decode_with: str = "indexer.decoding.decode:decode",
     ) -> None:
         """resize: prepares the pixels of JPEGs here instead of Pillow in the child (see indexer/decoding/resizing.py).
         memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
-        bound what it leaks. decode_with: "module:function" instead of decode, for tests.
+        bound what it leaks. keypoints: of `decode`d pictures are found, too.
+        decode_with: "module:function" instead of decode, for tests.
 
         Raises:
             UsageError: a number has a value that cannot be used.
@@ -92,6 +104,7 @@ class DecoderPool:
             "shared_bytes": 3 * limits.max_pixels if resize is not None else 0,
             "timeout_s": timeout_s,
             "memory_bytes": memory_bytes,
+            "keypoints": keypoints,
             "decode_with": decode_with,
         }
         self._lock = threading.Lock()  # guards the next two
@@ -110,7 +123,8 @@ class DecoderPool:
         """
         facts, pixels = self._ask("picture", 0, data, name)
         facts |= {key: bytes.fromhex(facts[key]) for key in ("pixel_hash", "perceptual_hash")}
-        return PreparedImage(pixels=np.frombuffer(pixels, np.uint8).reshape(self._shape), **facts)
+        prepared = np.frombuffer(pixels, np.uint8, math.prod(self._shape)).reshape(self._shape)
+        return PreparedImage(pixels=prepared, keypoints=_keypoints_in(pixels[prepared.size :]), **facts)
 
     def thumbnail(self, data: bytes, size: int, name: str = "a picture for a thumbnail") -> bytes:
         """Return a JPEG of the picture, its long side at most size pixels, never enlarged, without metadata.
@@ -176,7 +190,7 @@ class DecoderPool:
             try:
                 facts, payload = self._answer(child, want, size, data)
                 if "shared" in facts:
-                    payload = child.prepared(facts.pop("shared"), self._resize)
+                    payload = child.prepared(facts.pop("shared"), self._resize) + payload
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
                 raise self._verdict(error, child, name) from None
             if child.served < self._recycle_after and facts.get("reason") != "out_of_memory":
@@ -223,6 +237,13 @@ class DecoderPool:
             child.end()
             with self._lock:
                 self._living.discard(child)
+
+
+def _keypoints_in(data: bytes) -> Keypoints | None:
+    try:
+        return from_bytes(data) if data else None
+    except CorruptFile as error:
+        raise BadImage("decoder_crashed", f"its decoding child gave no keypoints: {error}") from error
 
 
 def _possible(size: int) -> int:

@@ -15,8 +15,9 @@ from search.storing.catalogue import KnownFile
 class Prepared:
     """A content, decoded and ready to embed. pixels: (H, W, 3) uint8.
 
-    content_id: the content when it has an embedding already and is here for its labels alone. stored: the image that
-    was known by its key or at its place when it was planned.
+    content_id: the content when it has an embedding already and is here for its labels or local features alone. stored:
+    the image that was known by its key or at its place when it was planned. local: the record of its local features,
+    where they are wanted. embeds: whether anything but those is wanted.
     """
 
     file: FoundFile
@@ -24,6 +25,8 @@ class Prepared:
     pixels: NDArray[np.uint8]
     content_id: int | None = None
     stored: KnownFile | None = None
+    local: NDArray[np.uint8] | None = None
+    embeds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ Outcome = Prepared | Known | Failed | Unchanged | Ignored
 
 @dataclass(slots=True)
 class Counts:
-    """The running totals of one indexing job. labelled: files whose picture was labelled, None when nobody asked."""
+    """The running totals of one indexing job. labelled, local: files whose picture was labelled, or
+    got local features; None when nobody asked.
+    """
 
     indexed: int = 0
     unchanged: int = 0
@@ -74,6 +79,7 @@ class Counts:
     removed: int = 0
     ignored: int = 0
     labelled: int | None = None
+    local: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -92,6 +98,8 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.labelled is not None:
             self.labelled = (self.labelled or 0) + other.labelled
+        if other.local is not None:
+            self.local = (self.local or 0) + other.local
         self.failures += other.failures
 
     def as_json(self) -> dict[str, object]:
@@ -107,4 +115,5 @@ class Counts:
             "failed": self.failed,
             "failures_by_reason": dict(sorted(self.failures.items())),
         }
-        return shape if self.labelled is None else shape | {"labelled": self.labelled}
+        asked = {"labelled": self.labelled, "local": self.local}
+        return shape | {name: count for name, count in asked.items() if count is not None}

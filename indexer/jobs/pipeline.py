@@ -3,7 +3,7 @@
     walk -> plan -> [read] -> hash -> [decode] -> prepared pixels -> caller
 
 A file the catalogue knows unchanged never leaves the plan; a content that is known by its sha256 is never decoded.
-Either goes all the way where labels are wanted and its content has none yet.
+Either goes all the way where labels, or local features, are wanted and its content has none yet.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from indexer.jobs.planning import Planning, Wanted, carried_bytes, described, re
 from indexer.sources.found import UnchangedArchive
 from indexer.sources.sources import Found, FoundFile, IgnoredFile, UnreadableFile, read_file
 from search.errors import BadImage
+from search.geometry.local_features import record_of
 from search.records import Collection, ContentFacts, LedgerEntry
 from search.storing.catalogue import Catalogue, KnownFile
 from search.storing.origins import Origins
@@ -40,7 +41,8 @@ QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_me
 class PipelineLimits:
     """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait.
 
-    labels: contents without labels are wanted, too. readers: threads that read files; remote ones need many. retry:
+    labels, local: contents without labels, or local features, are wanted, too. readers:
+    threads that read files; remote ones need many. retry:
     files are tried again however often they killed a decoder.
     """
 
@@ -50,6 +52,7 @@ class PipelineLimits:
     labels: bool = False
     readers: int = READ_THREADS
     retry: bool = False
+    local: bool = False
 
 
 class Pipeline:
@@ -73,6 +76,7 @@ class Pipeline:
         self._pool = pool
         self._max_file_bytes = limits.max_file_bytes
         self._labels = limits.labels
+        self._local = limits.local
         self._retry = limits.retry
         decoders = limits.decoders
         self._to_read: Channel[list[Wanted]] = Channel(
@@ -116,7 +120,7 @@ class Pipeline:
         known = self._planning.known(files)
         ledger = self._catalogue.failures_at(self._target.id, uris)
         self._tell_unreadable(group, len(files))
-        unlabelled = self._unlabelled([stored.content_id for stored in known if stored is not None])
+        unfinished = self._unfinished([stored.content_id for stored in known if stored is not None])
         unchanged: list[tuple[FoundFile, KnownFile]] = []
         changed: list[Wanted] = []
         for file, stored in zip(files, known, strict=True):
@@ -126,7 +130,7 @@ class Pipeline:
             if entry is not None and not self._retry and _quarantined(file, entry):
                 detail = f"{entry.detail}; tried {entry.attempts} times"
                 self._outcomes.put(Failed(file.uri, entry.reason, detail, fresh=False))
-            elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unlabelled:
+            elif entry is None and stored is not None and _same(file, stored) and stored.content_id not in unfinished:
                 unchanged.append((file, stored))
             else:
                 changed.append(Wanted(file, stored))
@@ -191,29 +195,38 @@ class Pipeline:
     def _look_up(self, files: Sequence["_Read"]) -> None:
         """Send contents that are known by their hash past the decoders. One query serves many files."""
         known = self._catalogue.embedded_contents(self._target.space_id, [one.sha256 for one in files])
-        unlabelled = self._unlabelled([*known.values()])
+        unlabelled, unseen = self._unlabelled([*known.values()]), self._without_local([*known.values()])
         for one in files:
             content_id = known.get(one.sha256)
-            if content_id is not None and content_id not in unlabelled:
+            if content_id is not None and content_id not in unlabelled | unseen:
                 self._outcomes.put(Known(one.file, content_id))
-            else:
-                self._to_decode.put(_ToDecode(one.file, one.data, one.sha256, content_id, one.stored))
+                continue
+            embeds = content_id is None or content_id in unlabelled
+            local = self._local and (content_id is None or content_id in unseen)
+            self._to_decode.put(_ToDecode(one, content_id, embeds, local))
+
+    def _unfinished(self, content_ids: Sequence[int]) -> set[int]:
+        return self._unlabelled(content_ids) | self._without_local(content_ids)
 
     def _unlabelled(self, content_ids: Sequence[int]) -> set[int]:
         """Return those of the contents that wait for labels."""
         return self._catalogue.labels.missing(self._target.space_id, content_ids) if self._labels else set()
 
+    def _without_local(self, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents that wait for local features."""
+        return self._catalogue.local.missing(content_ids) if self._local else set()
+
     def _decode(self, item: "_ToDecode") -> None:
-        file = item.file
+        read, file = item.read, item.read.file
         try:
-            image = self._pool.decode(item.data, file.uri)
+            image = self._pool.decode(read.data, file.uri)
         except BadImage as error:
             log.info("%s: %s", file.uri, error)
             self._outcomes.put(_failed(file, error))
             return
         facts = ContentFacts(
-            sha256=item.sha256,
-            size_bytes=len(item.data),
+            sha256=read.sha256,
+            size_bytes=len(read.data),
             format=image.format,
             width=image.width,
             height=image.height,
@@ -222,7 +235,8 @@ class Pipeline:
             contrast=image.contrast,
             taken_at=image.taken_at,
         )
-        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id, item.stored))
+        local = record_of(image.keypoints) if item.local and image.keypoints is not None else None
+        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id, read.stored, local, item.embeds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +251,15 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _ToDecode:
-    """A file that was read. content_id: its content, when only labels are wanted."""
+    """A file that was read. content_id: its content, when only labels or local features of it are wanted.
 
-    file: FoundFile
-    data: bytes
-    sha256: bytes
+    embeds, local: whether its embedding or labels, and its local features are missing.
+    """
+
+    read: _Read
     content_id: int | None
-    stored: KnownFile | None
+    embeds: bool
+    local: bool
 
 
 def _grouped(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -16,6 +16,7 @@ _PASSING: Final = frozenset(
     }
 )
 _LABELLED: Final = "+labels"
+_LOCAL: Final = "+local"  # behind the other
 
 
 class RememberedSources:
@@ -29,18 +30,19 @@ class RememberedSources:
         self._ids: dict[str, int] = {}
         self._troubled: set[str] = set()
 
-    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool) -> dict[str, tuple[str, int]]:
+    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool, local: bool) -> dict[str, tuple[str, int]]:
         """Return (stamp, images) of the archives that are to be opened only when changed, by uri.
 
         ledger: of the collection. labels: only those whose pictures were all labelled when they were read.
+        local: only those whose pictures all got local features.
         """
         known = self._origins.sources(self._archives) if self._archives else {}
         # An image whose embedding was lost is still there, and only its file can bring the embedding back.
         maimed = {archive_of(entry.uri) for entry in ledger if entry.reason == LOST} if known else set()
         return {
-            uri: (source.stamp.removesuffix(_LABELLED), source.images)
+            uri: (source.stamp.removesuffix(_LOCAL).removesuffix(_LABELLED), source.images)
             for uri, source in known.items()
-            if uri not in maimed and self._complete(source) and (source.stamp.endswith(_LABELLED) or not labels)
+            if uri not in maimed and self._complete(source) and _has(source.stamp, labels=labels, local=local)
         }
 
     def _complete(self, known: KnownSource) -> bool:
@@ -59,11 +61,19 @@ class RememberedSources:
         if archive is not None and reason in _PASSING:
             self._troubled.add(archive)
 
-    def remember(self, visits: Mapping[str, Visit], *, labels: bool) -> None:
+    def remember(self, visits: Mapping[str, Visit], *, labels: bool, local: bool) -> None:
         """Note what archives and manifests looked like, once all they hold is committed."""
         for visit in visits.values():
             if visit.unchanged or not (visit.stamp or visit.uri in self._ids):
                 continue
             whole = visit.whole and bool(visit.stamp) and visit.uri not in self._troubled
-            stamp = visit.stamp + (_LABELLED if labels else "") if whole else ""
+            extras = (_LABELLED if labels else "") + (_LOCAL if local else "")
+            stamp = visit.stamp + extras if whole else ""
             self._origins.remember(self.id_of(visit.uri), stamp, visit.images)
+
+
+def _has(stamp: str, *, labels: bool, local: bool) -> bool:
+    """Tell whether all that is wanted now was made when an archive was read."""
+    if local and not stamp.endswith(_LOCAL):
+        return False
+    return not labels or stamp.removesuffix(_LOCAL).endswith(_LABELLED)

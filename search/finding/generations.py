@@ -148,6 +148,7 @@ class Generations:
         self._database = database
         self._blobs = blobs
         self._target = target
+        self.space_id = target.space_id
         self._catalogue = Catalogue(database)
         self._mine = (generation.c.collection_id == target.id, generation.c.space_id == target.space_id)
         self._newest = (generation.c.sequence.desc(), generation.c.id.desc())
@@ -232,7 +233,7 @@ class Generations:
         built = build(rows, target.recall_target, progress, most_axes=most_axes) if approximate else None
         parts = exact_file(rows) if built is None else inverted_file(built, rows)
         sums = StreamedChecksums()
-        name = self._blobs.write(FOLDER, SUFFIX, _summed(parts, sums), point="generation")
+        name = self._blobs.write(FOLDER, SUFFIX, summed(parts, sums), point="generation")
         values = {
             "sequence": sequence,
             "kind": EXACT if built is None else built.index.kind,
@@ -247,7 +248,7 @@ class Generations:
         if self._named(values, segments, before, transform, used):
             fault("generation.done")
             progress(len(rows), len(rows))
-            self._retire()
+            self.retire()
         return self.current()
 
     def _kept(self, kind: str, raw: StoredRows) -> PostTransform:
@@ -318,7 +319,7 @@ class Generations:
             return False
         return True
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Forget all but the newest generations; their files go with the next sweep."""
         newest = select(generation.c.id).where(*self._mine).order_by(*self._newest).limit(KEPT)
         with self._database.writing() as connection:
@@ -339,7 +340,8 @@ def _facts(built: Built | None, transform: PostTransform) -> dict[str, object]:
     return told | asdict(built.measured) | {"lists": built.index.lists, "code_dims": built.projection.dims}
 
 
-def _summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:
+def summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:
+    """Yield the parts of a file, adding them to its checksums."""
     for part in parts:
         sums.update(part)
         yield part

@@ -54,7 +54,7 @@ class Quantiser:
         centres = np.stack([self.coarse[half][cells[half]] for half in range(HALVES)]).astype(np.float32)
         left = (halves - centres).transpose(1, 0, 2).reshape(len(descriptors), PARTS, DIMS // PARTS)
         codes = _nearest(np.ascontiguousarray(left.transpose(1, 0, 2)), self.fine)
-        return np.concatenate([cells, codes]).T.astype(np.uint8)
+        return np.asarray(np.concatenate([cells, codes]).T, np.uint8)
 
     def to_bytes(self) -> bytes:
         """Return the file of the centres."""
@@ -93,7 +93,7 @@ def opened(file: Path, sha256: str) -> Quantiser:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise CorruptFile(f"{file} is not what this release came with; install Lookalike again")
     whole = np.frombuffer(data, np.uint8)
-    coarse, fine = np.split(whole, [HALVES * CENTRES * DIMS // HALVES])
+    coarse, fine = whole[: CENTRES * DIMS], whole[CENTRES * DIMS :]
     return Quantiser(
         coarse.reshape(HALVES, CENTRES, DIMS // HALVES),
         fine.view(np.int8).reshape(PARTS, CENTRES, DIMS // PARTS),
@@ -124,6 +124,6 @@ def sizes_of(keypoints: Keypoints) -> NDArray[np.uint8]:
 
 def features_in(records: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return all features of (N, RECORD_BYTES) records, (M, 20), and the record that each is of, (M,)."""
-    table = records.reshape(-1, FEATURES, FEATURE_BYTES)
+    table: NDArray[np.uint8] = records.reshape(-1, FEATURES, FEATURE_BYTES)
     owners, places = np.nonzero(table[:, :, FEATURE_BYTES - 1])
     return table[owners, places], owners.astype(np.int64)

@@ -15,8 +15,9 @@ from search.geometry.local_features import CENTRES, DIMS, HALVES, PARTS, quantis
 from search.index.mapped import open_index
 
 CELLS: Final = CENTRES**HALVES
-PROBED: Final = 48  # cells of 65,536 that each feature of a query looks into
-NEAREST: Final = 24  # entries that each feature of a query may vote for
+LOCAL: Final = "local"  # the kind of a generation
+PROBED: Final = 16  # cells of 65,536 that each feature of a query looks into
+NEAREST: Final = 16  # entries that each feature of a query may vote for
 _BITS = 8
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 
 from search.blobs.segments import SegmentRecord
 from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
@@ -17,6 +17,7 @@ from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.storing.image_records import ids_of_content, image_in, images_of, records
 from search.storing.labels import Labels
+from search.storing.local_rows import LocalRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Catalogue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.labels = Labels(database)
+        self.local = LocalRows(database)
 
     def collections(self) -> list[Collection]:
         """Return all collections by name."""
@@ -307,12 +309,6 @@ _LEDGER = (
     ledger.c.size_bytes,
     ledger.c.mtime_ns,
 )
-
-
-def space_of(connection: Connection, fingerprint: str) -> int | None:
-    """Return the id of the space with this fingerprint, None when the store has none."""
-    found: int | None = connection.execute(select(space.c.id).where(space.c.fingerprint == fingerprint)).scalar()
-    return found
 
 
 def _collections() -> Select[tuple[object, ...]]:

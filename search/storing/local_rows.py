@@ -16,11 +16,10 @@ from sqlalchemy import Connection, func, select
 
 from search.database.bulk import insert_missing_rows
 from search.database.database import Database, chunks
-from search.database.tables import embedding, image
+from search.database.tables import embedding, image, space
 from search.errors import StoreUnavailable
 from search.geometry.local_features import MADE_BY, QUANTISER_SHA256, RECORD_BYTES
 from search.records import CODES, Collection, SpaceSpec
-from search.storing.catalogue import space_of
 
 LOCAL_SPACE: Final = SpaceSpec(
     backbone="local-features",
@@ -41,6 +40,10 @@ class LocatedRecords:
     segments: NDArray[np.int64]
     rows: NDArray[np.int64]
 
+    def those(self, chosen: NDArray[np.bool_]) -> "LocatedRecords":
+        """Return the chosen ones."""
+        return LocatedRecords(self.contents[chosen], self.segments[chosen], self.rows[chosen])
+
 
 def as_stored(records: Iterable[NDArray[np.uint8] | None]) -> NDArray[np.float16]:
     """Return those records that are there as the numbers a segment keeps, (N, RECORD_BYTES / 2), bit by bit."""
@@ -52,6 +55,12 @@ def as_stored(records: Iterable[NDArray[np.uint8] | None]) -> NDArray[np.float16
 def as_records(stored: NDArray[np.float16]) -> NDArray[np.uint8]:
     """Return the records of which `as_stored` made these numbers, (N, RECORD_BYTES) uint8."""
     return np.ascontiguousarray(stored).view(np.uint8).reshape(-1, RECORD_BYTES)
+
+
+def space_of(connection: Connection, fingerprint: str) -> int | None:
+    """Return the id of the space with this fingerprint, None when the store has none."""
+    found: int | None = connection.execute(select(space.c.id).where(space.c.fingerprint == fingerprint)).scalar()
+    return found
 
 
 def local_space_id(connection: Connection) -> int:
@@ -118,7 +127,5 @@ class LocalRows:
         with self._database.reading() as connection:
             space_id = space_of(connection, LOCAL_SPACE.fingerprint)
             mine = (image.c.collection_id == target.id) & ~image.c.deleted & (embedding.c.space_id == space_id)
-            joined = (
-                select(func.count()).select_from(image).join(embedding, embedding.c.content_id == image.c.content_id)
-            )
-            return int(connection.execute(joined.where(mine)).scalar_one())
+            query = select(func.count(image.c.id)).join(embedding, embedding.c.content_id == image.c.content_id)
+            return int(connection.execute(query.where(mine)).scalar_one())

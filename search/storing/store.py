@@ -22,8 +22,8 @@ from search.errors import LookalikeError, SpaceMismatch, UsageError
 from search.faults import fault
 from search.records import Collection, SpaceSpec
 from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
-from search.storing.catalogue import Catalogue, space_of
-from search.storing.local_rows import LOCAL_SPACE
+from search.storing.catalogue import Catalogue
+from search.storing.local_rows import LOCAL_SPACE, space_of
 
 # Younger files may belong to a commit that is about to name them.
 SWEEP_AGE_S = 3600.0
