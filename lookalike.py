@@ -58,6 +58,7 @@ class Lookalike:
         backbone: str | None = None,
         weights: PathLike | None = None,
         labels: bool | None = None,
+        local: bool | None = None,
         accept_license: str | None = None,
         exclude: Sequence[str] = (),
         prune: bool = False,
@@ -66,7 +67,8 @@ class Lookalike:
     ) -> IndexSummary:
         """Index folders, files and globs; return what was done. Files that failed are counted in the summary.
 
-        labels: store the backbone's labels with the images; None as the collection remembers. accept_license: the
+        labels: store the backbone's labels with the images; local: keep local features, so that accurate searches find
+        small parts of pictures; None as the collection remembers. accept_license: the
         licence of the weights you agree to, asked for once where it allows no commercial use. exclude: globs of files
         and folders to pass over. prune: remove images whose files are gone from these sources; where that looks like
         a missing disk, or would be more than max_fraction of the collection, nothing is removed and `refused` of the
@@ -89,6 +91,7 @@ class Lookalike:
             file,
             device=self._device,
             labels=labels,
+            local=local,
             accept_license=accept_license,
             exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
             prune=prune,

@@ -74,6 +74,10 @@ def index(
         bool | None,
         typer.Option("--labels/--no-labels", help="Store the backbone's labels; the collection remembers."),
     ] = None,
+    local: Annotated[
+        bool | None,
+        typer.Option("--local/--no-local", help="Keep local features: accurate searches find small parts."),
+    ] = None,
     accept_license: Annotated[
         str | None, typer.Option(help="Agree to the licence of the weights, such as cc-by-nc-4.0.")
     ] = None,
@@ -105,6 +109,7 @@ def index(
         batch_size=batch_size,
         workers=workers,
         labels=labels,
+        local=local,
         accept_license=accept_license,
         decode=decode,
         exclude=tuple(exclude or ()),
@@ -133,7 +138,7 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled")
+    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled", "local")
     parts = [f"{shape[name]} {name}" for name in names if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:

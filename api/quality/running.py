@@ -273,6 +273,7 @@ class _Runner:
             pooling=one.pooling,
             device=self._request.device,
             workers=self._request.workers,
+            local=True,
             accept_license=self._request.accept_license,
         )
         summary, _ = run_index(session, request)

@@ -26,6 +26,7 @@ from indexer.sources.sources import MAX_FILE_BYTES, Source, Walk
 from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
 from search.finding.publishing import BackgroundPublisher, publish_if_due
+from search.local.published import publish_local_if_due
 from search.records import Collection, ContentFacts, Embeddings
 from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
 from search.storing.origins import Origins
@@ -149,6 +150,8 @@ class IndexJob:
     def _publish(self) -> None:
         try:
             publish_if_due(self._store, self._target, self._progress.publishing)
+            if self._counts.local is not None:
+                publish_local_if_due(self._store, self._target)
         except LookalikeError as error:
             # The type keeps its exit code; the message keeps the user calm.
             raise type(error)(

@@ -119,7 +119,7 @@ def directions_of(keypoints: Keypoints) -> NDArray[np.uint8]:
 def sizes_of(keypoints: Keypoints) -> NDArray[np.uint8]:
     """Return the logarithms of their diameters, SIZES_AN_OCTAVE steps to an octave, at least 1: (K,)."""
     octaves = np.log2(np.maximum(keypoints.diameters.astype(np.float64), _SMALLEST) / _SMALLEST)
-    return np.clip(np.round(SIZES_AN_OCTAVE * octaves) + 1, 1, _MOST_SIZE).astype(np.uint8)
+    return np.asarray(np.clip(np.round(SIZES_AN_OCTAVE * octaves) + 1, 1, _MOST_SIZE), np.uint8)
 
 
 def features_in(records: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
