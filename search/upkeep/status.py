@@ -14,6 +14,8 @@ from search.database.tables import collection, embedding, image, job, ledger
 from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
+from search.geometry.local_features import RECORD_BYTES
+from search.local.published import LocalIndexes
 from search.records import NO_TRANSFORM, Collection
 from search.spaces.space_upgrade import upgrade_as_json
 from search.storing.store import Store, spec_of
@@ -39,6 +41,7 @@ class CollectionStatus:
     space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
     index (search/index/training.py), nothing for an exact one. transform: what searches do to embeddings right now,
     which is not what the collection is to have (`collection.transform`) before there is an index that does it.
+    local_images: how many have local features; local_bytes: of each, in segments and in their index.
     """
 
     collection: Collection
@@ -63,6 +66,8 @@ class CollectionStatus:
     transform: str = NO_TRANSFORM
     calibration: Calibration | None = None
     calibration_objection: str | None = None
+    local_images: int = 0
+    local_bytes: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -128,6 +133,11 @@ class CollectionStatus:
             "damage": self.damage,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
             "calibration": self.calibration_as_json,
+            "local": {
+                "kept": self.collection.local,
+                "images": self.local_images,
+                "bytes_per_image": round(self.local_bytes),
+            },
         }
 
     @property
@@ -224,6 +234,8 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         damage=damage,
         upgrade=upgrade_as_json(store, target),
         labels_of=_labels_of(store, target),
+        local_images=store.catalogue.local.count(target),
+        local_bytes=_local_bytes(store, target),
         **counts,
     )
     return found, sequence, seen
@@ -239,6 +251,12 @@ def _calibration(store: Store, snapshot: Snapshot) -> tuple[Calibration | None, 
         log.warning("%s", error)
         return None, None
     return found, None if found is None else found.objection(target.space_id, fingerprint, len(snapshot))
+
+
+def _local_bytes(store: Store, target: Collection) -> float:
+    """Return what the local features of an image take: their record, and their share of the index."""
+    record = LocalIndexes(store.database, store.blobs, target).current()
+    return 0.0 if record is None else RECORD_BYTES + record.size_bytes / record.rows
 
 
 def _labels_of(store: Store, target: Collection) -> str | None:
