@@ -1,7 +1,7 @@
 """Stand-ins that make every journey run in milliseconds: no torch, no decoding children."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from indexer.decoding.decode import DecodeLimits, decode, small_pixels
 from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.preparation import Preparation, prepare
 from indexer.jobs.outcomes import Counts
+from search.geometry.keypoints import Keypoints
 from search.records import ContentFacts, Embeddings, Label, SpaceSpec
 from search.storing.commits import NewImage
 
@@ -52,7 +53,10 @@ class ColourLabeller:
 
 
 class InProcessDecoder:
-    """Decodes in the calling thread."""
+    """Decodes in the calling thread. keypoints: finds those of local features in a picture's pixels."""
+
+    def __init__(self, *, keypoints: Callable[[Pixels], Keypoints] | None = None) -> None:
+        self._keypoints = keypoints
 
     def decode(self, data: bytes, name: str) -> PreparedImage:
         image = decode(data, DecodeLimits())
@@ -65,6 +69,7 @@ class InProcessDecoder:
             perceptual_hash=image.perceptual_hash,
             contrast=image.contrast,
             taken_at=image.taken_at,
+            keypoints=None if self._keypoints is None else self._keypoints(image.pixels),
         )
 
     def pixels(self, data: bytes, size: int, name: str) -> Pixels:

@@ -23,7 +23,8 @@ def index(
 ) -> IndexSummary:
     """Index the sources into a collection."""
     chosen = backbone or FakeBackbone()
-    target = store.open_collection(collection, chosen.space)
+    local = True if options is not None and options.local else None
+    target = store.open_collection(collection, chosen.space, local=local)
     checked = resolve([str(source) for source in sources], exclude, Origins(store.database, target.id).was_there)
     job = IndexJob(store, target, chosen, checked, progress or Remembering())
     return job.run(decoder or InProcessDecoder(), options or IndexOptions(batch_size=8))

@@ -63,6 +63,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("tombstones", f"{one.tombstones:,}; `lookalike compact` purges them" if one.tombstones else ""),
         ("backbone", space.backbone),
         ("labels of", one.labels_of),
+        ("local", _local(one)),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
@@ -73,6 +74,13 @@ def _lines(one: CollectionStatus) -> list[str]:
         left = f", {way['missing']} images missing" if way["missing"] else ""
         shown += [f"  {'space':<11} {way['state']}:", f"    {way['from_space']} to {way['to_space']}{left}"]
     return [head, *(f"  {line}" for line in missing), *shown]
+
+
+def _local(one: CollectionStatus) -> str:
+    if not one.local_images:
+        return ""
+    size = f"; {one.local_bytes / 1000:.1f} kB an image" if one.local_bytes else ""
+    return f"{one.local_images:,} of {one.images:,} images have local features{size}"
 
 
 def _equation(one: CollectionStatus) -> str:

@@ -137,13 +137,11 @@ class _Found:
 
 def _segment_named(store: Store, name: str) -> _Found | None:
     columns = (segment.c.name, segment.c.rows, segment.c.size_bytes, segment.c.sha256, segment.c.checksums)
-    codes = space.c.numeric == CODES
-    query = select(segment.c.id, space.c.id, space.c.dims, codes, *columns).join(
-        space, space.c.id == segment.c.space_id
-    )
+    query = select(segment.c.id, space.c.id, space.c.dims, space.c.numeric, *columns)
+    query = query.join(space, space.c.id == segment.c.space_id)
     with store.database.reading() as connection:
         row = connection.execute(query.where(segment.c.name == name)).first()
-    return None if row is None else _Found(*row[:4], SegmentRecord(*row[4:]))
+    return None if row is None else _Found(row[0], row[1], row[2], row[3] == CODES, SegmentRecord(*row[4:]))
 
 
 def _split(store: Store, found: _Found) -> tuple[list[Row], list[Row], Segment | None]:
@@ -173,7 +171,7 @@ def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
     """Take back embeddings that are broken, and have the files of their images read again.
 
     The content is renamed as well: the file's hash then finds nothing known, so that the picture is embedded again,
-    and each of its images becomes newer than the indexes that lack it. Local features are missed by any `index --local`.
+    and each of its images becomes newer than the indexes that lack it. Local features are missed by `index --local`.
     """
     wanted = sorted(set(content_ids))
     uris: list[str] = []
