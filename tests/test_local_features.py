@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from search.errors import CorruptFile
-from search.geometry.keypoints import ASKED, Keypoints, extract, mirrored
+from search.geometry.keypoints import ASKED, RECIPE, Detail, Keypoints, extract, mirrored
 from search.geometry.local_features import (
     CENTRES,
     FEATURE_BYTES,
     FEATURES,
-    KEPT,
+    KEYPOINTS_RECIPE,
     QUANTISER,
     RECORD_BYTES,
     Quantiser,
@@ -26,6 +26,8 @@ from search.geometry.local_features import (
 from search.index.local_index import NEAREST, LocalIndex, NearFeatures
 from search.local.voting import counted, ranked, votes_of
 from tests.drawn_pictures import textured
+
+KEPT = Detail(FEATURES, thumbnail_area=1)
 
 
 def features(number: int, count: int = 40) -> Keypoints:
@@ -66,6 +68,10 @@ def test_a_code_names_the_nearest_centres_of_each_part() -> None:
             part = slice(8 * number, 8 * number + 8)
             distances = ((centres.fine[number].astype(np.int64) - left[part]) ** 2).sum(axis=1)
             assert code[2 + number] == distances.argmin()
+
+
+def test_records_are_of_the_recipe_that_keypoints_are_made_by() -> None:
+    assert KEYPOINTS_RECIPE == RECIPE
 
 
 def test_a_record_holds_each_feature_and_no_more() -> None:
@@ -113,7 +119,7 @@ def reconstructed(index_features: NDArray[np.uint8]) -> NDArray[np.float64]:
     centres = quantiser()
     cells = np.concatenate([centres.coarse[half][index_features[:, half]] for half in range(2)], axis=1)
     parts = [centres.fine[part][index_features[:, 2 + part]] for part in range(16)]
-    return cells.astype(np.float64) + np.concatenate(parts, axis=1)
+    return np.asarray(cells + np.concatenate(parts, axis=1).astype(np.float64), np.float64)
 
 
 def test_distances_are_those_to_what_the_codes_stand_for() -> None:

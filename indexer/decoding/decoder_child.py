@@ -75,11 +75,12 @@ class _Work(NamedTuple):
 
 def _keypoints_finder() -> Callable[[NDArray[np.uint8]], bytes]:
     """Return what finds the keypoints of local features; OpenCV is loaded for those who want them alone."""
-    from search.geometry.keypoints import extract
-    from search.geometry.local_features import KEPT
+    from search.geometry.keypoints import Detail, extract
+    from search.geometry.local_features import FEATURES
     from search.geometry.stored_keypoints import to_bytes
 
-    return lambda pixels: to_bytes(extract(pixels, KEPT))
+    kept = Detail(FEATURES, thumbnail_area=1)
+    return lambda pixels: to_bytes(extract(pixels, kept))
 
 
 def be_child(start: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,9 @@ from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, CorruptFile, LookalikeError, UsageError
-from search.geometry.keypoints import Keypoints
-from search.geometry.stored_keypoints import from_bytes
+
+if TYPE_CHECKING:
+    from search.geometry.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class PreparedImage(DecodedImage):
     keypoints: those of its local features, None where the pool was not to find them.
     """
 
-    keypoints: Keypoints | None = None
+    keypoints: "Keypoints | None" = None
 
 
 class DecoderPool:
@@ -239,9 +240,13 @@ class DecoderPool:
                 self._living.discard(child)
 
 
-def _keypoints_in(data: bytes) -> Keypoints | None:
+def _keypoints_in(data: bytes) -> "Keypoints | None":
+    if not data:
+        return None
+    from search.geometry.stored_keypoints import from_bytes  # loads OpenCV
+
     try:
-        return from_bytes(data) if data else None
+        return from_bytes(data)
     except CorruptFile as error:
         raise BadImage("decoder_crashed", f"its decoding child gave no keypoints: {error}") from error
 

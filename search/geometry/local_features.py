@@ -15,24 +15,26 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import CorruptFile
-from search.geometry.keypoints import RECIPE, Detail, Keypoints
+
+if TYPE_CHECKING:  # OpenCV is loaded by those who look at pixels alone
+    from search.geometry.keypoints import Keypoints
 
 FEATURES: Final = 256  # of a picture at most
 FEATURE_BYTES: Final = 20
 RECORD_BYTES: Final = FEATURES * FEATURE_BYTES
-KEPT: Final = Detail(keypoints=FEATURES, thumbnail_area=1)
 
 HALVES, PARTS, CENTRES, DIMS = 2, 16, 256, 128
 QUANTISER: Final = Path(__file__).with_name("local_quantiser.bin")
 QUANTISER_SHA256: Final = "43954f0c431097c3167ebfc4b1d2f28952ddcdf2c4b7ea5bb2f30bb447e30de3"
+KEYPOINTS_RECIPE: Final = 1  # that of search/geometry/keypoints.py
 # What stored records depend on; another one is another space (search/storing/local_rows.py).
-MADE_BY: Final = f"keypoints {RECIPE}, {FEATURES} of {FEATURE_BYTES} bytes"
+MADE_BY: Final = f"keypoints {KEYPOINTS_RECIPE}, {FEATURES} of {FEATURE_BYTES} bytes"
 SIZES_AN_OCTAVE: Final = 16
 _SMALLEST = 2.0**-12  # relative diameter of size 1
 _MOST_SIZE = 255
@@ -100,7 +102,7 @@ def opened(file: Path, sha256: str) -> Quantiser:
     )
 
 
-def record_of(keypoints: Keypoints) -> Record:
+def record_of(keypoints: "Keypoints") -> Record:
     """Return the record of a picture, (RECORD_BYTES,) uint8: of its FEATURES strongest keypoints."""
     record = np.zeros((FEATURES, FEATURE_BYTES), np.uint8)
     count = min(FEATURES, len(keypoints))
@@ -111,12 +113,12 @@ def record_of(keypoints: Keypoints) -> Record:
     return record.reshape(-1)
 
 
-def directions_of(keypoints: Keypoints) -> NDArray[np.uint8]:
+def directions_of(keypoints: "Keypoints") -> NDArray[np.uint8]:
     """Return the directions of keypoints in 256ths of a turn, (K,)."""
     return (keypoints.turns >> 8).astype(np.uint8)
 
 
-def sizes_of(keypoints: Keypoints) -> NDArray[np.uint8]:
+def sizes_of(keypoints: "Keypoints") -> NDArray[np.uint8]:
     """Return the logarithms of their diameters, SIZES_AN_OCTAVE steps to an octave, at least 1: (K,)."""
     octaves = np.log2(np.maximum(keypoints.diameters.astype(np.float64), _SMALLEST) / _SMALLEST)
     return np.asarray(np.clip(np.round(SIZES_AN_OCTAVE * octaves) + 1, 1, _MOST_SIZE), np.uint8)
