@@ -3,7 +3,7 @@
 import os
 import signal
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,22 @@ from sqlalchemy import func, select, update
 
 from indexer.jobs.index_images import IndexOptions
 from search.blobs.segments import HEADER
-from search.conditions.where import parse
+from search.conditions.where import Condition, parse
 from search.database.tables import embedding, generation, segment
 from search.errors import StoreUnavailable
+from search.finding.accurate import AccurateSearch, SeenPicture
+from search.finding.find_similar import Wanted
 from search.finding.generations import Generations
+from search.finding.snapshot import SnapshotReader
 from search.geometry.keypoints import Keypoints
 from search.geometry.local_features import RECORD_BYTES, record_of
+from search.geometry.pixel_edits import PictureFile
 from search.geometry.verify import Query, prepared
 from search.local.published import LocalIndexes, publish_local_if_due
 from search.local.reading import MOST_IMAGES, LocalReader
 from search.moving.backup import back_up
 from search.moving.restore import restore
-from search.records import Collection
+from search.records import Collection, ImageRecord
 from search.storing.commits import Batch, Committer, NewImage
 from search.storing.local_rows import LOCAL_SPACE, space_of
 from search.storing.removals import remove_images
@@ -336,3 +340,58 @@ def test_without_local_features_nothing_is_proposed(store: Store) -> None:
     assert LocalReader(store.database, store.blobs, plain).images(ask(1), None) == []
     assert indexes(store, plain).publish() is None
     assert not publish_local_if_due(store, plain)
+
+
+class NoPictures:
+    """StoredPictures that remember which images were asked for, and have none of their files."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def keypoints(self, images: Sequence[ImageRecord]) -> Iterable[Keypoints | None]:
+        self.asked = [image.id for image in images]
+        return [None] * len(images)
+
+    def file(self, image: ImageRecord) -> PictureFile | None:
+        return None
+
+
+class Proposes:
+    """A second source of candidates that always says the same."""
+
+    def __init__(self, *ids: int) -> None:
+        self._ids = list(ids)
+
+    def images(self, query: Query, condition: Condition | None) -> list[int]:
+        return self._ids
+
+
+def test_candidates_of_both_kinds_take_turns_and_all_proposed_ones_are_looked_at(local_store: Store) -> None:
+    target = local_store.open_collection("default", FakeBackbone().space)
+    embeddings = rows(120, 3)
+    images = [NewImage(f"file:///{one}", f"file:///{one}", 1, 1, facts(str(one))) for one in range(120)]
+    Committer(local_store.database, local_store.blobs, target).commit(Batch(images, embeddings))
+    snapshot = SnapshotReader(local_store.database, local_store.blobs, target).current()
+    nearest = snapshot.search(embeddings[:1], 120).ids.tolist()
+    last, middle = nearest[-1], nearest[60]
+    pictures = NoPictures()
+    plain = AccurateSearch(snapshot, local_store.catalogue, pictures)
+    sharing = AccurateSearch(snapshot, local_store.catalogue, pictures, Proposes(last, 999, nearest[0], middle))
+    wanted = Wanted(10)
+    without = [one.image.id for one in plain.candidates(embeddings[:1], wanted, ask(1))]
+    found = sharing.candidates(embeddings[:1], wanted, ask(1))
+    assert without == nearest[:50]
+    assert [one.image.id for one in found] == [nearest[0], last, nearest[1], nearest[2], middle, *nearest[3:50]]
+    assert [one.image.id for one in found if one.local] == [nearest[0], last, middle]
+    assert found[1].score == pytest.approx(float(embeddings[last - 1] @ embeddings[0]), abs=1e-3)
+    sharing.matches(SeenPicture(embeddings[:1], ask(1), None, None), found, wanted)
+    assert len(pictures.asked) == 52 and last in pictures.asked
+
+
+def test_without_a_picture_nobody_is_asked_for_what_shares_its_features(local_store: Store) -> None:
+    target = local_store.open_collection("default", FakeBackbone().space)
+    put_plain = Batch([NewImage("file:///a", "file:///a", 1, 1, facts("a"))], rows(1))
+    Committer(local_store.database, local_store.blobs, target).commit(put_plain)
+    snapshot = SnapshotReader(local_store.database, local_store.blobs, target).current()
+    search = AccurateSearch(snapshot, local_store.catalogue, NoPictures(), Proposes(1))
+    assert [one.local for one in search.candidates(rows(1), Wanted(5))] == [False]

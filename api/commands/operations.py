@@ -14,6 +14,7 @@ from search.database import schema
 from search.database.database import Database
 from search.errors import UsageError
 from search.finding.generations import Generations
+from search.local.published import LocalIndexes
 from search.records import NO_TRANSFORM, Fault
 from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
@@ -172,6 +173,7 @@ def rebuild(
             record = Generations(store.database, store.blobs, target).publish(
                 target.sequence, advance, transform=transform
             )
+        LocalIndexes(store.database, store.blobs, target).publish()
     rows = 0 if record is None else record.rows
     facts = {} if record is None else record.facts
     if session.json:

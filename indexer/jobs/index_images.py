@@ -85,7 +85,7 @@ class IndexJob:
         self._remembered = RememberedSources(self._origins, sources)
         self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
         self._pending = Pending(target.space.dims)
-        self._publisher = BackgroundPublisher(store, target)
+        self._publisher = BackgroundPublisher(store, target, publish_local_if_due if target.local else None)
         self._spectator = Spectator(store, target, sources)
         self._sighting: Sighting | None = None
         self._refused: str | None = None
