@@ -1,11 +1,12 @@
 """What the local channel brings and costs: small parts of photographs found by accurate searches, with it and without.
 
-    python -m bench.local_channel FOLDER [--photographs 50] [--drawn 1000] [--keep FOLDER] [--json FILE]
+    python -m bench.local_channel FOLDER [--photographs 50] [--looked 10] [--drawn 1000] [--keep FOLDER] [--json FILE]
 
 Every second photograph of the folder is a reference, the others are cut into nine tiles each, which are references,
-too, beside drawn pictures. Both searches ask one store: the collection `with` was indexed by `--local`, `without` was
-not, and shares its embeddings. They take turns. Found: the photograph is the first match; shown: it is said to be the
-same picture. Indexing is measured apart, on 100 photographs in stores of their own, in CPU time of all processes.
+too, beside drawn pictures. Both searches ask one collection, one after the other, with the same views and keypoints of
+the query. Candidate: the photograph is among the images whose pixels are looked at. The first `--looked` photographs of
+each edit are looked at, too; found: the photograph is then the first match, and said to be the same picture. Indexing
+is measured apart, on photographs in stores of their own, in CPU time of all processes.
 """
 
 import argparse
@@ -24,7 +25,6 @@ from PIL import Image
 
 from api.console import Session
 from api.indexing import IndexRequest, run_index
-from api.queries import QueryRequest
 from api.workspace import Workspace
 from bench.reporting import heading, write
 from indexer.procedural.pictures import procedural_images
@@ -32,12 +32,16 @@ from indexer.quality.composing import collage_of_four, laid_into
 from indexer.quality.edits import as_jpeg
 from indexer.quality.originals import grid
 from indexer.quality.painting import Picture, part_of
-from search.geometry.local_features import RECORD_BYTES
+from indexer.stored_pictures import keypoints_of
+from search.finding.accurate import VERIFIED, AccurateSearch, SeenPicture
+from search.finding.find_similar import Wanted
+from search.geometry.keypoints import ASKED
+from search.geometry.verify import prepared
+from search.local.reading import LocalReader
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 LONGEST = 1280
 TILES = 3  # columns and rows
-INDEXED = 100
 ROUNDS = 2
 DRAWN_SEED = 8_800_000
 WITH, WITHOUT = "with", "without"
@@ -55,51 +59,54 @@ EDITS: dict[str, Edit] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What came of one edit in one collection."""
+    """What came of one edit. wrong: images that are said to be the same picture and are not."""
 
+    asked: int = 0
+    looked: int = 0
+    candidate: int = 0
     found: int = 0
-    shown: int = 0
     wrong: int = 0
     search_ms: list[float] = field(default_factory=list)
-    verify_ms: list[float] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, float]:
+        return {
+            "candidate": self.candidate / self.asked,
+            "found": self.found / max(1, self.looked),
+            "wrong": self.wrong,
+            "search_ms": median(self.search_ms),
+        }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photographs", type=int, default=50, help="that are asked for")
+    parser.add_argument("--looked", type=int, default=10, help="of these, whose searches go on to the pixels")
     parser.add_argument("--drawn", type=int, default=1000)
+    parser.add_argument("--indexed", type=int, default=50, help="photographs that indexing is measured with")
     parser.add_argument("--keep", type=Path, help="go on with the store and the pictures there")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     files = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
-        cost = indexing_cost(files[:INDEXED], Path(scratch))
         manifest, count = references(files, options.drawn, root / "references")
-        for name in (WITH, WITHOUT):
-            run_index(session(root, name), IndexRequest([str(manifest)], local=name == WITH))
-        asked = files[::2][: options.photographs]
+        run_index(Session(root / "store", WITH, json=False, progress="none"), IndexRequest([str(manifest)], local=True))
         with Workspace(root / "store") as workspace:
-            tallies = {edit: compared(workspace, edit, asked, files[1::2]) for edit in EDITS}
             told = workspace.status(WITH)[0].as_json()["local"]
-    show(tallies, len(asked), count, cost, told)
-    write(
-        {
-            "references": count,
-            "local": told,
-            "record_bytes": RECORD_BYTES,
-            "indexing_cpu_ms": cost,
-            "edits": {
-                edit: {name: _as_json(one, len(asked)) for name, one in both.items()} for edit, both in tallies.items()
-            },
-        },
-        options.json,
-    )
-
-
-def session(root: Path, collection: str) -> Session:
-    return Session(root / "store", collection, json=False, progress="none")
+            print(
+                heading(f"{options.photographs} photographs asked for among {count:,} references; {told}"), flush=True
+            )
+            asking = Asking(workspace, options.looked)
+            tallies = {}
+            for edit in EDITS:
+                tallies[edit] = asking.compared(edit, files[::2][: options.photographs], files[1::2])
+                show(edit, tallies[edit])
+        cost = indexing_cost(files[: options.indexed], Path(scratch))
+    shown = {name: " and ".join(f"{one:.0f}" for one in values) for name, values in cost.items()}
+    print(f"indexing, CPU ms an image: {shown[WITHOUT]} without, {shown[WITH]} with local features")
+    edits = {edit: {name: one.as_json() for name, one in both.items()} for edit, both in tallies.items()}
+    write({"references": count, "local": told, "indexing_cpu_ms": cost, "edits": edits}, options.json)
 
 
 def indexing_cost(files: list[Path], scratch: Path) -> dict[str, list[float]]:
@@ -156,65 +163,57 @@ def opened(path: Path) -> Picture:
     return plain
 
 
-def compared(workspace: Workspace, edit: str, asked: list[Path], others: list[Path]) -> dict[str, Tally]:
-    """Ask for every photograph in one edit, of both collections in turns; whoever comes first pays for keypoints."""
-    tallies = {WITH: Tally(), WITHOUT: Tally()}
-    targets = {name: workspace.collection(name) for name in tallies}
-    for number, path in enumerate(asked):
-        rng = np.random.default_rng([zlib.crc32(edit.encode()), number])
-        chosen = [opened(others[place]) for place in rng.permutation(len(others))[:3].tolist()]
-        data = as_jpeg(EDITS[edit](opened(path), chosen, rng), 80)
-        # Once unmeasured, so that both find the keypoints of all candidates in the cache.
-        for name in (WITH, WITHOUT):
-            workspace.search_by_picture(targets[name], data, edit, QueryRequest(10, accurate=True))
-        for name in (WITH, WITHOUT) if number % 2 else (WITHOUT, WITH):
-            _ask(workspace, tallies[name], (targets[name].name, data), (path.stem, {one.stem for one in others}))
-    return tallies
+class Asking:
+    """Asks one collection for edited photographs, with local features and without."""
+
+    def __init__(self, workspace: Workspace, looked: int) -> None:
+        self._workspace = workspace
+        self._looked = looked
+        self._snapshot = workspace.snapshot(workspace.collection(WITH))
+        store = workspace.store
+        self._local = LocalReader(store.database, store.blobs, self._snapshot.collection)
+        self._catalogue = store.catalogue
+
+    def compared(self, edit: str, asked: list[Path], others: list[Path]) -> dict[str, Tally]:
+        """Ask for every photograph in one edit; the two searches take turns in being the first."""
+        tallies = {WITH: Tally(), WITHOUT: Tally()}
+        for number, path in enumerate(asked):
+            rng = np.random.default_rng([zlib.crc32(edit.encode()), number])
+            chosen = [opened(others[place]) for place in rng.permutation(len(others))[:3].tolist()]
+            data = as_jpeg(EDITS[edit](opened(path), chosen, rng), 80)
+            view = self._workspace.embedder(self._snapshot.collection).view(data, edit, every=True)
+            if view.pixels is None:
+                raise ValueError(f"{path} in the edit {edit} shows nothing")
+            geometry = prepared(keypoints_of(view.pixels, view.size, ASKED))
+            seen = SeenPicture(view.views, geometry, None, view.content)
+            for name in (WITH, WITHOUT) if number % 2 else (WITHOUT, WITH):
+                self._ask(tallies[name], seen, path.stem, local=name == WITH, look=number < self._looked)
+        return tallies
+
+    def _ask(self, tally: Tally, seen: SeenPicture, key: str, *, local: bool, look: bool) -> None:
+        stored = self._workspace.accurate_searches().stored
+        search = AccurateSearch(self._snapshot, self._catalogue, stored, self._local if local else None)
+        began = time.perf_counter()
+        candidates = search.candidates(seen.views, Wanted(10), seen.geometry)
+        tally.search_ms.append(1000 * (time.perf_counter() - began))
+        looked = candidates[: VERIFIED + sum(one.local for one in candidates)]
+        tally.asked += 1
+        tally.candidate += any(one.image.key == key for one in looked)
+        if not look:
+            return
+        # Tiles of what lies beside the photograph are rightly called the same picture: they are not asked for.
+        matches = [one for one in search.matches(seen, candidates, Wanted(10)) if "-" not in one.image.key]
+        tally.looked += 1
+        tally.found += bool(matches) and matches[0].image.key == key and matches[0].verified == "yes"
+        tally.wrong += sum(one.image.key != key and one.verified == "yes" for one in matches)
 
 
-def _ask(workspace: Workspace, tally: Tally, query: tuple[str, bytes], right: tuple[str, set[str]]) -> None:
-    """right: the key of the photograph, and the photographs whose tiles a collage may show, too."""
-    collection, data = query
-    key, partners = right
-    found = workspace.search_by_picture(
-        workspace.collection(collection), data, "a query", QueryRequest(10, accurate=True)
-    )
-    # Tiles of what lies beside the photograph are rightly called the same picture: they are not asked for.
-    matches = [one for one in found.matches if one.image.key.rpartition("-")[0] not in partners]
-    tally.found += bool(matches) and matches[0].image.key == key
-    tally.shown += any(one.image.key == key and one.verified == "yes" for one in matches)
-    tally.wrong += sum(one.image.key != key and one.verified == "yes" for one in matches)
-    tally.search_ms.append(found.search_ms)
-    tally.verify_ms.append(found.verify_ms or 0.0)
-
-
-def _as_json(tally: Tally, asked: int) -> dict[str, float]:
-    return {
-        "found": tally.found / asked,
-        "shown": tally.shown / asked,
-        "wrong": tally.wrong,
-        "search_ms": median(tally.search_ms),
-        "verify_ms": median(tally.verify_ms),
-    }
-
-
-def show(
-    tallies: dict[str, dict[str, Tally]], asked: int, count: int, cost: dict[str, list[float]], told: object
-) -> None:
-    print(heading(f"{asked} photographs asked for among {count:,} references"))
-    print(f"{'':20} {'found':>15} {'shown':>15} {'wrong':>13} {'search ms':>15} {'verify ms':>15}")
-    print(f"{'':20} " + " ".join([f"{'without':>8} {'with':>6}"] * 5))
-    for edit, both in tallies.items():
-        rows = [_as_json(both[name], asked) for name in (WITHOUT, WITH)]
-        cells = [f"{rows[0][name]:8.2f} {rows[1][name]:6.2f}" for name in ("found", "shown")]
-        cells += [f"{rows[0][name]:8.0f} {rows[1][name]:6.0f}" for name in ("wrong", "search_ms", "verify_ms")]
-        print(f"{edit:20} " + " ".join(cells))
-    shown = {name: " and ".join(f"{one:.0f}" for one in values) for name, values in cost.items()}
-    print(f"indexing, CPU ms an image: {shown[WITHOUT]} without, {shown[WITH]} with local features")
-    print(f"bytes: {RECORD_BYTES} a record; {told}")
+def show(edit: str, both: dict[str, Tally]) -> None:
+    rows = [both[name].as_json() for name in (WITHOUT, WITH)]
+    cells = [f"{name} {rows[0][name]:.2f} -> {rows[1][name]:.2f}" for name in ("candidate", "found")]
+    cells += [f"{name} {rows[0][name]:.0f} -> {rows[1][name]:.0f}" for name in ("wrong", "search_ms")]
+    print(f"{edit:20} " + "   ".join(cells), flush=True)
 
 
 if __name__ == "__main__":
-    began = time.perf_counter()
     main()
-    print(f"{time.perf_counter() - began:.0f} s")

@@ -10,7 +10,7 @@ import lookalike
 from api.cli import main
 from indexer.procedural.pictures import procedural_images
 
-PICTURES = 4
+PICTURES = 6
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def test_local_features_are_asked_for_once_counted_and_found(
     assert "--no-local" in capsys.readouterr().out
     with lookalike.open(tmp_path / "store") as opened:
         assert opened.index(folder, progress=False).counts.local == PICTURES, "the collection remembers"
-        with Image.open(folder / "3.png") as picture:
+        with Image.open(folder / "5.png") as picture:
             picture.crop((200, 120, 350, 270)).save(tmp_path / "part.jpg", quality=80)
         (match,) = opened.search(tmp_path / "part.jpg", accurate=True, k=1)
-        assert (Path(match.image.uri).name, match.relation) == ("3.png", "same_picture")
+        assert (Path(match.image.uri).name, match.relation) == ("5.png", "same_picture")
         assert opened.index(folder, local=False, progress=False).counts.local is None
     with pytest.raises(SystemExit, match="0"):
         main(["--store", str(tmp_path / "store"), "status"])
