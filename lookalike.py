@@ -59,6 +59,7 @@ class Lookalike:
         weights: PathLike | None = None,
         labels: bool | None = None,
         regions: bool | None = None,
+        local: bool | None = None,
         accept_license: str | None = None,
         exclude: Sequence[str] = (),
         prune: bool = False,
@@ -67,9 +68,9 @@ class Lookalike:
     ) -> IndexSummary:
         """Index folders, files and globs; return what was done. Files that failed are counted in the summary.
 
-        labels: store the backbone's labels with the images; None as the collection remembers. regions: embed four parts
-        of each image, too, so that a search finds a picture inside a collage or a screenshot; None as the collection
-        remembers. accept_license: the
+        labels: store the backbone's labels with the images. regions: embed four parts of each image, too, so that a
+        search finds a picture inside a collage or a screenshot. local: keep local features, so that accurate searches
+        find small parts of pictures. Each None as the collection remembers. accept_license: the
         licence of the weights you agree to, asked for once where it allows no commercial use. exclude: globs of files
         and folders to pass over. prune: remove images whose files are gone from these sources; where that looks like
         a missing disk, or would be more than max_fraction of the collection, nothing is removed and `refused` of the
@@ -93,6 +94,7 @@ class Lookalike:
             device=self._device,
             labels=labels,
             regions=regions,
+            local=local,
             accept_license=accept_license,
             exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
             prune=prune,

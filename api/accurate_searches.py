@@ -1,6 +1,7 @@
 """Accurate searches: the query seen in several ways, and the pixels of the likeliest images looked at."""
 
 import hashlib
+import threading
 import time
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from search.geometry.keypoint_cache import KeypointCache
 from search.geometry.keypoints import ASKED
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verify import Query, prepared, verify
-from search.records import Embeddings, ImageRecord, Match
+from search.local.reading import LocalReader
+from search.records import Collection, Embeddings, ImageRecord, Match
 from search.storing.store import Store
 
 
@@ -52,6 +54,9 @@ class AccurateSearches:
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
         cache = KeypointCache(store.settings.keypoints, store.settings.keypoints_bytes)
         self.stored = StoredFilePictures(self._pool, cache, remote=remote, threads=cores)
+        self._store = store
+        self._local: dict[int, LocalReader] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """End the decoding children."""
@@ -111,11 +116,17 @@ class AccurateSearches:
         return prepared(keypoints_of(pixels, size, ASKED)), file
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
-        search = AccurateSearch(snapshot, self._catalogue, self.stored)
-        candidates = search.candidates(seen.views, wanted)
+        search = AccurateSearch(snapshot, self._catalogue, self.stored, self._sharing(snapshot.collection))
+        candidates = search.candidates(seen.views, wanted, seen.geometry)
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)
         return Looked(matches, 1000 * (found - began), 1000 * (time.perf_counter() - found))
+
+    def _sharing(self, target: Collection) -> LocalReader:
+        with self._lock:
+            if target.id not in self._local:
+                self._local[target.id] = LocalReader(self._store.database, self._store.blobs, target)
+            return self._local[target.id]
 
 
 def _looked_at(viewed: ViewedPicture) -> tuple[Query | None, PictureFile | None]:

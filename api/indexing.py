@@ -37,11 +37,11 @@ from search.storing.store import Store
 class IndexRequest:
     """The options of `index`.
 
-    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dims, dct_scaling, labels and
-    regions None: as the collection remembers. accept_license: the licence of weights that the user agrees to. decode: where
-    JPEGs are decoded, cpu or gpu. exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions.
-    watch: go on with what changes below local folders, until interrupted. retry: the sources are files of the ledger,
-    tried however often they failed.
+    backbone None: the collection's own, `builtin` for a new one. mode, size, pooling, dims, dct_scaling, labels,
+    regions and local None: as the collection remembers; a new one has neither labels nor regions nor local features.
+    accept_license: the licence of weights that the user agrees to. decode: where JPEGs are decoded, cpu or gpu.
+    exclude: globs of files to pass over. prune, max_fraction: as of IndexOptions. watch: go on with what changes below
+    local folders, until interrupted. retry: the sources are files of the ledger, tried however often they failed.
     """
 
     sources: list[str]
@@ -56,6 +56,7 @@ class IndexRequest:
     batch_size: int | None = None
     workers: int | None = None
     labels: bool | None = None
+    local: bool | None = None
     accept_license: str | None = None
     decode: str = "cpu"
     exclude: tuple[str, ...] = ()
@@ -83,6 +84,7 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         watcher = stack.enter_context(Watcher(sources, session.store)) if request.watch else None
         # All that can be refused comes first: it must leave neither a store nor a download behind.
         accepted = _consent(store, known, request)
+        local = _local(known, request)
         gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
         backbone = _backbone(known, request)
         regions = _wants_regions(known, request)
@@ -90,25 +92,32 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
         labeller = _labeller(known, request, backbone)
         store = store or stack.enter_context(Store.create(session.store))
         target = store.open_collection(
-            session.collection, backbone.space, accepted=accepted, labels=request.labels, regions=request.regions
+            session.collection,
+            backbone.space,
+            accepted=accepted,
+            labels=request.labels,
+            regions=request.regions,
+            local=request.local,
         )
         children = request.workers or os.cpu_count() or 1
         resize = resizer(backbone.preparation)
         # Threads of the job tell torch to keep to one core each, which later threads would inherit.
         stack.callback(torch.set_num_threads, torch.get_num_threads())
-        batch_size = request.batch_size or backbone.batch_size
-        decoding = DecoderPool(backbone.preparation, children=children, resize=resize, regions=regions)
-        pool: Decoder = stack.enter_context(decoding)
+        children_pool = DecoderPool(
+            backbone.preparation, children=children, resize=resize, regions=regions, keypoints=local
+        )
+        pool: Decoder = stack.enter_context(children_pool)
         decoders = children
         if frames is not None:
-            pool, decoders = stack.enter_context(GpuDecoder(pool, frames)), max(children, CALLERS)
+            pool, decoders = stack.enter_context(GpuDecoder(children_pool, frames)), max(children, CALLERS)
         options = IndexOptions(
-            batch_size=batch_size,
+            batch_size=request.batch_size or backbone.batch_size,
             decoders=decoders,
             labeller=labeller,
             prune=request.prune,
             max_fraction=request.max_fraction,
             retry=request.retry,
+            local=local,
         )
         with index_progress(session.progress, sources) as progress:
             summary = IndexJob(store, target, backbone, sources, progress).run(pool, options)
@@ -158,6 +167,18 @@ def _labeller(known: Collection | None, request: IndexRequest, backbone: Prepare
     if known.labels and labeller is None:
         say(f"{backbone.space.backbone} names nothing: new images get no labels; --no-labels stops asking for them")
     return labeller
+
+
+def _local(known: Collection | None, request: IndexRequest) -> bool:
+    """Return whether new images get local features.
+
+    Raises:
+        UsageError: they do, and JPEGs are to be decoded on a GPU, where nothing finds keypoints.
+    """
+    wanted = request.local if request.local is not None else known is not None and known.local
+    if wanted and request.decode != "cpu":
+        raise UsageError("local features are found where pictures are decoded: use --decode cpu, or --no-local")
+    return wanted
 
 
 def _sources(store: Store | None, known: Collection | None, request: IndexRequest) -> list[Source]:

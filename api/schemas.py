@@ -255,6 +255,17 @@ class Regions(Shape):
     explanation: str
 
 
+class LocalFeatures(Shape):
+    """Local features, which accurate searches find small parts by.
+
+    kept: new images get them. images: how many have them. bytes_per_image: in segments and in their index.
+    """
+
+    kept: bool
+    images: int
+    bytes_per_image: int
+
+
 class Collection(Shape):
     """A collection and its counts: seen = images + ledger_only, images = embeddings = searchable.
 
@@ -289,6 +300,7 @@ class Collection(Shape):
     regions: Regions | None
     upgrade: Upgrade | None
     calibration: Calibration | None
+    local: LocalFeatures
 
 
 class Health(Shape):

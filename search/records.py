@@ -26,6 +26,7 @@ POOLINGS: Final[tuple[Pooling, ...]] = get_args(Pooling)
 AVERAGE: Final = "avg"
 
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
+CODES: Final = "codes"  # the numeric class of a space whose rows are no embeddings (search/storing/local_rows.py)
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
@@ -82,7 +83,7 @@ class Collection:
     that somebody agreed to, and licence_accepted_at: when, in seconds since 1970; None while nobody did. recall_target:
     the share of the 10 nearest images that the approximate index is tuned to find. transform: what its next index shall
     do to embeddings, one of TRANSFORMS. regions_rule: by which rule its images are searched in regions, too, 0 for
-    whole pictures only (search/regions.py).
+    whole pictures only (search/regions.py). local: new images get local features (search/storing/local_rows.py).
     """
 
     id: int
@@ -97,6 +98,7 @@ class Collection:
     labels_from: int | None = None
     transform: str = NO_TRANSFORM
     regions_rule: int = 0
+    local: bool = False
 
     @property
     def label_space_id(self) -> int:

@@ -1,7 +1,7 @@
 """Stand-ins that make every journey run in milliseconds: no torch, no decoding children."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.preparation import Preparation, prepare
 from indexer.decoding.region_frames import region_frames
 from indexer.jobs.outcomes import Counts
+from search.geometry.keypoints import Keypoints
 from search.records import ContentFacts, Embeddings, Label, SpaceSpec
 from search.storing.commits import NewImage
 
@@ -53,10 +54,14 @@ class ColourLabeller:
 
 
 class InProcessDecoder:
-    """Decodes in the calling thread. regions: makes the frames of regions, too."""
+    """Decodes in the calling thread.
 
-    def __init__(self, *, regions: bool = False) -> None:
+    regions: makes the frames of regions, too. keypoints: finds those of local features in a picture's pixels.
+    """
+
+    def __init__(self, *, regions: bool = False, keypoints: Callable[[Pixels], Keypoints] | None = None) -> None:
         self._regions = regions
+        self._keypoints = keypoints
 
     def decode(self, data: bytes, name: str) -> PreparedImage:
         image = decode(data, DecodeLimits())
@@ -74,6 +79,7 @@ class InProcessDecoder:
             )
             if self._regions
             else None,
+            keypoints=None if self._keypoints is None else self._keypoints(image.pixels),
         )
 
     def pixels(self, data: bytes, size: int, name: str) -> Pixels:

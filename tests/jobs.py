@@ -24,7 +24,8 @@ def index(
 ) -> IndexSummary:
     """Index the sources into a collection."""
     chosen = backbone or FakeBackbone()
-    target = store.open_collection(collection, chosen.space, regions=regions)
+    local = True if options is not None and options.local else None
+    target = store.open_collection(collection, chosen.space, regions=regions, local=local)
     checked = resolve([str(source) for source in sources], exclude, Origins(store.database, target.id).was_there)
     job = IndexJob(store, target, chosen, checked, progress or Remembering())
     decoding = decoder or InProcessDecoder(regions=target.regions_rule > 0)

@@ -81,6 +81,10 @@ def index(
         bool | None,
         typer.Option("--regions/--no-regions", help="Also search in parts of each image; the collection remembers."),
     ] = None,
+    local: Annotated[
+        bool | None,
+        typer.Option("--local/--no-local", help="Keep local features: accurate searches find small parts."),
+    ] = None,
     accept_license: Annotated[
         str | None, typer.Option(help="Agree to the licence of the weights, such as cc-by-nc-4.0.")
     ] = None,
@@ -114,6 +118,7 @@ def index(
         workers=workers,
         labels=labels,
         regions=regions,
+        local=local,
         accept_license=accept_license,
         decode=decode,
         exclude=tuple(exclude or ()),
@@ -143,6 +148,7 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     if created:
         console.print(f"made the store {session.store}")
     names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled", "with_regions")
+    names += ("local",)
     parts = [f"{shape[name]} {name.replace('_', ' ')}" for name in names if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:

@@ -14,6 +14,7 @@ from search.database import schema
 from search.database.database import Database
 from search.errors import UsageError
 from search.finding.generations import Generations
+from search.local.published import LocalIndexes
 from search.records import NO_TRANSFORM, Fault
 from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
@@ -64,6 +65,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("backbone", space.backbone),
         *zip(("regions", *[""] * 3), wrap(one.regions_explained, 64), strict=False),
         ("labels of", one.labels_of),
+        ("local", _local(one)),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
@@ -74,6 +76,13 @@ def _lines(one: CollectionStatus) -> list[str]:
         left = f", {way['missing']} images missing" if way["missing"] else ""
         shown += [f"  {'space':<11} {way['state']}:", f"    {way['from_space']} to {way['to_space']}{left}"]
     return [head, *(f"  {line}" for line in missing), *shown]
+
+
+def _local(one: CollectionStatus) -> str:
+    if not one.local_images:
+        return ""
+    size = f"; {one.local_bytes / 1000:.1f} kB an image" if one.local_bytes else ""
+    return f"{one.local_images:,} of {one.images:,} images have local features{size}"
 
 
 def _equation(one: CollectionStatus) -> str:
@@ -165,6 +174,7 @@ def rebuild(
             record = Generations(store.database, store.blobs, target).publish(
                 target.sequence, advance, transform=transform
             )
+        LocalIndexes(store.database, store.blobs, target).publish()
     rows = 0 if record is None else record.rows
     facts = {} if record is None else record.facts
     if session.json:

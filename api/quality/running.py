@@ -275,6 +275,7 @@ class _Runner:
             pooling=one.pooling,
             device=self._request.device,
             workers=self._request.workers,
+            local=True,
             accept_license=self._request.accept_license,
             regions=one.regions,
         )

@@ -2,7 +2,8 @@
 
 A request is {"want": a Want, "size": longest side of a small one}, then the file. A reply is the facts, or reason
 and detail; then the prepared pixels, and those of the regions where they are wanted, or the thumbnail, or the small
-pixels, or nothing when the facts say that decoded pixels lie in shared memory. Must never import torch.
+pixels, or nothing when the facts say that decoded pixels lie in shared memory; behind any of those pixels the
+keypoints, where they are wanted. Must never import torch.
 """
 
 import contextlib
@@ -18,6 +19,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from indexer.decoding.decode import DecodedImage, DecodeLimits, load_plugins, small_pixels, thumbnail
 from indexer.decoding.preparation import Preparation, prepare
@@ -37,14 +41,16 @@ Want = Literal["picture", "thumbnail", "pixels"]
 class _Work(NamedTuple):
     """What a child does with a file. shared: where decoded pixels may stay for the parent to prepare.
 
-    regions: whether those of a picture are prepared, too.
+    regions: whether those of a picture are prepared, too. keypoints: finds those of the local features, None where
+    nobody wants them.
     """
 
     decode: Callable[..., DecodedImage]
     preparation: Preparation
     limits: DecodeLimits
     shared: SharedPixels | None
-    regions: bool = False
+    regions: bool
+    keypoints: Callable[[NDArray[np.uint8]], bytes] | None
 
     def do(self, want: Want, size: int, data: bytes) -> Reply:
         try:
@@ -65,13 +71,24 @@ class _Work(NamedTuple):
         image = self.decode(data, self.limits, self.preparation, self.shared.flat if self.shared else None)
         facts = {key: getattr(image, key) for key in ("format", "width", "height", "contrast", "taken_at")}
         facts |= {"pixel_hash": image.pixel_hash.hex(), "perceptual_hash": image.perceptual_hash.hex()}
+        found = b"" if self.keypoints is None else self.keypoints(image.pixels)
         if self.shared is not None and self.shared.holds(image.pixels):
-            return facts | {"shared": image.pixels.shape[:2]}, b""
+            return facts | {"shared": image.pixels.shape[:2]}, found
         whole = prepare(image.pixels, self.preparation).tobytes()
         if not self.regions:
-            return facts, whole
+            return facts, whole + found
         regions = region_frames(image.pixels, (image.width, image.height), lambda part: prepare(part, self.preparation))
-        return facts, whole + regions.tobytes()
+        return facts, whole + regions.tobytes() + found
+
+
+def _keypoints_finder() -> Callable[[NDArray[np.uint8]], bytes]:
+    """Return what finds the keypoints of local features; OpenCV is loaded for those who want them alone."""
+    from search.geometry.keypoints import Detail, extract
+    from search.geometry.local_features import FEATURES
+    from search.geometry.stored_keypoints import to_bytes
+
+    kept = Detail(FEATURES, thumbnail_area=1)
+    return lambda pixels: to_bytes(extract(pixels, kept))
 
 
 def be_child(start: dict[str, Any]) -> None:
@@ -83,9 +100,8 @@ def be_child(start: dict[str, Any]) -> None:
     module, function = start["decode_with"].split(":")
     decode = getattr(importlib.import_module(module), function)
     shared = SharedPixels.opened(start["shared"], start["shared_bytes"]) if start["shared"] is not None else None
-    work = _Work(
-        decode, Preparation.from_dict(start["preparation"]), DecodeLimits(**start["limits"]), shared, start["regions"]
-    )
+    limits, finder = DecodeLimits(**start["limits"]), _keypoints_finder() if start["keypoints"] else None
+    work = _Work(decode, Preparation.from_dict(start["preparation"]), limits, shared, start["regions"], finder)
     with Connection(start["socket"]) as connection:
         connection.send_bytes(READY)
         _confine(start["memory_bytes"])

@@ -12,6 +12,7 @@ speak bytes and JSON: nothing that a hijacked child says is unpickled. Must neve
 import contextlib
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,11 @@ from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.region_frames import region_frames
 from indexer.decoding.shared_pixels import SharedPixels
-from search.errors import BadImage, LookalikeError, UsageError
+from search.errors import BadImage, CorruptFile, LookalikeError, UsageError
 from search.regions import REGIONS
+
+if TYPE_CHECKING:
+    from search.geometry.keypoints import Keypoints
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,9 @@ _BOOT: Final = (
 )
 # All that a child sees of the environment: no keys, no passwords; and one thread.
 _KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
 
 # What prepares decoded pixels in the caller's thread; the answer must have memory of its own.
 Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -56,10 +62,12 @@ Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 class PreparedImage(DecodedImage):
     """A picture as the backbone sees it: its pixels are prepared; width and height are still the picture's own.
 
-    regions: (4, H, W, 3) uint8, its regions likewise (search/regions.py); None where nobody asked for them.
+    regions: (4, H, W, 3) uint8, its regions likewise (search/regions.py); None where nobody asked for them. keypoints:
+    those of its local features, None where the pool was not to find them.
     """
 
     regions: NDArray[np.uint8] | None = None
+    keypoints: "Keypoints | None" = None
 
 
 class DecoderPool:
@@ -76,12 +84,13 @@ class DecoderPool:
         recycle_after: int = 2_000,
         resize: Resize | None = None,
         regions: bool = False,
+        keypoints: bool = False,
         decode_with: str = "indexer.decoding.decode:decode",
     ) -> None:
         """resize: prepares the pixels of JPEGs here instead of Pillow in the child (see indexer/decoding/resizing.py).
         memory_bytes: what a child may allocate beyond its start (Linux). recycle_after: requests a child answers, to
-        bound what it leaks. regions: pictures are prepared in their regions, too. decode_with: "module:function"
-        instead of decode, for tests.
+        bound what it leaks. regions: pictures are prepared in their regions, too. keypoints: of `decode`d pictures are
+        found, too. decode_with: "module:function" instead of decode, for tests.
 
         Raises:
             UsageError: a number has a value that cannot be used.
@@ -103,6 +112,7 @@ class DecoderPool:
             "timeout_s": timeout_s,
             "memory_bytes": memory_bytes,
             "regions": regions,
+            "keypoints": keypoints,
             "decode_with": decode_with,
         }
         self._lock = threading.Lock()  # guards the next two
@@ -121,8 +131,10 @@ class DecoderPool:
         """
         facts, pixels = self._ask("picture", 0, data, name)
         facts |= {key: bytes.fromhex(facts[key]) for key in ("pixel_hash", "perceptual_hash")}
-        frames = np.frombuffer(pixels, np.uint8).reshape(1 + REGIONS * self._regions, *self._shape)
-        return PreparedImage(pixels=frames[0], regions=frames[1:] if self._regions else None, **facts)
+        shape = (1 + REGIONS * self._regions, *self._shape)
+        frames = np.frombuffer(pixels, np.uint8, math.prod(shape)).reshape(shape)
+        regions = frames[1:] if self._regions else None
+        return PreparedImage(pixels=frames[0], regions=regions, keypoints=_keypoints_in(pixels[frames.size :]), **facts)
 
     def thumbnail(self, data: bytes, size: int, name: str = "a picture for a thumbnail") -> bytes:
         """Return a JPEG of the picture, its long side at most size pixels, never enlarged, without metadata.
@@ -188,7 +200,7 @@ class DecoderPool:
             try:
                 facts, payload = self._answer(child, want, size, data)
                 if "shared" in facts:
-                    payload = child.prepared(facts, self._resize)
+                    payload = child.prepared(facts, self._resize) + payload
             except (EOFError, OSError, ValueError) as error:  # ValueError: its answer is not JSON
                 raise self._verdict(error, child, name) from None
             if child.served < self._recycle_after and facts.get("reason") != "out_of_memory":
@@ -235,6 +247,17 @@ class DecoderPool:
             child.end()
             with self._lock:
                 self._living.discard(child)
+
+
+def _keypoints_in(data: bytes) -> "Keypoints | None":
+    if not data:
+        return None
+    from search.geometry.stored_keypoints import from_bytes  # loads OpenCV
+
+    try:
+        return from_bytes(data)
+    except CorruptFile as error:
+        raise BadImage("decoder_crashed", f"its decoding child gave no keypoints: {error}") from error
 
 
 def _possible(size: int) -> int:

@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.backbones.backbone import Backbone
 from indexer.backbones.fixed_projection import projected
@@ -27,6 +28,7 @@ from indexer.sources.sources import MAX_FILE_BYTES, Source, Walk
 from search.embeddings import unit_rows, usable_rows
 from search.errors import LookalikeError
 from search.finding.publishing import BackgroundPublisher, publish_if_due
+from search.local.published import publish_local_if_due
 from search.records import Collection, ContentFacts, Embeddings
 from search.regions import REGIONS
 from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
@@ -45,7 +47,8 @@ class IndexOptions:
     """How to index. batch_size: pictures per call of the backbone, at most 1,024. decoders: children kept busy.
 
     commit_rows, commit_s: a commit comes after this many rows or seconds, whichever is first. labeller: labels every
-    picture that has no labels in this space yet. prune: remove what vanished. max_fraction: the share of the sources'
+    picture that has no labels in this space yet. local: find the local features of pictures that have none; the decoder
+    gives their keypoints. prune: remove what vanished. max_fraction: the share of the sources'
     images that may vanish at once, 0 to 1; None for the ordinary guard. retry: also files that have killed their
     decoder too often.
     """
@@ -59,6 +62,7 @@ class IndexOptions:
     prune: bool = False
     max_fraction: float | None = None
     retry: bool = False
+    local: bool = False
 
 
 class IndexJob:
@@ -84,7 +88,7 @@ class IndexJob:
         self._remembered = RememberedSources(self._origins, sources)
         self._movements = Movements(store.catalogue, self._origins, target, sources if part is None else part.roots)
         self._pending = Pending(target.space.dims)
-        self._publisher = BackgroundPublisher(store, target)
+        self._publisher = BackgroundPublisher(store, target, publish_local_if_due if target.local else None)
         self._spectator = Spectator(store, target, sources)
         self._sighting: Sighting | None = None
         self._refused: str | None = None
@@ -109,7 +113,11 @@ class IndexJob:
         newest = self._store.catalogue.newest_image_id(self._target.id)
         self._decoded = newest > 0
         self._labeller = options.labeller
-        self._counts = Counts(labelled=None if options.labeller is None else 0, regioned=0 if self._regions else None)
+        self._counts = Counts(
+            labelled=None if options.labeller is None else 0,
+            regioned=0 if self._regions else None,
+            local=0 if options.local else None,
+        )
         committer = Committer(self._store.database, self._store.blobs, self._target)
         found = Walk(self._sources, self._store.root, options.max_file_bytes, self._unchanged(options))
         pipeline = Pipeline(found, self._store.catalogue, self._origins, self._target, pool, self._limits(options))
@@ -139,7 +147,8 @@ class IndexJob:
         if options.retry or not any(source.kind == "archive" for source in self._sources):
             return {}
         ledger = self._store.catalogue.failures(self._target.id)
-        return self._remembered.unchanged(ledger, labels=options.labeller is not None, regions=self._regions)
+        wanted = {"labels": options.labeller is not None, "regions": self._regions, "local": options.local}
+        return self._remembered.unchanged(ledger, **wanted)
 
     def _summary(self, pipeline: Pipeline, apart: Mapping[str, int], seconds: float) -> IndexSummary:
         busy = pipeline.busy_seconds() | self._busy
@@ -150,6 +159,8 @@ class IndexJob:
     def _publish(self) -> None:
         try:
             publish_if_due(self._store, self._target, self._progress.publishing)
+            if self._counts.local is not None:
+                publish_local_if_due(self._store, self._target)
         except LookalikeError as error:
             # The type keeps its exit code; the message keeps the user calm.
             raise type(error)(
@@ -167,6 +178,7 @@ class IndexJob:
             REMOTE_READERS if remote else READ_THREADS,
             options.retry,
             self._regions,
+            options.local,
         )
 
     def _consume(self, pipeline: Pipeline, committer: Committer, options: IndexOptions) -> None:
@@ -175,7 +187,11 @@ class IndexJob:
             outcome = pipeline.take(timeout_s=0.2)
             if isinstance(outcome, Prepared):
                 self._decoded = True
-                waiting.append(outcome)
+                self._count_local(outcome)
+                if outcome.embeds or outcome.content_id is None:
+                    waiting.append(outcome)
+                else:
+                    self._note_known(Known(outcome.file, outcome.content_id), local=outcome.local)
             elif outcome is not None:
                 self._note(outcome)
             # A short batch is better than images that wait for the walk to find more.
@@ -206,9 +222,9 @@ class IndexJob:
                 continue
             labels = next(named)
             if item.content_id is not None:
-                self._note_known(Known(file, item.content_id), labels)
+                self._note_known(Known(file, item.content_id), labels, item.local)
             else:
-                self._pending.add_new(self._new(item, labels), row)
+                self._pending.add_new(replace(self._new(item, labels), local=item.local), row)
                 self._counts.indexed += 1
             if parts is not None:
                 self._pending.add_regions(item.facts if item.content_id is None else item.content_id, parts)
@@ -278,8 +294,17 @@ class IndexJob:
                 "wrong with this machine or installation; free memory, lower --workers, or look closer with --verbose"
             )
 
-    def _note_known(self, known: Known, labels: tuple[Label, ...] | None = None) -> None:
-        """A content that has its embedding: a touched file, a moved image, one more copy, or one that got labels."""
+    def _count_local(self, item: Prepared) -> None:
+        if self._counts.local is not None and item.local is not None:
+            self._counts.local += 1
+
+    def _note_known(
+        self, known: Known, labels: tuple[Label, ...] | None = None, local: NDArray[np.uint8] | None = None
+    ) -> None:
+        """A content that has its embedding: a touched file, a moved image, one more copy, or what got what it lacked.
+
+        labels, local: what it got.
+        """
         file = known.file
         here = self._movements.stored_at(known)
         origin = here or self._movements.moved_from(known)
@@ -292,7 +317,8 @@ class IndexJob:
         # A key the user chose stays; a key that was only the uri follows the file.
         kept = origin.key if origin is not None and origin.key != origin.uri else file.uri
         image_id = origin.image_id if origin is not None else None
-        self._pending.add_known(self._image(file, key_of(file) or kept, known.content_id, image_id, labels))
+        image = self._image(file, key_of(file) or kept, known.content_id, image_id, labels)
+        self._pending.add_known(replace(image, local=local))
 
     def _commit(self, committer: Committer) -> None:
         if self._pending.empty:
@@ -307,7 +333,8 @@ class IndexJob:
     def _finish_files(
         self, pipeline: Pipeline, committer: Committer, found: Walk, newest: int, options: IndexOptions
     ) -> None:
-        self._remembered.remember(found.visits, labels=options.labeller is not None, regions=self._regions)
+        wanted = {"labels": options.labeller is not None, "regions": self._regions, "local": options.local}
+        self._remembered.remember(found.visits, **wanted)
         if self._part is None:
             vanished = self._movements.vanished(pipeline.seen_ids, newest, found.visits)
             if options.prune:

@@ -15,9 +15,10 @@ from search.storing.catalogue import KnownFile
 class Prepared:
     """A content, decoded and ready to embed. pixels: (H, W, 3) uint8.
 
-    content_id: the content when it has an embedding already and is here for its labels or its regions alone. stored:
-    the image that was known by its key or at its place when it was planned. regions: (4, H, W, 3) uint8, to embed,
-    too; None where nobody asked, or the content has them.
+    content_id: the content when it has an embedding already and is here for its labels, regions or local features
+    alone. stored: the image that was known by its key or at its place when it was planned. regions: (4, H, W, 3) uint8,
+    to embed, too; None where nobody asked, or the content has them. local: the record of its local features, where they
+    are wanted. embeds: whether anything but those is wanted.
     """
 
     file: FoundFile
@@ -26,6 +27,8 @@ class Prepared:
     content_id: int | None = None
     stored: KnownFile | None = None
     regions: NDArray[np.uint8] | None = None
+    local: NDArray[np.uint8] | None = None
+    embeds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ Outcome = Prepared | Known | Failed | Unchanged | Ignored
 class Counts:
     """The running totals of one indexing job.
 
-    labelled: files whose picture was labelled, None when nobody asked. regioned: files whose picture was embedded in
-    its regions, None likewise.
+    labelled: files whose picture was labelled, None when nobody asked. regioned, local: files whose picture was
+    embedded in its regions, or got local features, None likewise.
     """
 
     indexed: int = 0
@@ -81,6 +84,7 @@ class Counts:
     ignored: int = 0
     labelled: int | None = None
     regioned: int | None = None
+    local: int | None = None
     failures: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -101,6 +105,8 @@ class Counts:
             self.labelled = (self.labelled or 0) + other.labelled
         if other.regioned is not None:
             self.regioned = (self.regioned or 0) + other.regioned
+        if other.local is not None:
+            self.local = (self.local or 0) + other.local
         self.failures += other.failures
 
     def as_json(self) -> dict[str, object]:
@@ -116,5 +122,5 @@ class Counts:
             "failed": self.failed,
             "failures_by_reason": dict(sorted(self.failures.items())),
         }
-        asked = {"labelled": self.labelled, "with_regions": self.regioned}
+        asked = {"labelled": self.labelled, "with_regions": self.regioned, "local": self.local}
         return shape | {name: number for name, number in asked.items() if number is not None}

@@ -3,7 +3,7 @@
     walk -> plan -> [read] -> hash -> [decode] -> prepared pixels -> caller
 
 A file the catalogue knows unchanged never leaves the plan; a content that is known by its sha256 is never decoded.
-Either goes all the way where labels or regions are wanted and its content has none yet.
+Either goes all the way where labels, regions or local features are wanted and its content has none yet.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from indexer.jobs.planning import Planning, Wanted, carried_bytes, described, re
 from indexer.sources.found import UnchangedArchive
 from indexer.sources.sources import Found, FoundFile, IgnoredFile, UnreadableFile, read_file
 from search.errors import BadImage
+from search.geometry.local_features import record_of
 from search.records import Collection, ContentFacts, LedgerEntry
 from search.storing.catalogue import Catalogue, KnownFile
 from search.storing.origins import Origins
@@ -41,8 +42,8 @@ QUARANTINE_REASONS = frozenset({"decoder_crashed", "decoder_timeout", "out_of_me
 class PipelineLimits:
     """decoders: threads that wait for decoding children. ready_images: prepared pictures that may wait.
 
-    labels: contents without labels are wanted, too. readers: threads that read files; remote ones need many. retry:
-    files are tried again however often they killed a decoder. regions: contents without regions are wanted, too.
+    labels, regions, local: contents without labels, regions, or local features, are wanted, too. readers: threads that
+    read files; remote ones need many. retry: files are tried again however often they killed a decoder.
     """
 
     decoders: int
@@ -52,6 +53,7 @@ class PipelineLimits:
     readers: int = READ_THREADS
     retry: bool = False
     regions: bool = False
+    local: bool = False
 
 
 class Pipeline:
@@ -77,6 +79,7 @@ class Pipeline:
         self._max_file_bytes = limits.max_file_bytes
         self._labels = limits.labels
         self._regions = limits.regions
+        self._local = limits.local
         self._retry = limits.retry
         decoders = limits.decoders
         self._to_read: Channel[list[Wanted]] = Channel(
@@ -195,18 +198,23 @@ class Pipeline:
     def _look_up(self, files: Sequence["_Read"]) -> None:
         """Send contents that are known by their hash past the decoders. One query serves many files."""
         known = self._catalogue.embedded_contents(self._target.space_id, [one.sha256 for one in files])
-        unlabelled, unregioned = self._unlabelled([*known.values()]), self._unregioned([*known.values()])
+        contents = [*known.values()]
+        unlabelled, unregioned = self._unlabelled(contents), self._unregioned(contents)
+        unseen = self._without_local(contents)
         for one in files:
             content_id = known.get(one.sha256)
-            if content_id is not None and content_id not in unlabelled | unregioned:
+            if content_id is not None and content_id not in unlabelled | unregioned | unseen:
                 self._outcomes.put(Known(one.file, content_id))
-            else:
-                regions = content_id in unregioned if content_id is not None else self._regions
-                self._to_decode.put(_ToDecode(one.file, one.data, one.sha256, content_id, one.stored, regions))
+                continue
+            new = content_id is None
+            regions = self._regions and (new or content_id in unregioned)
+            local = self._local and (new or content_id in unseen)
+            embeds = new or regions or content_id in unlabelled
+            self._to_decode.put(_ToDecode(one, content_id, embeds=embeds, regions=regions, local=local))
 
     def _unfinished(self, content_ids: Sequence[int]) -> set[int]:
         """Return those of the contents whose file is needed although they have their embedding."""
-        return self._unlabelled(content_ids) | self._unregioned(content_ids)
+        return self._unlabelled(content_ids) | self._unregioned(content_ids) | self._without_local(content_ids)
 
     def _unregioned(self, content_ids: Sequence[int]) -> set[int]:
         """Return those of the contents that wait for the embeddings of their regions."""
@@ -218,17 +226,21 @@ class Pipeline:
         """Return those of the contents that wait for labels."""
         return self._catalogue.labels.missing(self._target.space_id, content_ids) if self._labels else set()
 
+    def _without_local(self, content_ids: Sequence[int]) -> set[int]:
+        """Return those of the contents that wait for local features."""
+        return self._catalogue.local.missing(content_ids) if self._local else set()
+
     def _decode(self, item: "_ToDecode") -> None:
-        file = item.file
+        read, file = item.read, item.read.file
         try:
-            image = self._pool.decode(item.data, file.uri)
+            image = self._pool.decode(read.data, file.uri)
         except BadImage as error:
             log.info("%s: %s", file.uri, error)
             self._outcomes.put(_failed(file, error))
             return
         facts = ContentFacts(
-            sha256=item.sha256,
-            size_bytes=len(item.data),
+            sha256=read.sha256,
+            size_bytes=len(read.data),
             format=image.format,
             width=image.width,
             height=image.height,
@@ -238,7 +250,9 @@ class Pipeline:
             taken_at=image.taken_at,
         )
         regions = image.regions if item.regions else None
-        self._outcomes.put(Prepared(file, facts, image.pixels, item.content_id, item.stored, regions))
+        local = record_of(image.keypoints) if item.local and image.keypoints is not None else None
+        shown = Prepared(file, facts, image.pixels, item.content_id, read.stored, regions, local, item.embeds)
+        self._outcomes.put(shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +267,18 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _ToDecode:
-    """A file that was read. content_id: its content, when only labels or regions are wanted. regions: they are."""
+    """A file that was read. content_id: its content, when only labels, regions or local features of it are wanted.
 
-    file: FoundFile
-    data: bytes
-    sha256: bytes
+
+    embeds: whether anything of it is to be embedded or labelled. regions, local: whether its regions and its local
+    features are missing.
+    """
+
+    read: _Read
     content_id: int | None
-    stored: KnownFile | None
+    embeds: bool
     regions: bool
+    local: bool
 
 
 def _grouped(found: Iterable[Found]) -> Iterator[list[Found]]:

@@ -17,6 +17,8 @@ _PASSING: Final = frozenset(
 )
 _LABELLED: Final = "+labels"
 _REGIONED: Final = "+regions"
+_LOCAL: Final = "+local"
+_EXTRAS: Final = (_LABELLED, _REGIONED, _LOCAL)  # behind a stamp, in this order
 
 
 class RememberedSources:
@@ -30,20 +32,23 @@ class RememberedSources:
         self._ids: dict[str, int] = {}
         self._troubled: set[str] = set()
 
-    def unchanged(self, ledger: Iterable[LedgerEntry], *, labels: bool, regions: bool) -> dict[str, tuple[str, int]]:
+    def unchanged(
+        self, ledger: Iterable[LedgerEntry], *, labels: bool, regions: bool, local: bool
+    ) -> dict[str, tuple[str, int]]:
         """Return (stamp, images) of the archives that are to be opened only when changed, by uri.
 
-        ledger: of the collection. labels, regions: only those whose pictures were all labelled, or embedded in their
-        regions, when they were read.
+        ledger: of the collection. labels, regions, local: only those whose pictures were all labelled, embedded in
+        their regions, or got local features, when they were read.
         """
         known = self._origins.sources(self._archives) if self._archives else {}
+        wanted = {extra for extra, is_wanted in zip(_EXTRAS, (labels, regions, local), strict=True) if is_wanted}
         # An image whose embedding was lost is still there, and only its file can bring the embedding back.
         maimed = {archive_of(entry.uri) for entry in ledger if entry.reason == LOST} if known else set()
         return {
             uri: (stamp, source.images)
             for uri, source in known.items()
-            for stamp, labelled, regioned in [_read(source.stamp)]
-            if uri not in maimed and self._complete(source) and labelled >= labels and regioned >= regions
+            for stamp, made in [_read(source.stamp)]
+            if uri not in maimed and self._complete(source) and wanted <= made
         }
 
     def _complete(self, known: KnownSource) -> bool:
@@ -62,17 +67,21 @@ class RememberedSources:
         if archive is not None and reason in _PASSING:
             self._troubled.add(archive)
 
-    def remember(self, visits: Mapping[str, Visit], *, labels: bool, regions: bool) -> None:
+    def remember(self, visits: Mapping[str, Visit], *, labels: bool, regions: bool, local: bool) -> None:
         """Note what archives and manifests looked like, once all they hold is committed."""
         for visit in visits.values():
             if visit.unchanged or not (visit.stamp or visit.uri in self._ids):
                 continue
             whole = visit.whole and bool(visit.stamp) and visit.uri not in self._troubled
-            told = _LABELLED * labels + _REGIONED * regions
+            told = _LABELLED * labels + _REGIONED * regions + _LOCAL * local
             self._origins.remember(self.id_of(visit.uri), visit.stamp + told if whole else "", visit.images)
 
 
-def _read(stamp: str) -> tuple[str, bool, bool]:
-    """Return a stamp as it was made, and whether all pictures were labelled, and embedded in their regions."""
-    plain = stamp.removesuffix(_REGIONED)
-    return plain.removesuffix(_LABELLED), plain.endswith(_LABELLED), stamp != plain
+def _read(stamp: str) -> tuple[str, set[str]]:
+    """Return a stamp as it was made, and what all pictures got when it was."""
+    made: set[str] = set()
+    for extra in reversed(_EXTRAS):
+        if stamp.endswith(extra):
+            stamp = stamp.removesuffix(extra)
+            made.add(extra)
+    return stamp, made

@@ -41,8 +41,8 @@ class SegmentRecord:
     checksums: bytes
 
 
-def write_segment(blobs: Blobs, embeddings: Embeddings) -> SegmentRecord:
-    """Write (N, D) unit embeddings as a new durable segment that no one knows of yet.
+def write_segment(blobs: Blobs, embeddings: NDArray[np.floating]) -> SegmentRecord:
+    """Write (N, D) unit embeddings, or what else has halves, as a new durable segment that no one knows of yet.
 
     Raises:
         StoreUnavailable: the disk is full or refuses the write.

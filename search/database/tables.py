@@ -77,6 +77,8 @@ collection = _table(
     Column("transform", Text, nullable=False, server_default=text("'none'")),
     # By which rule images are searched in regions, too (search/regions.py); 0 for whole pictures only.
     Column("regions_rule", Integer, nullable=False, server_default=text("0")),
+    # Whether new images get local features: asked for once, remembered.
+    Column("local", Boolean, nullable=False, server_default=false()),
 )
 
 content = _table(

@@ -60,12 +60,21 @@ class StoredPictures(Protocol):
         ...
 
 
+class LocalCandidates(Protocol):
+    """A second source of candidates: images that share local features with a query (search/local/reading.py)."""
+
+    def images(self, query: Query, condition: Condition | None) -> list[int]:
+        """Return the ids of the images that share most and fulfil a condition, the likeliest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An image worth looking at. score: the best cosine of any view of the query; normalised: the same, normalised.
 
     Where regions are searched it is that with the best part of the image. region: the number of that part in its best
-    view, 0 for all of it. whole: the best cosine of any view with all of the image.
+    view, 0 for all of it. whole: the best cosine of any view with all of the image. local: it shares local features
+    with the query.
     """
 
     image: ImageRecord
@@ -73,6 +82,7 @@ class Candidate:
     normalised: float
     region: int
     whole: float
+    local: bool = False
 
     @classmethod
     def best(cls, image: ImageRecord, seen: Sequence[tuple[float, float, int, float]]) -> "Candidate":
@@ -88,22 +98,28 @@ class AccurateSearch:
     snapshot: Snapshot
     catalogue: Catalogue
     stored: StoredPictures
+    local: LocalCandidates | None = None
 
-    def candidates(self, views: Embeddings, wanted: Wanted) -> list[Candidate]:
+    def candidates(self, views: Embeddings, wanted: Wanted, geometry: Query | None = None) -> list[Candidate]:
         """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
 
-        views: (V, D) float32 of unit length.
+        views: (V, D) float32 of unit length. geometry: the picture's keypoints; images that share local features with
+        them come in turns with the nearest.
         """
+        sharing = [] if self.local is None or geometry is None else self.local.images(geometry, wanted.where)
         seen: dict[int, list[tuple[float, float, int, float]]] = {}
         for view in views:
             query = view[np.newaxis]
             level = background_level(self.snapshot, query)
             ranked = self._ranked(query, max(wanted.k, PER_VIEW), wanted.where)
-            for image, score, region, whole in ranked.rows():
+            looked_at = [ranked]
+            if sharing:
+                looked_at.append(everywhere(self.snapshot).rank(query, len(sharing), np.unique(sharing)))
+            for image, score, region, whole in (row for one in looked_at for row in one.rows()):
                 seen.setdefault(image, []).append((score - level, score, region, whole))
         records = self.catalogue.images_by_id(self.snapshot.collection.id, list(seen))
         found = [Candidate.best(record, seen[image]) for image, record in records.items()]
-        return sorted(found, key=lambda one: (-one.normalised, one.image.id))
+        return _in_turns(sorted(found, key=lambda one: (-one.normalised, one.image.id)), sharing)
 
     def matches(self, picture: SeenPicture, candidates: Sequence[Candidate], wanted: Wanted) -> list[Match]:
         """Return at most k matches: first those that show the same picture, then by normalised score.
@@ -112,7 +128,8 @@ class AccurateSearch:
         where one of the two pictures has too little to compare, or the file of the image is gone. After one that is,
         PATIENCE others in a row that are not end it.
         """
-        answers = self._verified(picture.geometry, [one.image for one in candidates[:VERIFIED]])
+        looked = VERIFIED + sum(one.local for one in candidates)
+        answers = self._verified(picture.geometry, [one.image for one in candidates[:looked]])
         ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
             answer = answers.get(number)
@@ -158,6 +175,20 @@ class AccurateSearch:
         for number, verification in enumerate(verify_in_order(query, there(), patience=PATIENCE)):
             answers[places[number]] = verification
         return answers
+
+
+def _in_turns(likeliest: Sequence[Candidate], sharing: Sequence[int]) -> list[Candidate]:
+    """Return candidates, those that share local features in turns with the others: the two orders say different things.
+
+    sharing: ids of images, those that share most first.
+    """
+    by_id = {one.image.id: one for one in likeliest}
+    local = [replace(by_id[image], local=True) for image in sharing if image in by_id]
+    placed: dict[int, Candidate] = {one.image.id: one for pair in zip(likeliest, local, strict=False) for one in pair}
+    shared = {one.image.id: one for one in local}
+    for one in (*local, *likeliest):
+        placed.setdefault(one.image.id, one)
+    return [shared.get(image, one) for image, one in placed.items()]
 
 
 def background_level(snapshot: Snapshot, query: Embeddings) -> float:

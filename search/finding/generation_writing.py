@@ -39,7 +39,7 @@ def write_generation(blobs: Blobs, part: Part, rows: StoredRows, recall: float |
     built = None if recall is None else build(rows, recall, progress, most_axes=most_axes)
     parts = exact_file(rows) if built is None else inverted_file(built, rows)
     sums = StreamedChecksums()
-    name = blobs.write(FOLDER, SUFFIX, _summed(parts, sums), point="generation")
+    name = blobs.write(FOLDER, SUFFIX, summed(parts, sums), point="generation")
     values = {
         "part": part,
         "kind": EXACT if built is None else built.index.kind,
@@ -61,7 +61,8 @@ def _facts(built: Built | None, transform: PostTransform) -> dict[str, object]:
     return told | asdict(built.measured) | {"lists": built.index.lists, "code_dims": built.projection.dims}
 
 
-def _summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:
+def summed(parts: Iterable[bytes | memoryview], sums: StreamedChecksums) -> Iterator[bytes | memoryview]:
+    """Yield the parts of a file, adding them to its checksums."""
     for part in parts:
         sums.update(part)
         yield part

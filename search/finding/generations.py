@@ -142,6 +142,7 @@ class Generations:
         self._database = database
         self._blobs = blobs
         self._target = target
+        self.space_id = target.space_id
         self._catalogue = Catalogue(database)
         self._part = part
         self._searched = (generation.c.collection_id == target.id, generation.c.space_id == target.space_id)
@@ -240,7 +241,7 @@ class Generations:
             fault("generation.done")
             total = sum(one.values["rows"] for one in written)
             progress(total, total)
-            self._retire([one.values["part"] for one in written])
+            self.retire([one.values["part"] for one in written])
         return self.current()
 
     def _written(self, indexes: Mapping[Part, StoredRows], progress: Progress) -> list[Written]:
@@ -323,7 +324,7 @@ class Generations:
             return False
         return True
 
-    def _retire(self, published: Sequence[Part]) -> None:
+    def retire(self, published: Sequence[Part] = (WHOLES,)) -> None:
         """Forget all but the newest generations of these parts; their files go with the next sweep."""
         with self._database.writing() as connection:
             kept: list[int] = []

@@ -5,6 +5,7 @@ Searches in every process go on meanwhile, on the generation they have plus ever
 
 import logging
 import threading
+from collections.abc import Callable
 
 from search.errors import LookalikeError
 from search.finding.generation_writing import Progress
@@ -61,9 +62,13 @@ class BackgroundPublisher:
     searches elsewhere never compare more than half of the images one by one.
     """
 
-    def __init__(self, store: Store, target: Collection) -> None:
+    def __init__(
+        self, store: Store, target: Collection, also: Callable[[Store, Collection], object] | None = None
+    ) -> None:
+        """also: what publishes another index beside it."""
         self._store = store
         self._target = target
+        self._also = also
         self._new = 0
         self._wanted = LARGEST_DELTA // (1 + REGIONS) if target.regions_rule else LARGEST_DELTA
         self._thread: threading.Thread | None = None
@@ -85,6 +90,8 @@ class BackgroundPublisher:
     def _publish(self) -> None:
         try:
             publish_if_due(self._store, self._target, growth=1.0)
+            if self._also is not None:
+                self._also(self._store, self._target)
         except LookalikeError as error:
             # The end of the job tries again, and tells.
             log.warning("the search index was not renewed: %s", error)

@@ -41,6 +41,14 @@ class SegmentCache:
             out[here] = self._segment(int(segment_id)).read(rows[here])
         return out
 
+    def stored(self, segments: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Return what is stored at these places, (N, D) float16, bit by bit, in the order asked.
+
+        Raises:
+            CorruptFile: a segment is missing or damaged.
+        """
+        return self._read_few(segments.tolist(), rows.tolist())
+
     def _read_few(self, segments: list[int], rows: list[int]) -> NDArray[np.float16]:
         """Return rows as they are stored: the inner loop of every search, one pass, one system call for each."""
         if rows and min(rows) < 0:

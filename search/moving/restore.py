@@ -25,6 +25,7 @@ from search.database.tables import segment
 from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
+from search.local.published import LocalIndexes
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
 from search.moving.catalogue_file import clear, put, require_free, working_file
 from search.moving.claims import free_own
@@ -272,6 +273,7 @@ def _publish(store: Store) -> str | None:
     for target in store.catalogue.collections():
         try:
             Generations(store.database, store.blobs, target).publish(target.sequence)
+            LocalIndexes(store.database, store.blobs, target).publish()
         except LookalikeError as error:
             return str(error)
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 
 from search.blobs.segments import SegmentRecord
 from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
@@ -17,6 +17,7 @@ from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
 from search.storing.image_records import ids_of_content, image_in, images_of, records
 from search.storing.labels import Labels
+from search.storing.local_rows import LocalRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Catalogue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.labels = Labels(database)
+        self.local = LocalRows(database)
 
     def collections(self) -> list[Collection]:
         """Return all collections by name."""
@@ -309,12 +311,6 @@ _LEDGER = (
 )
 
 
-def space_of(connection: Connection, fingerprint: str) -> int | None:
-    """Return the id of the space with this fingerprint, None when the store has none."""
-    found: int | None = connection.execute(select(space.c.id).where(space.c.fingerprint == fingerprint)).scalar()
-    return found
-
-
 def _collections() -> Select[tuple[object, ...]]:
     return select(
         collection.c.id,
@@ -326,6 +322,7 @@ def _collections() -> Select[tuple[object, ...]]:
         collection.c.label_space_id,
         collection.c.transform,
         collection.c.regions_rule,
+        collection.c.local,
         space.c.licence_accepted,
         space.c.licence_accepted_at,
         space.c.backbone,
@@ -361,5 +358,5 @@ def _collection(row: Row[tuple[object, ...]]) -> Collection:
     )
     consent = (row.licence_accepted, row.licence_accepted_at)
     recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
-    about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id)
-    return Collection(row.id, row.name, *about, row.transform, row.regions_rule)
+    about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id, row.transform)
+    return Collection(row.id, row.name, *about, row.regions_rule, row.local)

@@ -14,8 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from search.blobs.blobs import Blobs
@@ -29,6 +31,7 @@ from search.faults import fault
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.storing.labels import put_labels
 from search.storing.ledger import FailedFile, forget_failures, put_failures
+from search.storing.local_rows import as_stored, local_space_id, put_records
 from search.storing.region_rows import EMBEDDING_COLUMNS, Regions, put_regions, show_regions
 from search.storing.tombstones import tombstone
 
@@ -74,7 +77,8 @@ class NewImage:
     content: the facts of a fresh content, or the id of one the catalogue has. image_id: the image that moved here or
     changed; None lets the key decide. labels: of the content, highest probability first; None when nobody asked.
     metadata: fields to set, beside those the image has; None says nothing. source_id: the archive or manifest that
-    names it (`search.storing.origins`).
+    names it (`search.storing.origins`). local: the record of the content's local features
+    (search/geometry/local_features.py), None when nobody asked or it has one.
     """
 
     key: str
@@ -86,6 +90,7 @@ class NewImage:
     labels: tuple[Label, ...] | None = None
     metadata: Mapping[str, object] | None = None
     source_id: int | None = None
+    local: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +131,15 @@ class Committer:
             UsageError: the embeddings are not one row of unit length, in the dims of the space, for each fresh content.
         """
         _require_usable(batch, self._target.space.dims)
-        writing = self._segment(batch.rows)
+        writing = _Writing(self._segment(batch.rows), self._segment(as_stored([new.local for new in batch.images])))
         try:
             sequence = self._put(batch, _content_rows(batch), writing)
         finally:
-            wait([writing])
+            wait(writing)
         fault("commit.done")
         return sequence
 
-    def _segment(self, embeddings: Embeddings) -> "Future[SegmentRecord | None]":
+    def _segment(self, embeddings: NDArray[np.floating]) -> "Future[SegmentRecord | None]":
         """Start to write a segment; where that takes long, nothing is locked before it is done."""
         writing: Future[SegmentRecord | None]
         if not len(embeddings):
@@ -146,9 +151,10 @@ class Committer:
             wait([writing])
         return writing
 
-    def _put(self, batch: Batch, rows: Sequence[Row], writing: "Future[SegmentRecord | None]") -> int:
-        if writing.done():
-            writing.result()  # what failed already needs no transaction
+    def _put(self, batch: Batch, rows: Sequence[Row], writing: "_Writing") -> int:
+        for one in writing:
+            if one.done():
+                one.result()  # what failed already needs no transaction
         with self._database.writing() as connection:
             fault("commit.begin")
             if batch.regions is not None and batch.regions.known:
@@ -168,7 +174,8 @@ class Committer:
             put_labels(connection, self._target.space_id, named)
             put_failures(connection, self._target.id, [new.uri for new in batch.images], batch.failed)
             self._progress(connection, "running", batch.progress)
-            self._put_embeddings(connection, batch, ids, writing.result())
+            self._put_embeddings(connection, batch, ids, writing.embeddings.result())
+            _put_records(connection, batch, contents, writing.records.result())
             if batch.regions is not None:
                 show_regions(connection, self._target.space_id, batch.regions.known)
             fault("commit.end")
@@ -224,6 +231,21 @@ class Committer:
         insert_missing_rows(connection, embedding, EMBEDDING_COLUMNS, rows)
         if batch.regions is not None:
             put_regions(connection, self._target.space_id, batch.regions.places(ids, len(facts)), segment_id)
+
+
+class _Writing(NamedTuple):
+    """The segments of one batch on their way to the disk."""
+
+    embeddings: "Future[SegmentRecord | None]"
+    records: "Future[SegmentRecord | None]"
+
+
+def _put_records(connection: Connection, batch: Batch, contents: list[int], written: SegmentRecord | None) -> None:
+    if written is None:
+        return
+    space_id = local_space_id(connection)
+    owners = [at for at, new in zip(contents, batch.images, strict=True) if new.local is not None]
+    put_records(connection, (space_id, put_segment(connection, space_id, written)), owners)
 
 
 def _require_usable(batch: Batch, dims: int) -> None:

@@ -23,7 +23,8 @@ from search.faults import fault
 from search.records import Collection, SpaceSpec
 from search.regions import REGIONS_RULE
 from search.settings import FILE, StoreSettings, new_settings, publish_settings, read_settings
-from search.storing.catalogue import Catalogue, space_of
+from search.storing.catalogue import Catalogue
+from search.storing.local_rows import LOCAL_SPACE, space_of
 
 # Younger files may belong to a commit that is about to name them.
 SWEEP_AGE_S = 3600.0
@@ -114,11 +115,12 @@ class Store:
         accepted: str | None = None,
         labels: bool | None = None,
         regions: bool | None = None,
+        local: bool | None = None,
     ) -> Collection:
         """Return the collection of this name in this space, making it when it is new.
 
-        accepted: the licence that was agreed to now, if any. labels, regions: whether its images get labels, and are
-        searched in regions, too, from now on; None leaves that as it is.
+        accepted: the licence that was agreed to now, if any. labels, regions, local: whether its images get labels, are
+        searched in regions, too, and get local features from now on; None leaves that as it is.
 
         Raises:
             SpaceMismatch: the collection exists in another space.
@@ -129,18 +131,21 @@ class Store:
             existing = self.catalogue.collection(name)
         if existing.space.fingerprint != spec.fingerprint:
             raise SpaceMismatch(_mismatch(existing, spec))
-        rule = existing.regions_rule if regions is None else REGIONS_RULE * regions
-        values = {"labels": existing.labels if labels is None else labels, "regions_rule": rule}
-        as_before = values == {"labels": existing.labels, "regions_rule": existing.regions_rule}
-        if (accepted is None or existing.licence_accepted is not None) and as_before:
+        rule = None if regions is None else REGIONS_RULE * regions
+        chosen = {"labels": labels, "regions_rule": rule, "local": local}
+        changed = {name: value for name, value in chosen.items() if value not in (None, getattr(existing, name))}
+        if (accepted is None or existing.licence_accepted is not None) and not changed:
             return existing
         with self.database.writing() as connection:
             if accepted is not None:
                 consent = {"licence_accepted": accepted, "licence_accepted_at": time.time()}
                 first = (space.c.id == existing.space_id) & space.c.licence_accepted.is_(None)
                 connection.execute(update(space).where(first).values(consent))
-            if not as_before:
-                connection.execute(update(collection).where(collection.c.id == existing.id).values(values))
+            if changed:
+                connection.execute(update(collection).where(collection.c.id == existing.id).values(**changed))
+            if local:
+                lock_collections(connection)  # two that make this space at once would meet
+                put_space(connection, LOCAL_SPACE)
         return self.catalogue.collection(name)
 
     def set_recall_target(self, target: Collection, recall: float) -> Collection:

@@ -32,6 +32,8 @@ from search.database.tables import (
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import GenerationRecord, Generations
+from search.index.local_index import LOCAL
+from search.local.published import LocalIndexes, renew_local
 from search.records import Collection, SpaceSpec
 from search.regions import IN_REGIONS, WHOLES
 from search.storing.store import SWEEP_AGE_S, Store
@@ -89,6 +91,7 @@ def compact(
         else:
             summary.published |= {} if record is None else {target.name: record.rows}
         summary.tombstones_purged += _purge_tombstones(store, target)
+        _renew_local(store, target, summary)
     summary.contents_dropped = _drop_contents(store)
     _forget_segments(store, older_than_s)
     with store.database.reading() as connection:
@@ -156,6 +159,16 @@ def _published_if_needed(store: Store, target: Collection) -> GenerationRecord |
     return generations.publish(store.catalogue.collection(target.name).sequence)
 
 
+def _renew_local(store: Store, target: Collection, summary: CompactSummary) -> None:
+    """Publish an index of local features without those of contents that went."""
+    try:
+        if LocalIndexes(store.database, store.blobs, target).current() is not None:
+            renew_local(store, target)
+    except CorruptFile as error:
+        log.warning("no new index of local features for %s: %s", target.name, error)
+        summary.not_published.append(target.name)
+
+
 def _is_outdated(store: Store, target: Collection, generations: Generations, current: GenerationRecord) -> bool:
     removed = (image.c.collection_id == target.id) & image.c.deleted & (image.c.sequence > current.sequence)
     with store.database.reading() as connection:
@@ -199,6 +212,7 @@ def _purge_tombstones(store: Store, target: Collection) -> int:
             here = update(collection).where(collection.c.id == target.id, collection.c.purged_sequence < last)
             connection.execute(here.values(purged_sequence=last))
             left = (generation.c.collection_id == target.id) & (generation.c.space_id != target.space_id)
+            left &= generation.c.kind != LOCAL  # which knows contents, and brings no image back
             connection.execute(delete(generation).where(left, generation.c.sequence < last))
         fault("compact.purge")
     return purged
@@ -261,7 +275,8 @@ def _forget_superseded(store: Store, older_than_s: float) -> None:
         mine = (generation.c.collection_id == collection_id) & (generation.c.space_id == space_id)
         mine &= generation.c.part == part
         with store.database.writing() as connection:
-            superseded = generation.c.id < record.id if searched.get(collection_id) == space_id else true()
+            kept = searched.get(collection_id) == space_id or record.kind == LOCAL
+            superseded = generation.c.id < record.id if kept else true()
             connection.execute(delete(generation).where(mine, superseded))
 
 
@@ -287,6 +302,8 @@ def _in_space(store: Store, name: str, space_id: int) -> Collection:
 
 
 def _segments_of(store: Store, target: Collection, record: GenerationRecord) -> set[int] | None:
+    if record.kind == LOCAL:
+        return set()  # it holds all that it needs
     try:
         return set(np.unique(Generations(store.database, store.blobs, target).open(record).segments).tolist())
     except CorruptFile:

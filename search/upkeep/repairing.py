@@ -37,7 +37,8 @@ from search.embeddings import usable_rows
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import Generations
-from search.records import Collection, Fault
+from search.local.published import LocalIndexes
+from search.records import CODES, Collection, Fault
 from search.regions import IN_REGIONS
 from search.storing.region_rows import any_regions, drop_regions, regions_are_incomplete
 from search.storing.store import Store
@@ -128,20 +129,22 @@ def _save_segment(store: Store, one: Fault) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A segment as the catalogue names it, and its space."""
+    """A segment as the catalogue names it, and its space. codes: its rows are no embeddings."""
 
     id: int
     space_id: int
     dims: int
+    codes: bool
     record: SegmentRecord
 
 
 def _segment_named(store: Store, name: str) -> _Found | None:
     columns = (segment.c.name, segment.c.rows, segment.c.size_bytes, segment.c.sha256, segment.c.checksums)
-    query = select(segment.c.id, space.c.id, space.c.dims, *columns).join(space, space.c.id == segment.c.space_id)
+    query = select(segment.c.id, space.c.id, space.c.dims, space.c.numeric, *columns)
+    query = query.join(space, space.c.id == segment.c.space_id)
     with store.database.reading() as connection:
         row = connection.execute(query.where(segment.c.name == name)).first()
-    return None if row is None else _Found(row[0], row[1], row[2], SegmentRecord(*row[3:]))
+    return None if row is None else _Found(row[0], row[1], row[2], row[3] == CODES, SegmentRecord(*row[4:]))
 
 
 def _split(store: Store, found: _Found) -> tuple[list[Row], list[Row], Segment | None]:
@@ -154,14 +157,15 @@ def _split(store: Store, found: _Found) -> tuple[list[Row], list[Row], Segment |
         opened = Segment(store.blobs, found.record, found.dims, read_head=False)
     except CorruptFile:
         return [], rows, None
-    sound = [row for row in rows if _is_sound(opened, row.row)]
+    sound = [row for row in rows if _is_sound(opened, row.row, found)]
     kept = frozenset(sound)
     return sound, [row for row in rows if row not in kept], opened
 
 
-def _is_sound(opened: Segment, row: int) -> bool:
+def _is_sound(opened: Segment, row: int, found: _Found) -> bool:
     try:
-        return bool(usable_rows(opened.stored(np.array([row], np.int64)).astype(np.float32))[0])
+        stored = opened.stored(np.array([row], np.int64))
+        return found.codes or bool(usable_rows(stored.astype(np.float32))[0])
     except CorruptFile:
         return False
 
@@ -170,7 +174,7 @@ def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
     """Take back embeddings that are broken, and have the files of their images read again.
 
     The content is renamed as well: the file's hash then finds nothing known, so that the picture is embedded again,
-    and each of its images becomes newer than the indexes that lack it.
+    and each of its images becomes newer than the indexes that lack it. Local features are missed by `index --local`.
     """
     wanted = sorted(set(content_ids))
     uris: list[str] = []
@@ -179,9 +183,13 @@ def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
     with store.database.writing() as connection:
         advance_all(connection)
         connection.execute(delete(generation).where(generation.c.space_id == space_id))
+        codes = connection.execute(select(space.c.numeric).where(space.c.id == space_id)).scalar() == CODES
         for part in chunks(wanted):
             mine = embedding.c.content_id.in_(part) & (embedding.c.space_id == space_id)
             connection.execute(delete(embedding).where(mine))
+            if codes:
+                uris += _unfinished(connection, part)
+                continue
             uris += _to_ledger(connection, part, space_id)
             query = select(content.c.id, content.c.sha256).where(content.c.id.in_(part))
             for row in connection.execute(query).all():
@@ -207,6 +215,13 @@ def _drop_incomplete(store: Store, _one: Fault) -> list[str]:
     for space_id in sorted({row.space_id for row in found}):
         _lose_regions(store, [row.content_id for row in found if row.space_id == space_id], space_id)
     return []
+
+
+def _unfinished(connection: Connection, content_ids: Sequence[int]) -> list[str]:
+    """Have the archives of images read again, as only their files can bring back local features; return the uris."""
+    mine = image.c.content_id.in_(content_ids) & ~image.c.deleted
+    connection.execute(update(source).where(source.c.id.in_(select(image.c.source_id).where(mine))).values(stamp=""))
+    return list(connection.execute(select(image.c.uri).where(mine).order_by(image.c.uri)).scalars())
 
 
 def _to_ledger(connection: Connection, content_ids: Sequence[int], space_id: int) -> list[str]:
@@ -284,11 +299,14 @@ def _publish_missing(store: Store) -> None:
     """Publish a generation for each collection that has lost its own."""
     for target in store.catalogue.collections():
         generations = Generations(store.database, store.blobs, target)
-        if _lacks_an_index(store, target) and store.catalogue.count_images(target.id):
-            try:
+        local = LocalIndexes(store.database, store.blobs, target)
+        try:
+            if _lacks_an_index(store, target) and store.catalogue.count_images(target.id):
                 generations.publish(target.sequence)
-            except CorruptFile as error:
-                log.warning("no new index for %s: %s", target.name, error)
+            if local.current() is None:
+                local.publish()
+        except CorruptFile as error:
+            log.warning("no new index for %s: %s", target.name, error)
 
 
 def _lacks_an_index(store: Store, target: Collection) -> bool:
@@ -343,6 +361,7 @@ _REPAIRS |= dict.fromkeys(
         "stranger_in_generation",
         "image_twice_in_generation",
         "place_wrong_in_generation",
+        "local_features_not_in_index",
     ),
     _REBUILD,
 )

@@ -14,6 +14,8 @@ from search.database.tables import collection, embedding, image, job, ledger
 from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
+from search.geometry.local_features import RECORD_BYTES
+from search.local.published import LocalIndexes
 from search.records import NO_TRANSFORM, Collection
 from search.regions import IN_REGIONS
 from search.spaces.space_upgrade import upgrade_as_json
@@ -42,6 +44,7 @@ class CollectionStatus:
     index (search/index/training.py), nothing for an exact one. transform: what searches do to embeddings right now,
     which is not what the collection is to have (`collection.transform`) before there is an index that does it.
     with_regions: images that can be found by their regions. regions_index: the kind of the index of those, if any.
+    local_images: how many have local features; local_bytes: of each, in segments and in their index.
     """
 
     collection: Collection
@@ -68,6 +71,8 @@ class CollectionStatus:
     calibration_objection: str | None = None
     with_regions: int = 0
     regions_index: str | None = None
+    local_images: int = 0
+    local_bytes: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -134,6 +139,11 @@ class CollectionStatus:
             "regions": self.regions_as_json,
             "upgrade": None if self.upgrade is None else dict(self.upgrade),
             "calibration": self.calibration_as_json,
+            "local": {
+                "kept": self.collection.local,
+                "images": self.local_images,
+                "bytes_per_image": round(self.local_bytes),
+            },
         }
 
     @property
@@ -249,6 +259,8 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         upgrade=upgrade_as_json(store, target),
         labels_of=_labels_of(store, target),
         regions_index=_regions_index(store, target),
+        local_images=store.catalogue.local.count(target),
+        local_bytes=_local_bytes(store, target),
         **counts,
     )
     return found, sequence, seen
@@ -271,6 +283,12 @@ def _regions_index(store: Store, target: Collection) -> str | None:
         return None
     record = Generations(store.database, store.blobs, target, IN_REGIONS).current()
     return None if record is None else record.kind
+
+
+def _local_bytes(store: Store, target: Collection) -> float:
+    """Return what the local features of an image take: their record, and their share of the index."""
+    record = LocalIndexes(store.database, store.blobs, target).current()
+    return 0.0 if record is None else RECORD_BYTES + record.size_bytes / record.rows
 
 
 def _labels_of(store: Store, target: Collection) -> str | None:

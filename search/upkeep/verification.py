@@ -17,11 +17,12 @@ from search.finding.generation_writing import FOLDER as GENERATIONS
 from search.finding.generations import Generation, GenerationRecord, Generations
 from search.finding.segment_cache import SegmentCache
 from search.index.devices import check_wheels
-from search.records import Collection, Fault
+from search.records import CODES, Collection, Fault
 from search.regions import FIRST, IN_REGIONS, REGIONS, WHOLES, Part
 from search.storing.catalogue import Catalogue, Located
 from search.storing.store import Store
 from search.upkeep.invariants import broken
+from search.upkeep.local_faults import local_faults
 
 READ_ROWS = 4_096  # embeddings in memory at once
 TRIES = 3
@@ -43,6 +44,7 @@ def verify(store: Store, *, deep: bool = False) -> list[Fault]:
     for target in store.catalogue.collections():
         for part in (WHOLES, IN_REGIONS) if target.regions_rule else (WHOLES,):
             faults += _generation_faults(store, target, part, deep)
+        faults += local_faults(store, target, deep=deep)
     return faults + (list(_transform_faults(store)) if deep else [])
 
 
@@ -80,7 +82,7 @@ def _database_faults(store: Store, deep: bool) -> Iterator[Fault]:
 
 def _segment_faults(store: Store, deep: bool) -> Iterator[Fault]:
     columns = (segment.c.name, segment.c.rows, segment.c.size_bytes, segment.c.sha256, segment.c.checksums)
-    query = select(*columns, space.c.dims).join(space, space.c.id == segment.c.space_id)
+    query = select(*columns, space.c.dims, space.c.numeric).join(space, space.c.id == segment.c.space_id)
     with store.database.reading() as connection:
         rows = connection.execute(query.order_by(segment.c.id)).all()
     stored = frozenset(store.blobs.names(SEGMENTS))
@@ -92,7 +94,9 @@ def _segment_faults(store: Store, deep: bool) -> Iterator[Fault]:
             continue
         try:
             _require_stored(record.name, stored)
-            yield from _unusable_rows(record, Segment(store.blobs, record, row.dims))
+            opened = Segment(store.blobs, record, row.dims)
+            opened.check()
+            yield from _unusable_rows(record, opened) if row.numeric != CODES else ()
         except CorruptFile as error:
             if _is_named(store, record.name):  # else it was compacted away meanwhile
                 yield Fault("segment_damaged", record.name, str(error))
@@ -102,7 +106,6 @@ def _segment_faults(store: Store, deep: bool) -> Iterator[Fault]:
 
 
 def _unusable_rows(record: SegmentRecord, opened: Segment) -> Iterator[Fault]:
-    opened.check()
     for start in range(0, record.rows, READ_ROWS):
         rows = np.arange(start, min(start + READ_ROWS, record.rows))
         for bad in rows[~usable_rows(opened.stored(rows).astype(np.float32))]:
