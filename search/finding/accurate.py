@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from search.conditions.where import Condition
-from search.finding.filter_planner import search_where
+from search.finding.filter_planner import search_each_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
 from search.finding.snapshot import Ranked, Snapshot
 from search.geometry.keypoints import Keypoints
@@ -81,10 +81,8 @@ class AccurateSearch:
         views: (V, D) float32 of unit length.
         """
         best: dict[int, tuple[float, float]] = {}
-        for view in views:
-            query = view[np.newaxis]
-            level = background_level(self.snapshot, query)
-            ranked = self._ranked(query, max(wanted.k, PER_VIEW), wanted.where)
+        levels = background_levels(self.snapshot, views)
+        for ranked, level in zip(self._ranked(views, max(wanted.k, PER_VIEW), wanted.where), levels, strict=True):
             for image, score in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
                 before = best.get(image, (-np.inf, -np.inf))
                 best[image] = (max(before[0], score - level), max(before[1], score))
@@ -119,10 +117,10 @@ class AccurateSearch:
         stored = self.stored.file(match.image)
         return match if stored is None else replace(match, edits=tuple(edits_between(answer, picture.file, stored)))
 
-    def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
+    def _ranked(self, views: Embeddings, count: int, condition: Condition | None) -> list[Ranked]:
         if condition is None:
-            return self.snapshot.search(query, count)
-        return search_where(self.snapshot, self.catalogue, query, count, condition)
+            return self.snapshot.search_each(views, count)
+        return search_each_where(self.snapshot, self.catalogue, views, count, condition)
 
     def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> dict[int, Verification | None]:
         """Return what came of each image that was looked at, by its place: the likeliest, up to where it is in vain.
@@ -147,16 +145,17 @@ class AccurateSearch:
         return answers
 
 
-def background_level(snapshot: Snapshot, query: Embeddings) -> float:
-    """Return what a query scores against pictures that have nothing to do with it; 0 in a small collection.
+def background_levels(snapshot: Snapshot, queries: Embeddings) -> list[float]:
+    """Return what each query scores against pictures that have nothing to do with it; 0 in a small collection.
 
-    query: (1, D) float32 of unit length.
+    queries: (Q, D) float32 of unit length.
     """
     sample = snapshot.sample(BACKGROUND)
     if len(sample) < BACKGROUND:
-        return 0.0
-    scores = snapshot.rank(query, LAST_RANK, sample).scores
-    return float(scores[FIRST_RANK:LAST_RANK].mean())
+        return [0.0] * len(queries)
+    scores = snapshot.scores_among(queries, sample)
+    best = -np.partition(-scores, range(LAST_RANK), axis=1)[:, FIRST_RANK:LAST_RANK]
+    return [float(level) for level in best.mean(axis=1)]
 
 
 def _judged(
