@@ -25,6 +25,7 @@ from search.records import Embeddings, ImageRecord, Match, Relation, Verified
 from search.storing.catalogue import Catalogue
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
+IN_VAIN: Final = 100  # and as long as none of them shows the same picture
 PATIENCE: Final = 16  # after the first that shows the same picture, so many in a row that do not are enough
 PER_VIEW: Final = 50  # candidates of each view of the query
 BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
@@ -69,11 +70,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class AccurateSearch:
-    """Searches that look at pixels."""
+    """Searches that look at pixels. threads: that compare them."""
 
     snapshot: Snapshot
     catalogue: Catalogue
     stored: StoredPictures
+    threads: int = 1
 
     def candidates(self, views: Embeddings, wanted: Wanted) -> list[Candidate]:
         """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
@@ -95,9 +97,9 @@ class AccurateSearch:
 
         A match that is verified counts however low it scores. Each of the likeliest says whether it is; "cannot"
         where one of the two pictures has too little to compare, or the file of the image is gone. After one that is,
-        PATIENCE others in a row that are not end it.
+        PATIENCE others in a row that are not end it, VERIFIED in all, and IN_VAIN where there is none.
         """
-        answers = self._verified(picture.geometry, [one.image for one in candidates[:VERIFIED]])
+        answers = self._verified(picture.geometry, [one.image for one in candidates[:IN_VAIN]])
         ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
             answer = answers.get(number)
@@ -140,8 +142,13 @@ class AccurateSearch:
                     places.append(place)
                     yield keypoints
 
-        for number, verification in enumerate(verify_in_order(query, there(), patience=PATIENCE)):
-            answers[places[number]] = verification
+        found = False
+        answered = verify_in_order(query, there(), patience=PATIENCE, threads=self.threads)
+        for number, verification in enumerate(answered, start=1):
+            answers[places[number - 1]] = verification
+            found = found or verification.answer == "yes"
+            if found and number >= VERIFIED:
+                break
         return answers
 
 
