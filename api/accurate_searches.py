@@ -49,7 +49,7 @@ class AccurateSearches:
     def __init__(self, store: Store, *, remote: bool) -> None:
         """remote: images behind a network may be read, too."""
         self._catalogue = store.catalogue
-        cores = usable_cores()
+        self._threads = cores = usable_cores()
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
         cache = KeypointCache(store.settings.keypoints, store.settings.keypoints_bytes)
@@ -116,7 +116,8 @@ class AccurateSearches:
         return prepared(keypoints_of(pixels, size, ASKED)), file
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
-        search = AccurateSearch(snapshot, self._catalogue, self.stored, self._sharing(snapshot.collection))
+        sharing = self._sharing(snapshot.collection)
+        search = AccurateSearch(snapshot, self._catalogue, self.stored, sharing, self._threads)
         candidates = search.candidates(seen.views, wanted, seen.geometry)
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)

@@ -31,6 +31,14 @@ def test_the_candidates_of_a_query_are_its_best_rows() -> None:
     assert index.candidates(query(0.1, 0.7, 0.3), 0, NOBODY).tolist() == []
 
 
+def test_the_candidates_of_several_queries_are_those_of_each() -> None:
+    index = ExactIndex.build(AXES)
+    both = np.concatenate([query(0.1, 0.7, 0.3), query(0.9, 0.1, 0.4)])
+    assert [rows.tolist() for rows in index.candidates_each(both, 2, NOBODY)] == [[1, 2], [0, 2]]
+    assert [rows.tolist() for rows in index.candidates_each(both, 9, np.array([1]))] == [[0, 2], [0, 2]]
+    assert [rows.tolist() for rows in index.candidates_each(both, 0, NOBODY)] == [[], []]
+
+
 @pytest.mark.parametrize("dims", [3, 64, 200, 512])
 @pytest.mark.parametrize("copies", [5, 150])
 def test_all_copies_are_candidates_though_products_differ_in_their_last_bits(dims: int, copies: int) -> None:

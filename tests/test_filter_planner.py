@@ -11,7 +11,7 @@ from sqlalchemy import event
 from search.conditions.filtering import Matches
 from search.conditions.where import parse
 from search.embeddings import unit_rows
-from search.finding.filter_planner import search_where
+from search.finding.filter_planner import search_each_where, search_where
 from search.finding.generations import Generations
 from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
@@ -152,6 +152,31 @@ def test_when_the_nearest_are_tried_in_vain_the_images_are_scanned_once(
     of_images = [statement for statement in statements if "FROM image" in statement]
     assert len(of_images) > 1, "the nearest were not tried"
     assert [one for one in of_images if "image.id IN" not in one] == of_images[:1], "asked again from the beginning"
+
+
+VIEWS = [3, 4, 1200, 4999, ROWS + 7]
+
+
+@pytest.mark.parametrize("condition", ["height > 0", "height >= 2600", "height < 53", "width != 3", "height = 0"])
+def test_several_queries_find_what_each_finds_alone_and_the_images_are_read_once(album: Album, condition: str) -> None:
+    statements: list[str] = []
+    engine = album.store.database.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        queries = album.embeddings[VIEWS]
+        together = search_each_where(album.snapshot, album.store.catalogue, queries, 10, parse(condition))
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    of_all = [one for one in statements if "FROM image" in one and "image.id IN" not in one]
+    assert len(of_all) == 1, "asked again for each query"
+    for number, ranked in zip(VIEWS, together, strict=True):
+        alone = album.search(number, condition)
+        np.testing.assert_array_equal(ranked.ids, alone.ids)
+        np.testing.assert_array_equal(ranked.scores, alone.scores)
 
 
 @pytest.mark.parametrize("k", [1, 50, 1000])

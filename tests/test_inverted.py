@@ -7,7 +7,7 @@ import pytest
 
 from search.embeddings import unit_rows
 from search.errors import CorruptFile
-from search.finding.snapshot import bitmap
+from search.finding.row_numbers import bitmap
 from search.index.held_out import QUERIES, HeldOut
 from search.index.inverted import InvertedIndex
 from search.index.projection import Projection

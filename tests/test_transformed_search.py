@@ -125,6 +125,19 @@ def test_scores_are_the_cosines_of_the_transformed_embeddings(album: Album) -> N
     assert hits >= 10 * len(QUERIES) * (1 if album.snapshot.is_exact else 0.9)
 
 
+def test_several_queries_at_once_find_what_each_finds_alone(album: Album) -> None:
+    for query, found in zip(QUERIES[:, np.newaxis], album.snapshot.search_each(QUERIES, 60), strict=True):
+        alone = album.snapshot.search(query, 60)
+        assert found.ids.tolist() == alone.ids.tolist()
+        np.testing.assert_allclose(found.scores, alone.scores, atol=2e-6)
+
+
+def test_the_scores_of_some_images_are_those_of_all_that_are_left_of_them(album: Album) -> None:
+    among = np.array([3, 4, 5, 290, 291, 320, 321, 9_999])  # 3, 290 and 320 were removed, the last never was
+    truth = album.truth[np.array([4, 5, 291, 321]) - 1] @ transformed(album.snapshot, QUERIES).T
+    np.testing.assert_allclose(np.sort(album.snapshot.scores_among(QUERIES, among)), np.sort(truth.T), atol=2e-6)
+
+
 def test_filtered_searches_score_the_same(album: Album) -> None:
     for query in QUERIES[:, np.newaxis]:
         among = np.arange(200, PUBLISHED + NEW)

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from search.conditions.where import Condition
-from search.finding.filter_planner import search_where
+from search.finding.filter_planner import search_each_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
 from search.finding.region_search import everywhere
 from search.finding.snapshot import Ranked, Snapshot
@@ -27,6 +27,7 @@ from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
+IN_VAIN: Final = 100  # and as long as none of them shows the same picture
 PATIENCE: Final = 16  # after the first that shows the same picture, so many in a row that do not are enough
 PER_VIEW: Final = 50  # candidates of each view of the query
 BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
@@ -93,12 +94,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class AccurateSearch:
-    """Searches that look at pixels."""
+    """Searches that look at pixels. threads: that compare them."""
 
     snapshot: Snapshot
     catalogue: Catalogue
     stored: StoredPictures
     local: LocalCandidates | None = None
+    threads: int = 1
 
     def candidates(self, views: Embeddings, wanted: Wanted, geometry: Query | None = None) -> list[Candidate]:
         """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
@@ -107,15 +109,12 @@ class AccurateSearch:
         them come in turns with the nearest.
         """
         sharing = [] if self.local is None or geometry is None else self.local.images(geometry, wanted.where)
+        among, searched = np.unique(np.array(sharing, np.int64)), everywhere(self.snapshot)
         seen: dict[int, list[tuple[float, float, int, float]]] = {}
-        for view in views:
-            query = view[np.newaxis]
-            level = background_level(self.snapshot, query)
-            ranked = self._ranked(query, max(wanted.k, PER_VIEW), wanted.where)
-            looked_at = [ranked]
-            if sharing:
-                looked_at.append(everywhere(self.snapshot).rank(query, len(sharing), np.unique(sharing)))
-            for image, score, region, whole in (row for one in looked_at for row in one.rows()):
+        nearest = self._ranked(views, max(wanted.k, PER_VIEW), wanted.where)
+        for view, ranked, level in zip(views, nearest, background_levels(self.snapshot, views), strict=True):
+            shared = searched.rank(view[np.newaxis], len(among), among)
+            for image, score, region, whole in (row for one in (ranked, shared) for row in one.rows()):
                 seen.setdefault(image, []).append((score - level, score, region, whole))
         records = self.catalogue.images_by_id(self.snapshot.collection.id, list(seen))
         found = [Candidate.best(record, seen[image]) for image, record in records.items()]
@@ -126,10 +125,11 @@ class AccurateSearch:
 
         A match that is verified counts however low it scores. Each of the likeliest says whether it is; "cannot"
         where one of the two pictures has too little to compare, or the file of the image is gone. After one that is,
-        PATIENCE others in a row that are not end it.
+        PATIENCE others in a row that are not end it, VERIFIED in all, and IN_VAIN where there is none.
         """
-        looked = VERIFIED + sum(one.local for one in candidates)
-        answers = self._verified(picture.geometry, [one.image for one in candidates[:looked]])
+        sharing = sum(one.local for one in candidates)
+        looked_at = [one.image for one in candidates[: IN_VAIN + sharing]]
+        answers = self._verified(picture.geometry, looked_at, VERIFIED + sharing)
         ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
             answer = answers.get(number)
@@ -149,13 +149,17 @@ class AccurateSearch:
         stored = self.stored.file(match.image)
         return match if stored is None else replace(match, edits=tuple(edits_between(answer, picture.file, stored)))
 
-    def _ranked(self, query: Embeddings, count: int, condition: Condition | None) -> Ranked:
+    def _ranked(self, views: Embeddings, count: int, condition: Condition | None) -> list[Ranked]:
         if condition is None:
-            return everywhere(self.snapshot).search(query, count)
-        return search_where(everywhere(self.snapshot), self.catalogue, query, count, condition)
+            return everywhere(self.snapshot).search_each(views, count)
+        return search_each_where(everywhere(self.snapshot), self.catalogue, views, count, condition)
 
-    def _verified(self, query: Query | None, images: Sequence[ImageRecord]) -> dict[int, Verification | None]:
+    def _verified(
+        self, query: Query | None, images: Sequence[ImageRecord], enough: int
+    ) -> dict[int, Verification | None]:
         """Return what came of each image that was looked at, by its place: the likeliest, up to where it is in vain.
+
+        enough: so many are looked at where one of them shows the same picture.
 
         None: its pixels or those of the query cannot be had.
         """
@@ -172,8 +176,13 @@ class AccurateSearch:
                     places.append(place)
                     yield keypoints
 
-        for number, verification in enumerate(verify_in_order(query, there(), patience=PATIENCE)):
-            answers[places[number]] = verification
+        found = False
+        answered = verify_in_order(query, there(), patience=PATIENCE, threads=self.threads)
+        for number, verification in enumerate(answered, start=1):
+            answers[places[number - 1]] = verification
+            found = found or verification.answer == "yes"
+            if found and number >= enough:
+                break
         return answers
 
 
@@ -191,16 +200,17 @@ def _in_turns(likeliest: Sequence[Candidate], sharing: Sequence[int]) -> list[Ca
     return [shared.get(image, one) for image, one in placed.items()]
 
 
-def background_level(snapshot: Snapshot, query: Embeddings) -> float:
-    """Return what a query scores against pictures that have nothing to do with it; 0 in a small collection.
+def background_levels(snapshot: Snapshot, queries: Embeddings) -> list[float]:
+    """Return what each query scores against pictures that have nothing to do with it; 0 in a small collection.
 
-    query: (1, D) float32 of unit length.
+    queries: (Q, D) float32 of unit length.
     """
     sample = snapshot.sample(BACKGROUND)
     if len(sample) < BACKGROUND:
-        return 0.0
-    scores = snapshot.rank(query, LAST_RANK, sample).scores
-    return float(scores[FIRST_RANK:LAST_RANK].mean())
+        return [0.0] * len(queries)
+    scores = snapshot.scores_among(queries, sample)
+    best = -np.partition(-scores, range(LAST_RANK), axis=1)[:, FIRST_RANK:LAST_RANK]
+    return [float(level) for level in best.mean(axis=1)]
 
 
 def _judged(

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from search.conditions.filtering import Matches
 from search.conditions.where import Condition
 from search.finding.region_search import Searched
 from search.finding.snapshot import Ranked
@@ -28,20 +27,38 @@ FEW_IMAGES: Final = 3_000  # up to here naming and comparing all of them takes n
 
 def search_where(snapshot: Searched, catalogue: Catalogue, query: Embeddings, k: int, condition: Condition) -> Ranked:
     """Return the k images closest to one query, (1, D) float32 of unit length, of those that fulfil a condition."""
+    return search_each_where(snapshot, catalogue, query, k, condition)[0]
+
+
+def search_each_where(
+    snapshot: Searched, catalogue: Catalogue, queries: Embeddings, k: int, condition: Condition
+) -> list[Ranked]:
+    """Return what `search_where` returns of each of some queries, (Q, D); the database is asked once for all of them.
+
+    Queries are best of one kind, such as the views of one picture: what is near to any of them is put to the test.
+    """
     with catalogue.matches(snapshot.collection, condition) as matches:
         among = matches.first(FEW_IMAGES)
         if len(among) < FEW_IMAGES:
-            return snapshot.rank(query, k, among)
-        passing = _passing_nearby(snapshot, query, k, matches)
-        if len(passing) >= SPARE * k:
-            return snapshot.rank(query, k, passing)
-        among = matches.all()
-    return snapshot.search_among(query, k, among)
+            return [snapshot.rank(query, k, among) for query in _singly(queries)]
+        nearby = [_nearby(snapshot, query, k) for query in _singly(queries)]
+        passing = matches.passing(np.unique(np.concatenate(nearby)))
+        chosen = [np.intersect1d(near, passing) for near in nearby]
+        if any(len(one) < SPARE * k for one in chosen):
+            among = matches.all()
+    return [
+        snapshot.rank(query, k, one) if len(one) >= SPARE * k else snapshot.search_among(query, k, among)
+        for query, one in zip(_singly(queries), chosen, strict=True)
+    ]
 
 
-def _passing_nearby(snapshot: Searched, query: Embeddings, k: int, matches: Matches) -> NDArray[np.int64]:
-    """Return those of the nearest images that match, ascending; none where the nearest would be most of all."""
+def _singly(queries: Embeddings) -> list[Embeddings]:
+    return [query[np.newaxis] for query in queries]
+
+
+def _nearby(snapshot: Searched, query: Embeddings, k: int) -> NDArray[np.int64]:
+    """Return the nearest images, each once; none where they would be most of all."""
     tried = max(TRIED, TRIED_PER_MATCH * k)
     if len(snapshot) <= 2 * tried:
         return np.empty(0, np.int64)
-    return matches.passing(np.unique(snapshot.candidates(query, tried)))
+    return np.unique(snapshot.candidates(query, tried))

@@ -7,6 +7,7 @@ the rows it has not seen, so a search always sees every acknowledged image.
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from search.embeddings import cosines
 from search.errors import ImageNotFound
 from search.finding.following import Delta, Follower
 from search.finding.generations import Generation
+from search.finding.row_numbers import bitmap, rows_of
 from search.index.exact import ExactIndex, near_best
 from search.index.post_transform import NONE, PostTransform
 from search.index.training import candidates_for
@@ -94,6 +96,16 @@ class Snapshot:
         query = self.transform.apply(query)
         return self._ranked(query, k, self._newest(query, k), self._nearest(query, k))
 
+    def search_each(self, queries: Embeddings, k: int) -> list[Ranked]:
+        """Return what `search` returns of each query, (Q, D); an exact index is read once for all of them."""
+        queries = self.transform.apply(queries)
+        singly, new = queries[:, np.newaxis], queries @ self.delta.embeddings.T
+        if self.generation is not None and isinstance(self.generation.index, ExactIndex):
+            rows = self.generation.index.candidates_each(queries, k, self._stale)
+        else:
+            rows = [self._nearest(query, k) for query in singly]
+        return [self._ranked(*one) for one in zip(singly, repeat(k), (near_best(row, k) for row in new), rows)]
+
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
         query = self.transform.apply(query)
@@ -131,6 +143,14 @@ class Snapshot:
         if self.generation is not None:
             rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
         return self._ranked(query, k, rows_of(self.delta.ids, among), rows)
+
+    def scores_among(self, queries: Embeddings, among: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return (Q, n) scores of queries, (Q, D), with the images of `among`, ascending, that are here; unordered."""
+        known = self.delta.embeddings[rows_of(self.delta.ids, among)]
+        if self.generation is not None:
+            rows = np.setdiff1d(rows_of(self.generation.ids, among), self._stale, assume_unique=True)
+            known = np.concatenate([self.generation.embeddings_at(rows), known])
+        return np.asarray(np.clip(self.transform.apply(queries) @ known.T, -1.0, 1.0), np.float32)
 
     def search_among(self, query: Embeddings, k: int, among: NDArray[np.int64]) -> Ranked:
         """Return the k images closest to one query of those with an id in `among`; no other image is scored.
@@ -284,23 +304,3 @@ class SnapshotReader:
         found = self._regions.renewed(target, wholes.transform)
         regions = Snapshot(target, found.generation, found.delta, transform=found.transform)
         return Snapshot(target, wholes.generation, wholes.delta, regions=regions)
-
-
-def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where in ascending `ids` the `wanted` ones are, those that are there: ascending if wanted is."""
-    if not len(ids) or not len(wanted):
-        return np.empty(0, np.int64)
-    if ids[-1] - ids[0] + 1 == len(ids):  # without gaps, as where nothing was ever removed
-        inside: NDArray[np.int64] = wanted[(wanted >= ids[0]) & (wanted <= ids[-1])] - ids[0]
-        return inside
-    places = np.searchsorted(ids, wanted)
-    places[places == len(ids)] = 0
-    found: NDArray[np.int64] = places[ids[places] == wanted]
-    return found
-
-
-def bitmap(size: int, rows: NDArray[np.int64], *, without: bool = False) -> NDArray[np.uint8]:
-    """Return a bit for each of `size` rows, little-endian: set for the given ones, or for all but those."""
-    bits = np.full(size, without, np.bool_)
-    bits[rows] = not without
-    return np.packbits(bits, bitorder="little")

@@ -22,6 +22,10 @@ _AGREES = 0.6  # correlation of a cell
 _WIDE = 40  # pixels of the shorter side from which on the rim is two pixels
 _SLOW = 5.0  # standard deviation in pixels of what changes slowly
 _FLAT = 2.5  # levels: standard deviation below which a cell shows nothing
+# A corner: the smaller eigenvalue of the structure tensor, by the variance of the overlap, at its highest in a cell.
+_CORNER = 0.025
+_CORNER_WINDOW = 9  # pixels
+_LEAST_VARIANCE = 25.0  # squared levels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +78,7 @@ def measure(aligned: Aligned, *, details: bool = False) -> Agreement | None:
 
     details: leave out what changes slowly over the canvas, as light on a backdrop does, in which anything agrees.
     """
-    rows, columns = np.flatnonzero(aligned.both.any(axis=1)), np.flatnonzero(aligned.both.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = _box(aligned.both)
     both = aligned.both[box]
     first, second = _softened(aligned.query[box], both), _softened(aligned.candidate[box], both)
     if details:
@@ -95,6 +98,17 @@ def closest(query: Pixels, candidate: Pixels, model: Model) -> Agreement | None:
         if found is not None:
             measured.append(found)
     return max(measured, key=lambda one: one.typical, default=None)
+
+
+def count_corners(query: Pixels, candidate: Pixels, model: Model) -> int:
+    """Return in how many of 64 cells of the overlap both pictures have a corner, at full or half resolution.
+
+    Along a straight edge anything with a straight edge agrees; two objects of one shape, or the halves of a symmetric
+    one, agree along all their edges. Only where the picture changes in two directions does agreement fix a place.
+    Arguments as of `align`.
+    """
+    found = (align(query, candidate, model, reduction) for reduction in (1.0, 0.5))
+    return max((_corners(aligned) for aligned in found if aligned is not None), default=0)
 
 
 def correlation_map(aligned: Aligned) -> NDArray[np.float32]:
@@ -148,6 +162,27 @@ def _correlated(first: NDArray[np.float32], second: NDArray[np.float32], both: N
         int(judged.sum()),
         float(differing.sum() / full.sum()),
     )
+
+
+def _box(both: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold the overlap."""
+    rows, columns = np.flatnonzero(both.any(axis=1)), np.flatnonzero(both.any(axis=0))
+    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _corners(aligned: Aligned) -> int:
+    box = _box(aligned.both)
+    both = aligned.both[box]
+    strengths = []
+    for values in (aligned.query[box], aligned.candidate[box]):
+        soft = _softened(values, both)
+        variance = max(float(soft[both].var()), _LEAST_VARIANCE)
+        strengths.append(cv2.cornerMinEigenVal(soft, _CORNER_WINDOW) / variance)
+    strength = np.minimum(*strengths) * both
+    # The highest of each cell; cells of less than a pixel there are none where it matters.
+    rows, columns = (np.arange(_CELLS) * side // _CELLS for side in both.shape)
+    highest = np.maximum.reduceat(np.maximum.reduceat(strength, rows, axis=0), columns, axis=1)
+    return int((highest >= _CORNER).sum())
 
 
 def _softened(values: NDArray[np.float32], both: NDArray[np.bool_], sigma: float = _SOFTENING) -> NDArray[np.float32]:

@@ -38,6 +38,8 @@ _SURE_CELLS = 0.9  # share of the cells that agree
 # Share of the overlap that may show something else. Of photographs with a quarter covered, cut into cells, it was .39
 # at most; of pages of one application with another photograph on half of their area, .42 typically.
 _MOST_DIFFERING = 0.4
+# Share of one of the two that the other shows at least: less is a part in common, such as a detail that repeats itself.
+_LEAST_INSIDE = 0.3
 # Where too few cells of the overlap show something to measure agreement, this many inliers and this ratio must do.
 _WITHOUT_AGREEMENT = (30, 0.5)
 
@@ -109,7 +111,8 @@ def judged(found: Verification, measured: Agreement | None, *, apart: bool) -> V
         many, ratio, typical = _MANY
         asked = typical if found.inliers >= many and found.ratio >= ratio else ENOUGH_AGREEMENT
         agreed = enough and measured.typical >= asked and not doubtful
-    if agreed and found.spread and not apart:
+    inside = found.shared is not None and max(found.shared.of_query, found.shared.of_candidate) >= _LEAST_INSIDE
+    if agreed and inside and found.spread and not apart:
         return replace(found, answer="yes", reason=SAME)
     if not enough:
         return found

@@ -7,8 +7,10 @@ The same pixels give the same answers, whatever ran before: nothing here is draw
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 
 from search.geometry.by_keypoints import compare_keypoints
 from search.geometry.by_pixels import compare_pixels
@@ -51,20 +53,24 @@ def verify(query: Query, candidate: Keypoints) -> Verification:
 
 
 def verify_in_order(
-    query: Query, candidates: Iterable[Keypoints], *, patience: int | None = None
+    query: Query, candidates: Iterable[Keypoints], *, patience: int | None = None, threads: int = 1
 ) -> Iterator[Verification]:
     """Yield whether each candidate shows the query's picture, in their order, which should be the likeliest first.
 
     Candidates are taken from the iterable eight at a time, so that those behind the end are never loaded.
-    patience: stop when so many in a row were no "yes" after the first "yes"; None goes through all of them.
+    patience: stop when so many in a row were no "yes" after the first "yes"; None goes through all of them. threads:
+    that compare the eight; the answers are the same whatever their number.
     """
     waiting, found, in_vain = iter(candidates), False, 0
-    while block := list(islice(waiting, _AT_ONCE)):
-        for verification in _verify_block(query, block):
-            yield verification
-            found, in_vain = (True, 0) if verification.answer == "yes" else (found, in_vain + 1)
-            if found and patience is not None and in_vain >= patience:
-                return
+    with ThreadPoolExecutor(threads, "verify") as pool:
+        while block := list(islice(waiting, _AT_ONCE)):
+            each = -(-len(block) // threads)
+            parts = [block[start : start + each] for start in range(0, len(block), each)]
+            for verification in chain.from_iterable(pool.map(partial(_verify_block, query), parts)):
+                yield verification
+                found, in_vain = (True, 0) if verification.answer == "yes" else (found, in_vain + 1)
+                if found and patience is not None and in_vain >= patience:
+                    return
 
 
 def _verify_block(query: Query, block: Sequence[Keypoints]) -> list[Verification]:

@@ -99,6 +99,14 @@ class ExactIndex:
         wanted: NDArray[np.int64] = found[scores[found] > -np.inf]
         return wanted
 
+    def candidates_each(self, queries: Embeddings, k: int, exclude: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return what `candidates` returns of each of some queries, (Q, D), in one product."""
+        scores = _products(queries, self.embeddings())
+        scores[:, exclude] = -np.inf
+        wanted = min(k, scores.shape[1] - len(exclude))
+        found = [near_best(row, wanted) for row in scores]
+        return [places[row[places] > -np.inf] for places, row in zip(found, scores, strict=True)]
+
     def candidates_among(self, query: Embeddings, k: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of `rows` among which the k best of them are, in no order; no other row counts.
 
