@@ -61,8 +61,9 @@ def _commit(store: Store, count: int) -> Collection:
 def searched(images: list[ImageRecord], drawn: dict[int, int], threads: int = 1) -> tuple[list[Match], list[int]]:
     """Return the matches, and which places were looked at; candidate N scores N / 1000 less than the first."""
     pictures = DrawnPictures(drawn)
-    search = AccurateSearch(None, None, pictures, threads)  # type: ignore[arg-type]
-    candidates = [Candidate(image, 0.9 - place / 1000, 0.9 - place / 1000) for place, image in enumerate(images)]
+    search = AccurateSearch(None, None, pictures, None, threads)  # type: ignore[arg-type]
+    scores = [0.9 - place / 1000 for place in range(len(images))]
+    candidates = [Candidate(image, score, score, 0, score) for image, score in zip(images, scores, strict=True)]
     views = np.empty((0, FAKE_DIMS), np.float32)
     seen = SeenPicture(views, prepare(textured(SAME)), None, None)
     return search.matches(seen, candidates, Wanted(k=len(images))), pictures.looked_at

@@ -147,8 +147,18 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     console = out()
     if created:
         console.print(f"made the store {session.store}")
-    names = ("indexed", "unchanged", "moved", "vanished", "removed", "ignored", "failed", "labelled", "with_regions")
-    names += ("local",)
+    names = (
+        "indexed",
+        "unchanged",
+        "moved",
+        "vanished",
+        "removed",
+        "ignored",
+        "failed",
+        "labelled",
+        "with_regions",
+        "local",
+    )
     parts = [f"{shape[name]} {name.replace('_', ' ')}" for name in names if shape.get(name) or name == "indexed"]
     console.print(f"{session.collection}: {', '.join(parts)}")
     if not shape["seen"]:

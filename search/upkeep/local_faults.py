@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from search.errors import CorruptFile
-from search.finding.generations import FOLDER, GenerationRecord
+from search.finding.generation_writing import FOLDER
+from search.finding.generations import GenerationRecord
 from search.local.published import LocalIndexes
 from search.records import Collection, Fault
 from search.storing.local_rows import LocalRows
