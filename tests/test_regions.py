@@ -1,5 +1,7 @@
 """Regions of pictures: where they lie, how they are embedded, and that images score what their best part does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -368,3 +370,13 @@ def test_four_close_regions_of_one_image_leave_room_for_another_image(store: Sto
     found = everywhere(snapshot_of(store, regioned)).search(query, 2)
     assert found.regions is not None
     assert (found.ids.tolist(), found.regions.tolist()) == ([1, 3], [1, 4])
+
+
+def test_regions_have_the_dims_of_their_space() -> None:
+    backbone = FakeBackbone()
+    backbone.space = replace(backbone.space, dims=32)
+    noise = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    (found,) = embedded_regions(backbone, unit_rows(np.ones((1, 32), np.float32)), [noise], 4)
+    assert found is not None
+    assert found.shape == (4, 32)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
