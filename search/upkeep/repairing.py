@@ -38,12 +38,11 @@ from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import Generations
 from search.local.published import LocalIndexes
-from search.records import CODES, Collection, Fault
-from search.regions import IN_REGIONS
-from search.storing.region_rows import any_regions, drop_regions, regions_are_incomplete
+from search.records import CODES, Fault
 from search.storing.store import Store
 from search.upkeep.merging import Row, SegmentMerger
 from search.upkeep.references import IMAGE_SOURCE, LABELS_FROM
+from search.upkeep.region_repairs import drop_incomplete, lacks_an_index, lose_regions
 from search.upkeep.row_repairs import (
     KEPT_AS,
     Act,
@@ -116,7 +115,7 @@ def _save_segment(store: Store, one: Fault) -> list[str]:
     if sound and opened is not None:
         merger.replace([found.id], sound, {found.id: opened})
     uris = _lose(store, [row.content_id for row in lost if not row.region], found.space_id)
-    _lose_regions(store, [row.content_id for row in lost if row.region], found.space_id)
+    lose_regions(store, [row.content_id for row in lost if row.region], found.space_id)
     with store.database.writing() as connection:
         advance_all(connection)
         # Indexes may read the segment, too; they are built again from what is sound.
@@ -199,24 +198,6 @@ def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
     return uris
 
 
-def _lose_regions(store: Store, content_ids: Sequence[int], space_id: int) -> None:
-    """Take back the regions of contents; whole pictures stay, and the next `index` makes the regions again."""
-    with store.database.writing() as connection:
-        advance_all(connection)
-        connection.execute(delete(generation).where(generation.c.space_id == space_id))
-        drop_regions(connection, space_id, content_ids)
-
-
-def _drop_incomplete(store: Store, _one: Fault) -> list[str]:
-    """Take back all regions of contents that have not all of them, in every space."""
-    query = select(embedding.c.content_id, embedding.c.space_id).group_by(embedding.c.content_id, embedding.c.space_id)
-    with store.database.reading() as connection:
-        found = connection.execute(query.having(regions_are_incomplete())).all()
-    for space_id in sorted({row.space_id for row in found}):
-        _lose_regions(store, [row.content_id for row in found if row.space_id == space_id], space_id)
-    return []
-
-
 def _unfinished(connection: Connection, content_ids: Sequence[int]) -> list[str]:
     """Have the archives of images read again, as only their files can bring back local features; return the uris."""
     mine = image.c.content_id.in_(content_ids) & ~image.c.deleted
@@ -281,7 +262,7 @@ def _lose_outside(store: Store, one: Fault) -> list[str]:
     by_space: dict[int, list[int]] = {}
     for row in rows:
         if row.region:
-            _lose_regions(store, [row.content_id], row.space_id)
+            lose_regions(store, [row.content_id], row.space_id)
         else:
             by_space.setdefault(row.space_id, []).append(row.content_id)
     return [uri for space_id, ids in by_space.items() for uri in _lose(store, ids, space_id)]
@@ -301,19 +282,12 @@ def _publish_missing(store: Store) -> None:
         generations = Generations(store.database, store.blobs, target)
         local = LocalIndexes(store.database, store.blobs, target)
         try:
-            if _lacks_an_index(store, target) and store.catalogue.count_images(target.id):
+            if lacks_an_index(store, target) and store.catalogue.count_images(target.id):
                 generations.publish(target.sequence)
             if local.current() is None:
                 local.publish()
         except CorruptFile as error:
             log.warning("no new index for %s: %s", target.name, error)
-
-
-def _lacks_an_index(store: Store, target: Collection) -> bool:
-    if Generations(store.database, store.blobs, target).current() is None:
-        return True
-    regions = Generations(store.database, store.blobs, target, IN_REGIONS)
-    return target.regions_rule > 0 and regions.current() is None and any_regions(store.database, target)
 
 
 _SAVE = ("save the intact rows into a new segment; have the files of the others read again", _save_segment)
@@ -326,7 +300,7 @@ _REPAIRS: dict[str, tuple[str, Act]] = {
     "embedding_unusable": _SAVE,
     "embedding_outside_segment": ("drop what points nowhere; have the files read again", _lose_outside),
     "image_without_embedding": ("have the file read again", _lose_image),
-    "regions_incomplete": ("drop what is there; the next `index` makes all of them again", _drop_incomplete),
+    "regions_incomplete": ("drop what is there; the next `index` makes all of them again", drop_incomplete),
     "embedding_in_retired_segment": ("keep the segment in use", unretire),
     "image_of_the_future": _COUNT,
     "generation_of_the_future": _COUNT,
