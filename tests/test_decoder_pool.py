@@ -20,10 +20,13 @@ import pytest
 from PIL import Image
 
 from indexer.decoding.decode import DecodeLimits, decode
-from indexer.decoding.decoder_pool import DecoderPool, PreparedImage
+from indexer.decoding.decoder_pool import DecoderPool, PreparedImage, _keypoints_in
 from indexer.decoding.preparation import Preparation, prepare
 from search.errors import BadImage, LookalikeError, UsageError
+from search.geometry.keypoints import Detail, Pixels, extract
+from search.geometry.local_features import FEATURES
 from tests.corpus import CASES, encode, exif, noise, plain
+from tests.drawn_pictures import textured
 
 PREPARATION = Preparation("full", 32, 24)
 TRAPS = "tests.corpus:decode_with_traps"
@@ -364,3 +367,32 @@ def test_no_pool_opens_on_an_old_pillow(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(PIL, "__version__", "12.3.0")
     with pytest.raises(LookalikeError, match="Pillow 12.3.0"):
         DecoderPool(PREPARATION, children=1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])  # of which JPEGs leave their pixels in shared memory
+def test_keypoints_come_with_the_prepared_picture_where_they_are_wanted(kind: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(textured(3, 160, 120)).save(file, kind)
+    expected = extract(decode(file.getvalue(), DecodeLimits()).pixels, Detail(FEATURES, thumbnail_area=1))
+    seen: list[tuple[int, ...]] = []
+
+    def resize(pixels: Pixels) -> Pixels:
+        seen.append(pixels.shape)
+        return np.full((32, 24, 3), 7, np.uint8)
+
+    with DecoderPool(PREPARATION, children=1, keypoints=True, resize=resize) as opened:
+        image = opened.decode(file.getvalue(), "a picture")
+    assert image.pixels.shape == (32, 24, 3)
+    assert (seen == [(120, 160, 3)]) == (kind == "JPEG") == bool((image.pixels == 7).all())
+    assert image.keypoints is not None and len(image.keypoints) == len(expected) > 50
+    assert (image.keypoints.descriptors == expected.descriptors).all()
+    assert (image.keypoints.shares == expected.shares).all()
+
+
+def test_nobody_looks_for_keypoints_unasked(pool: DecoderPool) -> None:
+    assert pool.decode(plain("PNG"), "a picture").keypoints is None
+
+
+def test_keypoints_that_a_child_garbled_cost_its_file_only() -> None:
+    with pytest.raises(BadImage, match="keypoints"):
+        _keypoints_in(b"no keypoints")

@@ -15,7 +15,7 @@ from indexer.jobs.index_images import IndexOptions
 from search.blobs.segments import HEADER
 from search.conditions.where import Condition, parse
 from search.database.tables import embedding, generation, segment
-from search.errors import StoreUnavailable
+from search.errors import CorruptFile, StoreUnavailable
 from search.finding.accurate import AccurateSearch, SeenPicture
 from search.finding.find_similar import Wanted
 from search.finding.generations import Generations
@@ -236,6 +236,13 @@ def segment_of_records(store: Store) -> str:
         space_id = space_of(connection, LOCAL_SPACE.fingerprint)
         here = (segment.c.space_id == space_id) & segment.c.retired_at.is_(None)
         return str(connection.execute(select(segment.c.name).where(here)).scalar_one())
+
+
+def test_damage_in_what_is_newer_than_the_index_is_told_not_passed_over(store: Store, target: Collection) -> None:
+    put(store, target, 1)
+    flip(store, segment_of_records(store), HEADER.size + 3)
+    with pytest.raises(CorruptFile, match="damaged"):
+        found(store, target, 1)
 
 
 @pytest.fixture

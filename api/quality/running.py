@@ -228,7 +228,7 @@ class _Runner:
 
     def _tuned(self, one: MeasuredBackbone, bench: Bench) -> TunedBackbone:
         name = f"{one.collection} tuning"
-        self._index(one, name, bench.references, "tuning.csv")
+        self._index(one, name, bench.references, "tuning.csv", local=False)
         with (
             self._workspace(one) as workspace,
             work_progress(self._session.progress, "asked (tuning)", "queries") as advance,
@@ -258,8 +258,10 @@ class _Runner:
         with work_progress(self._session.progress, f"asked ({mode.name})", "queries") as advance:
             return ranked_by(mode, self._bench.shelf, files, self._threads, advance)
 
-    def _index(self, one: MeasuredBackbone, collection: str, files: Sequence[str], manifest_name: str) -> None:
-        """Index references with the product itself.
+    def _index(
+        self, one: MeasuredBackbone, collection: str, files: Sequence[str], manifest_name: str, *, local: bool = True
+    ) -> None:
+        """Index references with the product itself. local: with local features, for accurate searches.
 
         Raises:
             LookalikeError: some of them could not be indexed.
@@ -275,7 +277,7 @@ class _Runner:
             pooling=one.pooling,
             device=self._request.device,
             workers=self._request.workers,
-            local=True,
+            local=local,
             accept_license=self._request.accept_license,
             regions=one.regions,
         )

@@ -102,7 +102,8 @@ class LocalReader:
             self._published, self._newer, self._newer_contents = published, LocalIndex.empty(), np.empty(0, np.int64)
         located = self._indexes.newer(published)
         new = ~np.isin(located.contents, self._newer_contents)
-        for features, owners in self._indexes.features(located.those(new)):
+        # All of them are read first: what fails half-way is read again, and must not be there twice.
+        for features, owners in list(self._indexes.features(located.those(new))):
             self._newer.add(features, owners)
         self._newer_contents = np.union1d(self._newer_contents, located.contents)
 

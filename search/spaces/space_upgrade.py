@@ -22,9 +22,9 @@ from search.faults import fault
 from search.finding.generations import Generations
 from search.records import Collection, Embeddings, Label, SpaceSpec
 from search.regions import REGIONS
-from search.storing.commits import put_segment
 from search.storing.labels import put_labels, source_of_labels
 from search.storing.region_rows import has_regions, put_regions
+from search.storing.segment_rows import put_segment
 from search.storing.store import Store, put_space, spec_of
 
 State = Literal["filling", "ready", "promoted", "rolled_back", "abandoned"]

@@ -25,14 +25,15 @@ from search.blobs.segments import SegmentRecord, write_segment
 from search.database.bulk import Row, among, insert_missing_rows, insert_rows
 from search.database.database import Database, chunks
 from search.database.sequences import lock_collections, next_sequence
-from search.database.tables import content, embedding, image, job, segment
+from search.database.tables import content, embedding, image, job
 from search.errors import StoreUnavailable, UsageError
 from search.faults import fault
 from search.records import Collection, ContentFacts, Embeddings, Label, shown_path
 from search.storing.labels import put_labels
 from search.storing.ledger import FailedFile, forget_failures, put_failures
-from search.storing.local_rows import as_stored, local_space_id, put_records
+from search.storing.local_rows import as_stored, put_records
 from search.storing.region_rows import EMBEDDING_COLUMNS, Regions, put_regions, show_regions
+from search.storing.segment_rows import put_segment
 from search.storing.tombstones import tombstone
 
 MAX_BATCH_ROWS = 1024
@@ -175,7 +176,8 @@ class Committer:
             put_failures(connection, self._target.id, [new.uri for new in batch.images], batch.failed)
             self._progress(connection, "running", batch.progress)
             self._put_embeddings(connection, batch, ids, writing.embeddings.result())
-            _put_records(connection, batch, contents, writing.records.result())
+            owners = [at for at, new in zip(contents, batch.images, strict=True) if new.local is not None]
+            put_records(connection, writing.records.result(), owners)
             if batch.regions is not None:
                 show_regions(connection, self._target.space_id, batch.regions.known)
             fault("commit.end")
@@ -240,14 +242,6 @@ class _Writing(NamedTuple):
     records: "Future[SegmentRecord | None]"
 
 
-def _put_records(connection: Connection, batch: Batch, contents: list[int], written: SegmentRecord | None) -> None:
-    if written is None:
-        return
-    space_id = local_space_id(connection)
-    owners = [at for at, new in zip(contents, batch.images, strict=True) if new.local is not None]
-    put_records(connection, (space_id, put_segment(connection, space_id, written)), owners)
-
-
 def _require_usable(batch: Batch, dims: int) -> None:
     """Refuse what no search could find, or would find everywhere. Costs one pass over the batch."""
     fresh = sum(isinstance(new.content, ContentFacts) for new in batch.images)
@@ -279,19 +273,6 @@ def _require_embedded(connection: Connection, space_id: int, content_ids: set[in
     if found < len(content_ids):
         gone = len(content_ids) - found
         raise StoreUnavailable(f"`compact` dropped {gone} unused embeddings that were needed again; run again to go on")
-
-
-def put_segment(connection: Connection, space_id: int, written: SegmentRecord) -> int:
-    """Name a segment in the catalogue; return its id."""
-    values = {
-        "space_id": space_id,
-        "name": written.name,
-        "rows": written.rows,
-        "size_bytes": written.size_bytes,
-        "sha256": written.sha256,
-        "checksums": written.checksums,
-    }
-    return int(connection.execute(insert(segment).values(values).returning(segment.c.id)).scalar_one())
 
 
 def _content_rows(batch: Batch) -> list[Row]:

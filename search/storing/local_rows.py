@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from search.blobs.segments import SegmentRecord
 from search.database.bulk import insert_missing_rows
 from search.database.database import Database, chunks
 from search.database.tables import embedding, image, space
 from search.errors import StoreUnavailable
 from search.geometry.local_features import MADE_BY, QUANTISER_SHA256, RECORD_BYTES
 from search.records import CODES, Collection, SpaceSpec
+from search.storing.segment_rows import put_segment
 
 LOCAL_SPACE: Final = SpaceSpec(
     backbone="local-features",
@@ -75,12 +77,18 @@ def local_space_id(connection: Connection) -> int:
     return found
 
 
-def put_records(connection: Connection, place: tuple[int, int], contents: Sequence[int]) -> None:
-    """Say that the rows of a segment are the records of these contents, in order; a content keeps the one it has.
+def put_records(connection: Connection, written: SegmentRecord | None, contents: Sequence[int]) -> None:
+    """Name a segment whose rows are the records of these contents, in order; a content keeps the one it has.
 
-    place: the space of records and the segment.
+    written: None where there are none.
+
+    Raises:
+        StoreUnavailable: no collection asked for local features.
     """
-    space_id, segment_id = place
+    if written is None:
+        return
+    space_id = local_space_id(connection)
+    segment_id = put_segment(connection, space_id, written)
     # Sorted, as the contents are; of two files with one content the first row counts.
     rows = sorted((content_id, space_id, 0, segment_id, row) for row, content_id in enumerate(contents))
     insert_missing_rows(connection, embedding, _COLUMNS, rows)
