@@ -1,6 +1,7 @@
 """How far an accurate search looks: the likeliest first, up to where it is in vain."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from search.finding.accurate import AccurateSearch, Candidate, SeenPicture, back
 from search.finding.find_similar import Wanted
 from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
-from search.geometry.keypoints import Keypoints
+from search.geometry.keypoints import Keypoints, extract
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.verify import prepare, verify_in_order
 from search.records import Collection, ImageRecord, Match
@@ -20,7 +21,14 @@ from search.storing.store import Store
 from tests.drawn_pictures import indexed, textured
 from tests.fakes import FAKE_DIMS, FakeBackbone, new_image
 
-SAME, OTHER = 1, 2  # drawn pictures
+SAME, OTHER, HALF = 1, 2, 0  # drawn pictures; the last is SAME with half of it behind another
+
+
+@cache
+def half_covered() -> Keypoints:
+    covered = textured(SAME)
+    covered[:, 200:] = textured(OTHER)[:, 200:]
+    return extract(covered)
 
 
 class DrawnPictures:
@@ -34,7 +42,8 @@ class DrawnPictures:
     def keypoints(self, images: Sequence[ImageRecord]) -> Iterator[Keypoints]:
         for place in range(len(images)):
             self.looked_at.append(place)
-            yield indexed(self._drawn.get(place, OTHER))
+            number = self._drawn.get(place, OTHER)
+            yield half_covered() if number == HALF else indexed(number)
 
     def file(self, image: ImageRecord) -> PictureFile | None:
         return None
@@ -80,6 +89,12 @@ def test_a_picture_far_behind_is_found_where_nothing_before_it_is_the_same(image
     matches, looked_at = searched(images, {87: SAME})
     assert (matches[0].image.id, matches[0].verified) == (images[87].id, "yes")
     assert len(looked_at) == 88, "what is behind it is looked at in vain"
+
+
+def test_what_has_a_part_in_common_comes_after_the_same_and_before_everything_else(images: list[ImageRecord]) -> None:
+    matches, _ = searched(images, {4: HALF, 9: SAME})
+    first = [(match.image.id, match.verified) for match in matches[:3]]
+    assert first == [(images[9].id, "yes"), (images[4].id, "no"), (images[0].id, "no")]
 
 
 def test_after_one_that_is_the_same_patience_ends_it(images: list[ImageRecord]) -> None:

@@ -184,6 +184,16 @@ def test_a_quarter_covered_leaves_a_picture_the_same() -> None:
     assert compared(embedded(textured(2, 200, 150), textured(1), 30, 90), 1).answer == "yes"
 
 
+def test_bars_all_over_a_picture_touch_every_cell_of_pixels_and_leave_it_the_same() -> None:
+    barred = textured(1)
+    for left in range(8, WIDTH, 57):
+        barred[:, left : left + 9] = 255
+    found = compared(barred, 1)
+    assert found.agreement is not None
+    assert found.agreement < answers.ENOUGH_AGREEMENT
+    assert found.answer == "yes"
+
+
 def test_a_logo_is_not_enough_where_nothing_else_is_to_be_seen() -> None:
     logo, one, other = textured(9, 85, 65), textured(1, 12, 12), textured(2, 12, 12)
     page = np.full((300, 400, 3), 240, np.uint8)

@@ -155,6 +155,17 @@ def test_a_match_becomes_the_row_of_its_key() -> None:
     assert (ranking.rows.tolist(), ranking.scores.tolist(), ranking.identical.tolist()) == ([1], [0.5], [True])
 
 
+def test_matches_score_in_the_order_in_which_they_are_shown() -> None:
+    images = [ImageRecord(number, f"{number}", "", 1, 1, 1, "jpeg", b"", b"", 0, 0) for number in range(4)]
+    shown_first = [Match(images[0], 0.3, "similar", "no"), Match(images[1], 0.6, "similar", "no")]
+    ranking = ranking_of(
+        [*shown_first, Match(images[2], 0.6, "similar", "no"), Match(images[3], 0.2, "similar", "no")],
+        {f"{number}": number for number in range(4)},
+    )
+    assert ranking.scores[0] > ranking.scores[1] == ranking.scores[2], "equal scores stay equal"
+    np.testing.assert_allclose(ranking.scores, [0.6, 0.6, 0.6, 0.2], atol=1e-6)
+
+
 def test_shares_are_shown_without_their_zero() -> None:
     assert shown(Estimate(0.9871, 0.9, 1.0)) == ".987 (.90-1.00)"
     assert shown(Estimate(1.0, 1.0, 1.0), interval=False) == "1.000"

@@ -65,9 +65,17 @@ MODES: tuple[Callable[[Workspace, Collection, Sequence[str]], StoreMode], ...] =
 
 
 def ranking_of(matches: Sequence[Match], rows: dict[str, int]) -> Ranking:
-    """Return matches as rows of the bench. rows: by key."""
+    """Return matches as rows of the bench, in the order in which a user sees them. rows: by key.
+
+    What stands before others for another reason than its score, as what has a part in common with the query does, gets
+    a hair more than the best of those behind it.
+    """
+    scores = np.array([match.score + VERIFIED * (match.verified == "yes") for match in matches], np.float32)
+    for place in range(len(scores) - 2, -1, -1):
+        if scores[place] < scores[place + 1]:
+            scores[place] = np.nextafter(scores[place + 1], np.float32(np.inf))
     return Ranking(
         np.array([rows[match.image.key] for match in matches], np.int64),
-        np.array([match.score + VERIFIED * (match.verified == "yes") for match in matches], np.float32),
+        scores,
         np.array([match.relation == "identical" for match in matches], bool),
     )

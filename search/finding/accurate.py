@@ -20,7 +20,7 @@ from search.finding.region_search import everywhere
 from search.finding.snapshot import Ranked, Snapshot
 from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
-from search.geometry.verification import Verification
+from search.geometry.verification import PART, Verification
 from search.geometry.verify import Query, verify_in_order
 from search.records import Embeddings, ImageRecord, Match, Relation, Verified
 from search.regions import region_numbered
@@ -121,7 +121,8 @@ class AccurateSearch:
         return _in_turns(sorted(found, key=lambda one: (-one.normalised, one.image.id)), sharing)
 
     def matches(self, picture: SeenPicture, candidates: Sequence[Candidate], wanted: Wanted) -> list[Match]:
-        """Return at most k matches: first those that show the same picture, then by normalised score.
+        """Return at most k matches: first those that show the same picture, then those that have a part in common
+        with it, then by normalised score.
 
         A match that is verified counts however low it scores. Each of the likeliest says whether it is; "cannot"
         where one of the two pictures has too little to compare, or the file of the image is gone. After one that is,
@@ -236,10 +237,15 @@ def _judged(
 
 
 def _certainty(match: Match, verification: Verification | None) -> tuple[float, float]:
-    """Return what ranks a match before its score does: identical, then how much is shared and how well it agrees."""
+    """Return what ranks a match before its score does: identical, then how much is shared and how well it agrees.
+
+    Next come those that have a part in common, such as a picture half of which is covered; most inliers first.
+    """
     if match.relation == "identical":
-        return 2.0, 0.0
+        return 3.0, 0.0
+    if verification is not None and verification.answer == "no" and verification.reason == PART:
+        return 1.0, float(verification.inliers)
     if match.verified != "yes" or verification is None:
         return 0.0, 0.0
     share = verification.shared.of_query if verification.shared is not None else 1.0
-    return 1.0, share * (verification.agreement if verification.agreement is not None else 1.0)
+    return 2.0, share * (verification.agreement if verification.agreement is not None else 1.0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from search.geometry.agreement import align, measure
 from search.geometry.keypoints import Keypoints
 from search.geometry.matching import KeypointMatches
-from search.geometry.overlap import cells_covered, corners, is_convex, overlap
+from search.geometry.overlap import cells_covered, corners, is_convex, overlap, share_explained
 from search.geometry.parallax import has_moved, leftover
 from search.geometry.transformation import Model, Pairs, fit, is_sane, moved
 from search.geometry.verification import ENOUGH_INLIERS, Verification, judged, nothing_found
@@ -32,7 +32,22 @@ def compare_keypoints(query: Keypoints, candidate: Keypoints, matches: KeypointM
     sizes = candidate.diameters[matches.candidate].astype(np.float64)
     left = leftover(pairs, found, sizes, query.longer_side, candidate.longer_side)
     apart = has_moved(pairs, found, left, measured)
-    return judged(replace(described, agreement=measured.typical), measured, apart=apart)
+    return judged(
+        replace(described, agreement=measured.typical),
+        measured,
+        apart=apart,
+        explained=_explained(described, query, candidate),
+    )
+
+
+def _explained(found: Verification, query: Keypoints, candidate: Keypoints) -> float:
+    """Return how much of what both show is explained by inliers; by the one of them that they explain less of."""
+    if found.places is None or found.shared is None:
+        return 0.0
+    return min(
+        share_explained(found.places[:, :2], query.points(), found.shared.in_query),
+        share_explained(found.places[:, 2:], candidate.points(), found.shared.in_candidate),
+    )
 
 
 def describe(nothing: Verification, model: Model, places: NDArray[np.float64]) -> Verification:

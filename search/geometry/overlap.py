@@ -11,6 +11,7 @@ from search.geometry.transformation import Model, Points, moved
 Size = tuple[int, int]  # width, height in pixels
 
 _CELLS = 4  # along each side of the grid that inliers shall spread over
+_FINE_CELLS = 8  # and of the one that tells how much they explain
 _NEAR = 0.02  # of the horizon's distance: places nearer to it than this are left out
 
 
@@ -47,9 +48,23 @@ def corners(size: Size) -> Points:
 
 def cells_covered(points: Points, region: Points) -> int:
     """Return how many of the 16 cells of a region's bounding box hold at least one of the points."""
+    return len(_cells(points, region, _CELLS))
+
+
+def share_explained(points: Points, of: Points, region: Points) -> float:
+    """Return the share, 0..1, of those of 64 cells of a region's bounding box with a point of `of` that have one of
+    `points`, too: inliers that lie wherever there are keypoints leave no room for another picture beside them.
+    """
     low, high = region.min(axis=0), region.max(axis=0)
-    cells = np.floor((points - low) / np.maximum(high - low, 1e-9) * _CELLS).clip(0, _CELLS - 1).astype(np.int64)
-    return len(np.unique(cells @ (1, _CELLS)))
+    inside = of[((of >= low) & (of <= high)).all(axis=1)]
+    known = _cells(inside, region, _FINE_CELLS)
+    return len(known & _cells(points, region, _FINE_CELLS)) / len(known) if known else 0.0
+
+
+def _cells(points: Points, region: Points, aside: int) -> set[int]:
+    low, high = region.min(axis=0), region.max(axis=0)
+    cells = np.floor((points - low) / np.maximum(high - low, 1e-9) * aside).clip(0, aside - 1).astype(np.int64)
+    return set((cells @ (1, aside)).tolist())
 
 
 def is_convex(quad: Points) -> bool:

@@ -38,6 +38,9 @@ _SURE_CELLS = 0.9  # share of the cells that agree
 # Share of the overlap that may show something else. Of photographs with a quarter covered, cut into cells, it was .39
 # at most; of pages of one application with another photograph on half of their area, .42 typically.
 _MOST_DIFFERING = 0.4
+# Bars, scribbles, confetti touch nearly every cell of pixels, and leave keypoints between them nearly everywhere: where
+# so many inliers of such a ratio explain so much of what the candidate shows, this agreement is enough.
+_EVERYWHERE = (50, 0.75, 0.7, 0.3)
 # Share of one of the two that the other shows at least: less is a part in common, such as a detail that repeats itself.
 _LEAST_INSIDE = 0.3
 # Where too few cells of the overlap show something to measure agreement, this many inliers and this ratio must do.
@@ -96,10 +99,11 @@ def nothing_found(query: Keypoints, candidate: Keypoints, matches: int) -> Verif
     return Verification("no", DIFFERENT, size_of(query), size_of(candidate), matches)
 
 
-def judged(found: Verification, measured: Agreement | None, *, apart: bool) -> Verification:
+def judged(found: Verification, measured: Agreement | None, *, apart: bool, explained: float = 0.0) -> Verification:
     """Return the answer that inliers, their spread and the pixels allow.
 
     measured: agreement of the pixels under the model. apart: parts of the pictures moved against each other.
+    explained: share of the cells of the candidate's part with keypoints that hold an inlier (overlap.py).
     """
     enough = found.inliers >= ENOUGH_INLIERS and found.ratio >= ENOUGH_RATIO
     if measured is None:
@@ -111,6 +115,8 @@ def judged(found: Verification, measured: Agreement | None, *, apart: bool) -> V
         many, ratio, typical = _MANY
         asked = typical if found.inliers >= many and found.ratio >= ratio else ENOUGH_AGREEMENT
         agreed = enough and measured.typical >= asked and not doubtful
+        many, ratio, share, typical = _EVERYWHERE
+        agreed |= found.inliers >= many and found.ratio >= ratio and explained >= share and measured.typical >= typical
     inside = found.shared is not None and max(found.shared.of_query, found.shared.of_candidate) >= _LEAST_INSIDE
     if agreed and inside and found.spread and not apart:
         return replace(found, answer="yes", reason=SAME)
