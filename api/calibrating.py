@@ -20,7 +20,7 @@ from api.accurate_searches import AccurateSearches
 from api.workspace import Workspace
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.edits import EDITS, STRATA
-from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, Calibration, operating_points
+from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, SAMPLES, Calibration, operating_points
 from search.calibration.calibrations import Calibrations
 from search.calibration.evidence import NO_STRATUM, Evidence
 from search.calibration.labelling import (
@@ -47,6 +47,7 @@ NEIGHBOURS: Final = 20
 COPIES: Final = 2_700  # in all, where there are images enough
 MOST_COPIES: Final = 15  # of one image: more are worth little more
 PAIRS: Final = 10  # to be labelled, for each image of the sample
+MOST_PAIRS: Final = 5_000  # in all: those that score highest decide
 TRIED: Final = 4  # times the sample: so many images are tried for files that can be read
 DRAWN_FROM: Final = 100_000  # images
 OF_VERDICTS: Final = 1 / 3  # of the sample: images that somebody has spoken about
@@ -65,7 +66,7 @@ class CalibrationRequest:
         UsageError: a number is none that can be wanted.
     """
 
-    samples: int = 300
+    samples: int = SAMPLES
     seed: int = 0
     precision: float = AUTOMATIC
     prevalence: float = PREVALENCE
@@ -110,7 +111,7 @@ def calibrate(
     snapshot = workspace.snapshot(target)
     job = _Job(workspace, snapshot, request, told or Told())
     asked = job.ask()
-    pairs = hard_pairs(asked, PAIRS * request.samples)
+    pairs = hard_pairs(asked, min(PAIRS * request.samples, MOST_PAIRS))
     known = job.compare(pairs)
     found = _fitted(job, asked, known, evidence_of(asked, known, pairs.floor))
     Calibrations(workspace.store.database).add(found)

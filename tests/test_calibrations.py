@@ -105,6 +105,14 @@ def test_too_little_evidence_says_how_much_would_do() -> None:
     )
 
 
+def test_enough_evidence_with_wrong_pairs_among_it_asks_for_no_more() -> None:
+    wrong = Operating(AUTOMATIC, None, None, 900, 700.0, 560)
+    assert wrong.explanation == (
+        "not enough evidence for 99 %: 900 pairs, worth 700 independent ones, may have it; but too many of them are "
+        "wrong to show it"
+    )
+
+
 def test_a_verdict_holds_for_both_orders_and_the_last_one_counts(store: Store) -> None:
     said = Verdicts(store.database)
     assert said.say([verdict_on(OTHER, ONE, "same", 1.0), verdict_on(ONE, THIRD, "Different", 2.0)]) == 2

@@ -10,7 +10,7 @@ import typer
 from api.console import Session, counted, out, print_json, print_table, say, table
 from api.work_progress import work_progress
 from api.workspace import Workspace
-from search.calibration.calibration import AUTOMATIC, PREVALENCE, Calibration, Operating
+from search.calibration.calibration import AUTOMATIC, PREVALENCE, SAMPLES, Calibration, Operating
 from search.errors import UsageError
 from search.storing.store import Store
 from search.storing.verdicts import Verdict, Verdicts, verdict_on
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     context: typer.Context,
-    samples: Annotated[int, typer.Option(min=1, help="Images of the collection to make edited copies of.")] = 300,
+    samples: Annotated[int, typer.Option(min=1, help="Images of the collection to make edited copies of.")] = SAMPLES,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the edits.")] = 0,
     precision: Annotated[float, typer.Option(help="Of the automatic threshold, 0.90 to less than 1.")] = AUTOMATIC,
     prevalence: Annotated[

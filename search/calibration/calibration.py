@@ -13,6 +13,7 @@ from search.calibration.thresholds import Knot, LabelledPairs, Reached
 AUTOMATIC: Final = 0.99  # the precision from which nobody need look
 REVIEW: Final = 0.90  # and that from which somebody should
 PREVALENCE: Final = 0.5
+SAMPLES: Final = 1_000  # images: without an error .99 takes about 560
 OUTGROWN: Final = 2  # times the images that were there: hits of wrong ones grow with their number
 
 
@@ -50,9 +51,12 @@ class Operating:
         """Return in a sentence what was reached, or what is missing."""
         if self.score is not None and self.bound is not None:
             return f"{100 * self.bound:.1f} % at least of the pairs from {self.score:.3f} on are the same picture"
+        missing = f"{self.needed:,} without an error would show it"
+        if self.worth >= self.needed:
+            missing = "but too many of them are wrong to show it"
         return (
             f"not enough evidence for {100 * self.precision:g} %: {self.pairs:,} pairs, worth {self.worth:,.0f} "
-            f"independent ones, may have it; {self.needed:,} without an error would show it"
+            f"independent ones, may have it; {missing}"
         )
 
 
