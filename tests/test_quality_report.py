@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from api.commands.quality import _backbones
+from api.commands.quality import _backbones, _with_regions
 from api.quality.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve_panel, points
 from api.quality.measuring import Named, false_alarms, misses, protocol_recall, row_of
 from api.quality.page import page_of
@@ -321,3 +321,10 @@ def test_random_weights_are_those_of_the_seed_and_load_like_any_others(tmp_path:
     assert one.read_bytes() == same.read_bytes() != other.read_bytes()
     network = load_network("test_resnet", one, use="embed").network
     assert network.num_features > 0
+
+
+def test_each_backbone_is_measured_with_regions_beside_itself_in_a_collection_of_its_own() -> None:
+    asked = _with_regions((MeasuredBackbone(), MeasuredBackbone("nfnet_l0")), regions=True)
+    assert [one.method for one in asked] == ["builtin", "builtin (regions)", "nfnet_l0", "nfnet_l0 (regions)"]
+    assert len({one.collection for one in asked}) == 4
+    assert _with_regions((MeasuredBackbone(),), regions=False) == (MeasuredBackbone(),)
