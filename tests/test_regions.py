@@ -212,10 +212,10 @@ def test_images_are_ranked_by_their_best_part_as_brute_force_ranks_them(
     assert snapshot.regions.transform.fingerprint == used.fingerprint
     near = unit_rows(regions[[3, 50, 121]] + 0.5 * wholes[[7, 7, 7]])
     searched = everywhere(snapshot)
-    for query in near[:, np.newaxis]:
+    for query, at_once in zip(near[:, np.newaxis], searched.search_each(near, 6), strict=True):
         scores, parts = best_parts(used.apply(wholes), used.apply(regions), used.apply(query))
         expected = np.argsort(-scores, kind="stable")[:6]
-        for found in (searched.search(query, 6), searched.exact_search(query, 6)):
+        for found in (searched.search(query, 6), searched.exact_search(query, 6), at_once):
             assert found.ids.tolist() == (expected + 1).tolist()
             assert found.regions is not None
             assert found.wholes is not None

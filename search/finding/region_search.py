@@ -38,8 +38,9 @@ class RegionSearch:
         return self._best(query, k, self._wholes.search(query, k), self._regions.search(query, REGIONS * k))
 
     def search_each(self, queries: Embeddings, k: int) -> list[Ranked]:
-        """Return what `search` returns of each query, (Q, D)."""
-        return [self.search(query[np.newaxis], k) for query in queries]
+        """Return what `search` returns of each query, (Q, D); exact indexes are read once for all of them."""
+        found = zip(self._wholes.search_each(queries, k), self._regions.search_each(queries, REGIONS * k), strict=True)
+        return [self._best(query[np.newaxis], k, *pair) for query, pair in zip(queries, found, strict=True)]
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing everything."""
