@@ -4,10 +4,11 @@
 
 Every second photograph of the folder is a reference, the others are cut into nine tiles each, which are references,
 too, beside drawn pictures. Both searches ask one collection, one after the other, with the same views and keypoints of
-the query. Candidate: the photograph is among the images whose pixels are looked at. The first `--looked` photographs of
-each edit are looked at, too; found: the photograph is then the first match, and said to be the same picture. Indexing
-is measured apart, on photographs in stores of their own. Times are CPU time, which a busy machine disturbs least: of
-all processes where pictures are indexed, of the choice of candidates where they are asked for.
+the query. Candidate: the photograph is among the first VERIFIED, and as many more as local features propose. The first
+`--looked` photographs of each edit are looked at, too; found: the photograph is then the first match, and said to be
+the same picture. Indexing is measured apart, on photographs in stores of their own. Times are CPU time, which a busy
+machine disturbs least: of all processes where pictures are indexed, of the choice of candidates where they are asked
+for.
 """
 
 import argparse
