@@ -51,7 +51,7 @@ def cost(backbone: PreparedBackbone) -> dict[int, float]:
     rng = np.random.default_rng(SEED)
     found = {}
     for size in BATCHES:
-        pixels = rng.integers(0, 256, (size, 96, 96, 3), np.uint8)
+        pixels = rng.integers(0, 256, (size, BUILTIN_PREPARATION.height, BUILTIN_PREPARATION.width, 3), np.uint8)
         backbone.embed(pixels)
         rounds = []
         for _ in range(ROUNDS):

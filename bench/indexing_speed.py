@@ -67,7 +67,7 @@ transform = timm.data.create_transform(**timm.data.resolve_model_data_config(mod
 from indexer.backbones.builtin import MEAN, STD, load_builtin
 model = load_builtin()
 def transform(image):
-    small = np.asarray(image.resize((96, 96), Image.Resampling.BILINEAR), np.float32)
+    small = np.asarray(image.resize((104, 104), Image.Resampling.BILINEAR), np.float32)
     return torch.from_numpy((small / 255 - MEAN) / STD).permute(2, 0, 1)
 """,
 }

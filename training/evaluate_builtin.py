@@ -1,4 +1,4 @@
-"""Measure the built-in backbone: `python -m training.evaluate_builtin [--distractors 2000] [--json]`.
+"""Measure the built-in backbone: `python -m training.evaluate_builtin [--distractors 2000] [--without NAME] [--json]`.
 
 Prints recall@1 by family of edits, its mean, the same for light and hard edits, micro average precision, the best F1,
 the thresholds that reach a precision of .90, .95 and .99, and what fixed thresholds give, over all edits and over the
@@ -52,11 +52,12 @@ class Settings(TypedDict):
     """What the command line chose."""
 
     distractors: int
+    without: list[str]
     as_json: bool
 
 
 def embed(network: torch.nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return (N, 256) float32 embeddings of (N, 96, 96, 3) uint8 RGB pixels."""
+    """Return (N, 256) float32 embeddings of (N, S, S, 3) uint8 RGB pixels."""
     embeddings = []
     with torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
@@ -93,16 +94,18 @@ def report(scores: NDArray[np.float32], evaluation: EvaluationSet) -> Report:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate the packaged weights and print the figures."""
     settings = _settings(arguments)
-    figures = evaluate(load_builtin(), build_evaluation_set(distractors=settings["distractors"]))
+    chosen = build_evaluation_set(distractors=settings["distractors"], without=settings["without"])
+    figures = evaluate(load_builtin(), chosen)
     print(json.dumps(dataclasses.asdict(figures)) if settings["as_json"] else _as_text(figures))
 
 
 def _settings(arguments: Sequence[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate_builtin", description=main.__doc__)
     parser.add_argument("--distractors", type=int, default=2000, help="procedural pictures among the references")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a photograph to leave out")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parsed = parser.parse_args(arguments)
-    return Settings(distractors=parsed.distractors, as_json=parsed.json)
+    return Settings(distractors=parsed.distractors, without=parsed.without, as_json=parsed.json)
 
 
 def _recall_by_family(hits: NDArray[np.bool_], evaluation: EvaluationSet) -> dict[str, float]:

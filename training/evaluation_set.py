@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.bundled import bundled_photos
 from indexer.quality.originals import pieces
 from indexer.quality.painting import Picture, nearly_blank
 from training.edits import Edit, all_edits
 
-INPUT_SIZE = 96
+INPUT_SIZE = BUILTIN_PREPARATION.width
 NO_MATCH = -1
 
 SPLIT_SEED = 12345
@@ -31,8 +32,8 @@ UNMATCHED = 14
 class EvaluationSet:
     """References to search in, and edited queries of which the true reference is known."""
 
-    references: NDArray[np.uint8]  # (R, 96, 96, 3)
-    queries: NDArray[np.uint8]  # (Q, 96, 96, 3)
+    references: NDArray[np.uint8]  # (R, S, S, 3)
+    queries: NDArray[np.uint8]  # (Q, S, S, 3)
     truth: NDArray[np.int64]  # (Q,) row in references, or NO_MATCH
     edits: tuple[Edit, ...]  # Q of them: what was done to each query
 
@@ -42,13 +43,15 @@ class EvaluationSet:
         return np.array([edit.light for edit in self.edits])
 
 
-def build_evaluation_set(*, distractors: int = 2000, originals: int | None = None) -> EvaluationSet:
+def build_evaluation_set(
+    *, distractors: int = 2000, originals: int | None = None, without: Sequence[str] = ()
+) -> EvaluationSet:
     """Return the set: every edit of every original, and edited pictures that have no original among the references.
 
     distractors: how many procedural pictures are added to the references.
-    originals: how many photographs are searched for, all when not given.
+    originals: how many photographs are searched for, all when not given. without: names of files to leave out.
     """
-    pieces = photo_pieces()
+    pieces = photo_pieces(without)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(pieces))
     held_out = len(pieces) - PHOTO_DISTRACTORS - UNMATCHED
     searched = [pieces[i] for i in order[:held_out]][:originals]
@@ -61,16 +64,13 @@ def build_evaluation_set(*, distractors: int = 2000, originals: int | None = Non
 
 
 def model_input(picture: Picture) -> NDArray[np.uint8]:
-    """Return the (96, 96, 3) uint8 pixels the built-in backbone sees: the whole frame, reduced as in production.
-
-    The training averaged areas; bilinear with antialiasing does as well (docs/builtin.md).
-    """
+    """Return the (S, S, 3) uint8 pixels the built-in backbone sees: the whole frame, reduced as in production."""
     return np.array(picture.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR))
 
 
-def photo_pieces() -> list[Picture]:
-    """Return the pieces of the bundled photographs in order, RGB, without the flat ones."""
-    everything = [piece for photo in bundled_photos() for piece in pieces(photo)]
+def photo_pieces(without: Sequence[str] = ()) -> list[Picture]:
+    """Return the pieces of the bundled photographs in order, RGB, without the flat ones. without: names of files."""
+    everything = [piece for photo in bundled_photos() if photo.file.name not in without for piece in pieces(photo)]
     return [piece for piece in everything if not nearly_blank(piece)]
 
 

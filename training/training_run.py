@@ -39,7 +39,7 @@ class Recipe:
 
     seed: int = 0
     pictures: int = 12_000
-    steps: int = 6_400
+    steps: int = 10_000
     rows: int = 160
     small: int = 64
     large: int = 64

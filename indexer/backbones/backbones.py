@@ -44,12 +44,11 @@ REFERENCE_MODELS = (
     "resnext101_32x16d.fb_ssl_yfcc100m_ft_in1k",
 )
 BUILTIN_BATCH = 64
-# The whole frame. It was trained on area averages; bilinear with antialiasing does as well (docs/builtin.md) and is the
-# filter that torch has.
+# The whole frame, at the size the weights were trained for.
 BUILTIN_PREPARATION = Preparation(
     mode="full",
-    height=96,
-    width=96,
+    height=104,
+    width=104,
     interpolation="bilinear",
     crop_pct=1.0,
     mean=(MEAN, MEAN, MEAN),
