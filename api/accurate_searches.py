@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
+from indexer.backbones.space_maps import SpaceMaps
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.devices import usable_cores
 from indexer.query_box import Box
@@ -15,13 +16,14 @@ from search.errors import ImageNotFound
 from search.finding.accurate import AccurateSearch, SeenPicture
 from search.finding.find_similar import QueryContent, Wanted
 from search.finding.snapshot import Snapshot
+from search.geometry.dense_maps import judged_by_maps
 from search.geometry.explanation import Explanation, as_png, draw, explain
 from search.geometry.keypoint_cache import KeypointCache
 from search.geometry.keypoints import ASKED
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verify import Query, prepared, verify
 from search.local.reading import LocalReader
-from search.records import Collection, Embeddings, ImageRecord, Match
+from search.records import Collection, Embeddings, ImageRecord, Match, SpaceSpec
 from search.storing.store import Store
 
 
@@ -52,11 +54,12 @@ class AccurateSearches:
         self._threads = cores = usable_cores()
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
+        self._maps: dict[str, SpaceMaps] = {}
+        self._lock = threading.Lock()
         cache = KeypointCache(store.settings.keypoints, store.settings.keypoints_bytes)
         self.stored = StoredFilePictures(self._pool, cache, remote=remote, threads=cores)
         self._store = store
         self._local: dict[int, LocalReader] = {}
-        self._lock = threading.Lock()
 
     def close(self) -> None:
         """End the decoding children."""
@@ -79,8 +82,10 @@ class AccurateSearches:
         """Return the file of a stored image, None where it is gone, out of reach, or has changed."""
         return self.stored.data(image)
 
-    def explain(self, data: bytes, name: str, image: ImageRecord, box: Box | None = None) -> Explained:
+    def explain(self, space: SpaceSpec, data: bytes, name: str, image: ImageRecord, box: Box | None) -> Explained:
         """Return why a picture, or a part of it, and a stored image are the same picture or not. name: for messages.
+
+        space: of the image's collection, whose backbone makes maps where keypoints cannot judge.
 
         Raises:
             BadImage: the picture cannot be decoded.
@@ -94,6 +99,9 @@ class AccurateSearches:
                 f"the file of image {image.id} cannot be looked at: it is gone, elsewhere, or has changed"
             )
         found = verify(geometry, keypoints)
+        if found.answer == "cannot":
+            maps = self._maps_of(space)
+            found = judged_by_maps(found, geometry.keypoints, keypoints, maps(file), maps(stored))
         edits = edits_between(found, file, stored) if found.answer == "yes" else []
         return Explained(explain(found, edits), as_png(draw(found, file.pixels, stored.pixels)))
 
@@ -115,9 +123,13 @@ class AccurateSearches:
         file = PictureFile(pixels, facts.format.upper(), sha256)
         return prepared(keypoints_of(pixels, size, ASKED)), file
 
+    def _maps_of(self, space: SpaceSpec) -> SpaceMaps:
+        with self._lock:
+            return self._maps.setdefault(space.fingerprint, SpaceMaps(space))
+
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
-        sharing = self._sharing(snapshot.collection)
-        search = AccurateSearch(snapshot, self._catalogue, self.stored, sharing, self._threads)
+        sharing, maps = self._sharing(snapshot.collection), self._maps_of(snapshot.collection.space)
+        search = AccurateSearch(snapshot, self._catalogue, self.stored, sharing, self._threads, maps)
         candidates = search.candidates(seen.views, wanted, seen.geometry)
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)

@@ -241,7 +241,7 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
             raise UsageError("the picture belongs in the form field `image`")
         data = await upload.read()
     part = box if isinstance(box, str) else None
-    explained = await run_in_threadpool(workspace.explain, data, "the upload", image, part)
+    explained = await run_in_threadpool(workspace.explain, target, data, "the upload", image, part)
     if "image/png" in request.headers.get("accept", ""):
         return Response(explained.picture, media_type="image/png", headers={"Cache-Control": "no-store"})
     return JSONResponse(explained.facts)

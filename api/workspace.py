@@ -143,7 +143,9 @@ class Workspace:
         matches = with_probability(looked.matches, known, looked=True)
         return Found(matches, decode_ms, embed_ms, looked.search_ms, looked.verify_ms)
 
-    def explain(self, data: bytes, name: str, image: ImageRecord, box: str | None = None) -> "Explained":
+    def explain(
+        self, target: Collection, data: bytes, name: str, image: ImageRecord, box: str | None = None
+    ) -> "Explained":
         """Return why a picture and a stored image are the same picture or not; name is for messages.
 
         Raises:
@@ -152,7 +154,7 @@ class Workspace:
             ImageNotFound: the image's file cannot be looked at.
         """
         part = QueryRequest(box=box).part()
-        return self.accurate_searches().explain(data, name, image, part)
+        return self.accurate_searches().explain(target.space, data, name, image, part)
 
     def dedup_threshold(self, target: Collection, asked: float | None) -> DedupThreshold:
         """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""

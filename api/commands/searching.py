@@ -13,7 +13,7 @@ from api.queries import Found, QueryRequest
 from api.workspace import Workspace
 from search.errors import UsageError
 from search.finding.find_similar import MAX_K
-from search.records import ImageRecord, Match, Region, displayable
+from search.records import Collection, ImageRecord, Match, Region, displayable
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +60,7 @@ def search(
             query = {"path": displayable(image.absolute())}
             found = workspace.search_by_picture(target, data, str(image), wanted)
             if explain is not None:
-                _explain(workspace, explain, data, image, found, box)
+                _explain(workspace, target, explain, data, image, found, box)
         else:
             record = _stored(workspace, target.id, image_id, key)
             query = {"id": str(record.id), "key": record.key}
@@ -72,14 +72,14 @@ def search(
 
 
 def _explain(  # noqa: PLR0913 -- the parts of one search
-    workspace: Workspace, folder: Path, data: bytes, image: Path, found: Found, box: str | None
+    workspace: Workspace, target: Collection, folder: Path, data: bytes, image: Path, found: Found, box: str | None
 ) -> None:
     """Write RANK-ID.png and RANK-ID.json of each match that was verified."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for rank, match in enumerate(found.matches, start=1):
             if match.verified == "yes":
-                explained = workspace.explain(data, str(image), match.image, box)
+                explained = workspace.explain(target, data, str(image), match.image, box)
                 place = folder / f"{rank:03d}-{match.image.id}"
                 place.with_suffix(".png").write_bytes(explained.picture)
                 place.with_suffix(".json").write_text(json.dumps(explained.facts, indent=1))

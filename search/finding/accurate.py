@@ -7,7 +7,7 @@ same query scores against pictures that have nothing to do with it. So a dull pa
 dull pictures, does not crowd out the others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -18,6 +18,7 @@ from search.finding.filter_planner import search_each_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
 from search.finding.region_search import everywhere
 from search.finding.snapshot import Ranked, Snapshot
+from search.geometry.dense_maps import DenseMap, judged_by_maps
 from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import PART, Verification
@@ -29,6 +30,7 @@ from search.storing.catalogue import Catalogue
 VERIFIED: Final = 50  # candidates whose pixels are looked at
 IN_VAIN: Final = 100  # and as long as none of them shows the same picture
 PATIENCE: Final = 16  # after the first that shows the same picture, so many in a row that do not are enough
+MAPPED: Final = 10  # of those that keypoints cannot judge, compared by maps of the backbone
 PER_VIEW: Final = 50  # candidates of each view of the query
 BACKGROUND: Final = 500  # images that stand for all those that have nothing to do with a query
 # Of the background, these ranks: the best may be a copy of the query.
@@ -94,13 +96,18 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class AccurateSearch:
-    """Searches that look at pixels. threads: that compare them."""
+    """Searches that look at pixels. threads: that compare them.
+
+    maps: makes the map of a picture that keypoints cannot judge, of the collection's backbone; None answers that there
+    is none.
+    """
 
     snapshot: Snapshot
     catalogue: Catalogue
     stored: StoredPictures
     local: LocalCandidates | None = None
     threads: int = 1
+    maps: Callable[[PictureFile], DenseMap | None] | None = None
 
     def candidates(self, views: Embeddings, wanted: Wanted, geometry: Query | None = None) -> list[Candidate]:
         """Return the nearest images of several views of one picture, the likeliest first, PER_VIEW of each at least.
@@ -131,6 +138,7 @@ class AccurateSearch:
         sharing = sum(one.local for one in candidates)
         looked_at = [one.image for one in candidates[: IN_VAIN + sharing]]
         answers = self._verified(picture.geometry, looked_at, VERIFIED + sharing)
+        answers |= self._by_maps(picture, candidates, answers)
         ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
             answer = answers.get(number)
@@ -185,6 +193,22 @@ class AccurateSearch:
             if found and number >= enough:
                 break
         return answers
+
+    def _by_maps(
+        self, picture: SeenPicture, candidates: Sequence[Candidate], answers: dict[int, Verification | None]
+    ) -> dict[int, Verification]:
+        """Return what maps say of the likeliest candidates for which keypoints were too few, by their place."""
+        unsure = [place for place, one in answers.items() if one is not None and one.answer == "cannot"][:MAPPED]
+        if self.maps is None or picture.geometry is None or picture.file is None or not unsure:
+            return {}
+        asked, found = self.maps(picture.file), {}
+        for place in unsure if asked is not None else []:
+            image, before = candidates[place].image, answers[place]
+            keypoints, file = next(iter(self.stored.keypoints([image]))), self.stored.file(image)
+            if keypoints is not None and file is not None and before is not None:
+                known = self.maps(file)
+                found[place] = judged_by_maps(before, picture.geometry.keypoints, keypoints, asked, known)
+        return found
 
 
 def _in_turns(likeliest: Sequence[Candidate], sharing: Sequence[int]) -> list[Candidate]:

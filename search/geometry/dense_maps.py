@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.geometry.agreement import closest
+from search.geometry.agreement import closest, count_corners
 from search.geometry.by_keypoints import between_thumbnails, describe, to_thumbnail
 from search.geometry.hypotheses import refined
 from search.geometry.keypoints import Keypoints, mirrored
@@ -25,8 +25,12 @@ _APART = 3.0  # cells between the two matches of a pair: nearer ones fix no scal
 _MOST_SCALE = 6.0
 _FEWEST = 8  # matches that must agree
 _RATIO = 0.25
-# Agreement asked of the pixels' details, in so many cells: maps match what things are, not which picture they are in.
-_DETAILS = (0.75, 6)
+# Agreement asked of the pixels' details, in so many cells, of which so many agree, and in so many there are corners:
+# maps match what things are, not which picture they are in.
+_DETAILS = (0.85, 12)
+_AGREEING = 0.8
+_CORNERS = 16
+_INSIDE = 0.55  # share of one of the pictures that the other shows, as in by_pixels.py
 _CENTRED = 1e-6
 
 
@@ -44,6 +48,16 @@ def compare_maps(query: Keypoints, candidate: Keypoints, query_map: DenseMap, ca
         return upright
     other = _compared(mirrored(query), candidate, query_map[:, :, ::-1], candidate_map)
     return turned_back(other) if other.answer == "yes" else upright
+
+
+def judged_by_maps(
+    found: Verification, query: Keypoints, candidate: Keypoints, query_map: DenseMap | None, known: DenseMap | None
+) -> Verification:
+    """Return a "yes" where the maps allow it, else what was found before. known: the map of the candidate."""
+    if query_map is None or known is None:
+        return found
+    answer = compare_maps(query, candidate, query_map, known)
+    return answer if answer.answer == "yes" else found
 
 
 def match_maps(query_map: DenseMap, candidate_map: DenseMap) -> tuple[Points, Points]:
@@ -103,11 +117,15 @@ def _compared(query: Keypoints, candidate: Keypoints, query_map: DenseMap, candi
     model = np.asarray(np.linalg.inv(to_thumbnail(candidate)) @ between @ to_thumbnail(query), np.float64)
     places = np.column_stack((source * from_cells, target * to_cells))[found[1]]
     described = describe(nothing, model, places)
-    if described.model is None or not described.spread:
+    if described.model is None or described.shared is None or not described.spread:
         return nothing
     measured = closest(query.thumbnail, candidate.thumbnail, between)
     typical, cells = _DETAILS
-    if measured is None or measured.typical < typical or measured.cells < cells:
+    if measured is None or measured.typical < typical or measured.cells < cells or measured.agreeing < _AGREEING:
+        return nothing
+    if count_corners(query.thumbnail, candidate.thumbnail, between) < _CORNERS:
+        return nothing
+    if max(described.shared.of_query, described.shared.of_candidate) < _INSIDE:
         return nothing
     return replace(described, answer="yes", reason=SAME, agreement=measured.typical)
 
