@@ -74,3 +74,14 @@ def test_few_inliers_count_only_where_most_matches_are_among_them_as_a_repeated_
     assert compare_pixels(found, query.keypoints, query.turns, candidate).answer == "yes"
     lattice = replace(found, matches=4 * found.inliers)
     assert compare_pixels(lattice, query.keypoints, query.turns, candidate).answer != "yes"
+
+
+def test_of_a_small_part_of_a_picture_few_inliers_among_chance_matches_are_enough_where_its_pixels_agree() -> None:
+    part = textured(4)[100:190, 150:270].copy()  # 9 % of the area
+    query, candidate = prepare(part), extract(textured(4))
+    found = compare_keypoints(query.keypoints, candidate, next(match(query.keypoints, [candidate])))
+    assert found.places is not None
+    few = replace(found, answer="no", reason=answers.DIFFERENT, places=found.places[:8], matches=27)
+    assert compare_pixels(few, query.keypoints, query.turns, candidate).answer == "yes"
+    other = extract(np.asarray(cv2.flip(textured(6), 1), np.uint8))
+    assert compare_pixels(few, query.keypoints, query.turns, other).answer == "no", "there its pixels do not agree"

@@ -15,6 +15,9 @@ from search.geometry.verification import DIFFERENT, FEW_KEYPOINTS, SAME, TOO_LIT
 # details, cells that show some. Of blurred, pixelised and tiny copies that are found so, .47 of the matches agree at
 # least; where a pattern repeats itself (fences, racks, lattices) the pixels agree as well, but .3 of the matches.
 _FEWER = ((10, 0.45, 0.9, 4), (6, 0.6, 0.75, 6), (4, 0.6, 0.85, 9))
+# Of a picture that lies in a small part of the other, few keypoints are in that part, and most matches are chance:
+# its share of the other at most, and the same four.
+_SMALL_SHARE, _SMALL_PART = 0.25, (4, 0.25, 0.98, 9)
 _FEWER_INSIDE = 0.55  # share of one of the pictures that the other shows; a repeated detail lies in small parts of both
 _AGREEING = 0.8  # share of the cells that must agree; of different tiles of a photograph at most .7 did
 # Cells of 64 in which both must have a corner. Copies without texture (blurred, of a few squares) have 16 in which it
@@ -54,15 +57,17 @@ def _details_agree(found: Verification, query: Keypoints, candidate: Keypoints) 
     """Return the agreement of details under a model of few inliers, None where it is not enough."""
     if found.model is None or found.shared is None or not found.spread or found.inliers < min(_FEWER)[0]:
         return None
-    if max(found.shared.of_query, found.shared.of_candidate) < _FEWER_INSIDE:
+    smaller, larger = sorted((found.shared.of_query, found.shared.of_candidate))
+    if larger < _FEWER_INSIDE:
         return None
     between = between_thumbnails(found.model, query, candidate)
     measured = closest(query.thumbnail, candidate.thumbnail, between)
     if measured is None or measured.agreeing < _AGREEING:
         return None
+    ways = (*_FEWER, _SMALL_PART) if larger >= _INSIDE and smaller <= _SMALL_SHARE else _FEWER
     enough = any(
         found.inliers >= inliers and found.ratio >= ratio and measured.typical >= typical and measured.cells >= cells
-        for inliers, ratio, typical, cells in _FEWER
+        for inliers, ratio, typical, cells in ways
     )
     cornered = enough and count_corners(query.thumbnail, candidate.thumbnail, between) >= _CORNERS
     return measured if cornered else None
