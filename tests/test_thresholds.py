@@ -49,6 +49,23 @@ def realised(threshold: float, prevalence: float) -> float:
     return float(right / (right + (reported & ~UNSEEN.right).sum()))
 
 
+def test_two_look_alikes_that_are_both_asked_for_are_one_piece_of_evidence() -> None:
+    """Of 200 images with five copies each, 20 pairs of look-alikes find each other with every copy."""
+    right = evidence([0.9] * 1000, [True] * 1000, sources=[image for image in range(200) for _ in range(5)])
+    look_alikes = [image for image in range(40) for _ in range(5)]
+    together = replace(
+        right,
+        scores=np.concatenate([right.scores, np.full(200, 0.9, np.float32)]),
+        right=np.concatenate([right.right, np.zeros(200, bool)]),
+        sources=np.concatenate([right.sources, look_alikes]),
+        strata=np.concatenate([right.strata, np.full(200, NO_STRATUM)]),
+    )
+    one_by_one = LabelledPairs(together, 1.0).spread(0.9)
+    partners = np.concatenate([together.sources[:1000], [image ^ 1 for image in look_alikes]])
+    in_pairs = LabelledPairs(replace(together, others=partners), 1.0).spread(0.9)
+    assert in_pairs > 1.2 * one_by_one
+
+
 @pytest.mark.parametrize(("precision", "prevalence"), [(0.9, 0.5), (0.99, 0.5), (0.99, 1.0)])
 def test_the_precision_on_unseen_pairs_is_what_was_asked_for_less_a_point_at_most(
     precision: float, prevalence: float

@@ -18,7 +18,8 @@ class Evidence:
     a copy made for this is of, NO_STRATUM for all other pairs.
     queries: Q, edited ones and images asked for as they are. edited: how many of them are copies made for this.
     decoys: (D,) float32, what edited copies score against images of other pictures, while their own are left out.
-    floor: pairs below it were not looked at.
+    floor: pairs below it were not looked at. others: (P,) int64, the image that was found, that of the source where a
+    copy found it; None where it is always that.
     """
 
     scores: NDArray[np.float32]
@@ -29,6 +30,7 @@ class Evidence:
     edited: int
     decoys: NDArray[np.float32]
     floor: float = -1.0
+    others: NDArray[np.int64] | None = None
 
     def odds(self, prevalence: float) -> float:
         """Return how often each right pair counts, so that a query has its picture in the collection that often.

@@ -99,22 +99,23 @@ def evidence_of(asked: Sequence[Asked], known: Mapping[Pair, Known], floor: floa
     already. known: by (source, other).
     """
     scores, right = list[float](), list[bool]()
-    sources, strata, decoys = list[int](), list[int](), list[float]()
+    sources, others, strata, decoys = list[int](), list[int](), list[int](), list[float]()
 
-    def add(one: Asked, score: float, stratum: int, *, same: bool) -> None:
+    def add(one: Asked, other: int, score: float, stratum: int, *, same: bool) -> None:
         scores.append(score)
         right.append(same)
         sources.append(one.source)
+        others.append(other)
         strata.append(stratum)
 
     for one in asked:
         if one.own is not None:
-            add(one, one.own, one.stratum, same=True)
+            add(one, one.source, one.own, one.stratum, same=True)
         for other, score in zip(one.ids.tolist(), one.scores.tolist(), strict=True):
             pair = known.get((one.source, other))
             same = None if pair is None else pair.same
             if same is False or (same and one.own is None):
-                add(one, score, NO_STRATUM, same=same)
+                add(one, other, score, NO_STRATUM, same=same)
             if one.own is not None and not same:
                 decoys.append(score)
     return Evidence(
@@ -126,6 +127,7 @@ def evidence_of(asked: Sequence[Asked], known: Mapping[Pair, Known], floor: floa
         sum(one.own is not None for one in asked),
         np.array(decoys, np.float32),
         floor,
+        np.array(others, np.int64),
     )
 
 

@@ -51,6 +51,8 @@ class LabelledPairs:
         self._order = np.lexsort((right, -scores))  # of equal scores the wrong ones first: ties never help
         self._scores, self._right = scores[self._order].astype(np.float64), right[self._order]
         self._sources = evidence.sources[looked_at][self._order]
+        others = evidence.sources if evidence.others is None else evidence.others
+        self._others = others[looked_at][self._order]
         # A threshold is worth a look where it takes in another right pair, and only behind the last of a tie.
         last = np.append(self._scores[1:] != self._scores[:-1], np.ones(min(1, len(self._scores)), bool))
         (self._ends,) = np.nonzero(last & self._right)
@@ -80,6 +82,11 @@ class LabelledPairs:
         worth = float((self._reported / self._effect)[likely].max(initial=0))
         return Reached(precision, None, None, int(most), worth, needed)
 
+    def spread(self, score: float) -> float:
+        """Return how much the share of right pairs from a score on varies when the images are drawn again."""
+        place = int(np.searchsorted(-self._scores[self._ends], -score, side="right")) - 1
+        return float(self._draws[:, place].std())
+
     def curve(self) -> tuple[Knot, ...]:
         """Return the probability that a pair is one picture, by its score: rising knots, to be joined by lines.
 
@@ -108,11 +115,18 @@ class LabelledPairs:
         return self._odds * share / (self._odds * share + 1 - share)
 
     def _drawn(self, seed: int) -> NDArray[np.float64]:
-        """Return (DRAWS, T) the share of right pairs at each threshold, when the sources are drawn again."""
-        names, which = np.unique(self._sources, return_inverse=True)
+        """Return (DRAWS, T) the share of right pairs at each threshold, when the images are drawn again.
+
+        A pair of two images comes as often as the one and the other do (Owen, "The pigeonhole bootstrap", 2007): the
+        confusions of two look-alikes, asked for either of them, are one piece of evidence.
+        """
+        names, which = np.unique(np.concatenate([self._sources, self._others]), return_inverse=True)
+        of_source, of_other = np.split(which, 2)
+        itself = of_source == of_other
         random, shares = np.random.default_rng(seed), np.full((DRAWS, len(self._ends)), np.nan)
         for draw in range(DRAWS if len(names) else 0):
-            once = random.multinomial(len(names), np.full(len(names), 1 / len(names)))[which]
+            times = random.multinomial(len(names), np.full(len(names), 1 / len(names)))
+            once = times[of_source] * np.where(itself, 1, times[of_other])
             reported = np.cumsum(once)[self._ends]
             found = np.cumsum(once * self._right)[self._ends]
             np.divide(found, reported, out=shares[draw], where=reported > 0)
