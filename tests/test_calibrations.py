@@ -100,17 +100,14 @@ def test_it_holds_for_its_space_and_transform_until_the_collection_has_doubled(
 def test_too_little_evidence_says_how_much_would_do() -> None:
     few = Operating(AUTOMATIC, None, None, 120, 80.0, 595)
     assert few.explanation == (
-        "not enough evidence for 99 %: 120 pairs, worth 80 independent ones, may have it; 595 without an error would "
+        "not enough evidence for 99 %: 120 pairs are worth only 80 independent ones; 595 such without an error would "
         "show it"
     )
 
 
 def test_enough_evidence_with_wrong_pairs_among_it_asks_for_no_more() -> None:
     wrong = Operating(AUTOMATIC, None, None, 900, 700.0, 560)
-    assert wrong.explanation == (
-        "not enough evidence for 99 %: 900 pairs, worth 700 independent ones, may have it; but too many of them are "
-        "wrong to show it"
-    )
+    assert wrong.explanation == "not enough evidence for 99 %: too many of 900 pairs are wrong"
 
 
 def test_a_verdict_holds_for_both_orders_and_the_last_one_counts(store: Store) -> None:

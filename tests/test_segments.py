@@ -53,6 +53,22 @@ def test_only_the_damaged_block_is_lost(blobs: LocalBlobs) -> None:
         segment.read([1999])
 
 
+def test_rows_on_both_sides_of_a_damaged_block_are_read_together(blobs: LocalBlobs) -> None:
+    dims = 1024
+    rows = unit_rows(np.random.default_rng(5).normal(size=(4 * BLOCK_BYTES // (2 * dims), dims)))
+    record = write_segment(blobs, rows)
+    path = blobs.path(record.name)
+    data = bytearray(path.read_bytes())
+    data[2 * BLOCK_BYTES + 100] ^= 255
+    path.write_bytes(data)
+    around = np.concatenate([np.arange(40), np.arange(len(rows) - 24, len(rows))])
+    segment = Segment(blobs, record, dims)
+    np.testing.assert_allclose(segment.stored(around), rows[around], atol=1e-3)
+    np.testing.assert_allclose(segment.read(around), rows[around], atol=1e-3)
+    with pytest.raises(CorruptFile, match="block 2"):
+        segment.stored(np.arange(len(rows)))
+
+
 def test_a_truncated_or_missing_segment_is_named(blobs: LocalBlobs) -> None:
     record = write_segment(blobs, unit_rows(np.ones((3, 4))))
     path = blobs.path(record.name)

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from api.console import Session, out, print_json, print_table, shown_pixels, shown_place, table
+from api.console import Session, out, print_json, print_table, say, shown_pixels, shown_place, table
 from api.named_pictures import read_picture
 from api.queries import Found, QueryRequest
 from api.workspace import Workspace
-from search.errors import UsageError
+from search.errors import ImageNotFound, UsageError
 from search.finding.find_similar import MAX_K
 from search.records import Collection, ImageRecord, Match, Region, displayable
 
@@ -79,7 +79,11 @@ def _explain(  # noqa: PLR0913 -- the parts of one search
         folder.mkdir(parents=True, exist_ok=True)
         for rank, match in enumerate(found.matches, start=1):
             if match.verified == "yes":
-                explained = workspace.explain(target, data, str(image), match.image, box)
+                try:
+                    explained = workspace.explain(target, data, str(image), match.image, box)
+                except ImageNotFound as error:  # its keypoints were remembered
+                    say(f"not explained: {error}")
+                    continue
                 place = folder / f"{rank:03d}-{match.image.id}"
                 place.with_suffix(".png").write_bytes(explained.picture)
                 place.with_suffix(".json").write_text(json.dumps(explained.facts, indent=1))

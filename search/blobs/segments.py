@@ -83,7 +83,7 @@ class Segment:
             raise CorruptFile(f"{self._record.name}: row {wanted.max()} of {self._record.rows} was asked for")
         width = 2 * self._dims
         if len(wanted) > MANY_ROWS:
-            return self._read_span(wanted)
+            return lengthened(self.stored(wanted))
         out = np.empty((len(wanted), self._dims), np.float16)
         for place, row in enumerate(wanted.tolist()):
             start = HEADER.size + row * width
@@ -102,15 +102,15 @@ class Segment:
         if first < 0 or stop > self._record.rows:
             raise CorruptFile(f"{self._record.name}: row {stop - 1} of {self._record.rows} was asked for")
         width = 2 * self._dims
-        raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
+        try:
+            raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
+        except CorruptFile:
+            if len(rows) == 1:
+                raise
+            # Damage between the rows is none of theirs.
+            return np.concatenate([self.stored(rows[place : place + 1]) for place in range(len(rows))])
         picked: NDArray[np.float16] = raw.reshape(stop - first, self._dims)[rows - first]
         return picked
-
-    def _read_span(self, wanted: NDArray[np.int64]) -> Embeddings:
-        first, stop = int(wanted.min()), int(wanted.max()) + 1
-        width = 2 * self._dims
-        raw = self._blob.read(HEADER.size + first * width, HEADER.size + stop * width).view("<f2")
-        return lengthened(raw.reshape(stop - first, self._dims)[wanted - first])
 
     def read_into(self, places: Sequence[tuple[int, memoryview]]) -> None:
         """Fill each buffer, of 2 * D bytes, with the embedding that begins at a byte (`place_of`), float16 as stored.

@@ -51,12 +51,12 @@ class Operating:
         """Return in a sentence what was reached, or what is missing."""
         if self.score is not None and self.bound is not None:
             return f"{100 * self.bound:.1f} % at least of the pairs from {self.score:.3f} on are the same picture"
-        missing = f"{self.needed:,} without an error would show it"
+        missing = f"{self.needed:,} such without an error would show it"
         if self.worth >= self.needed:
-            missing = "but too many of them are wrong to show it"
+            return f"not enough evidence for {100 * self.precision:g} %: too many of {self.pairs:,} pairs are wrong"
         return (
-            f"not enough evidence for {100 * self.precision:g} %: {self.pairs:,} pairs, worth {self.worth:,.0f} "
-            f"independent ones, may have it; {missing}"
+            f"not enough evidence for {100 * self.precision:g} %: {self.pairs:,} pairs are worth only "
+            f"{self.worth:,.0f} independent ones; {missing}"
         )
 
 

@@ -1,6 +1,7 @@
 """Accurate searches: the same picture is found however it was edited, and everything else is said not to be it."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -186,6 +187,28 @@ def test_the_explanation_shows_both_pictures_and_says_where_they_lie(
     assert said["answer"] == "yes"
     assert "cropped to 51 % of its area" in said["edits"]
     np.testing.assert_allclose(said["quad"], [[100, 100], [400, 100], [400, 400], [100, 400]], atol=3)
+
+
+def test_a_match_whose_file_is_gone_is_shown_and_said_not_to_be_explained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(folder, photos)
+    arguments = ["--store", str(tmp_path / "store"), "--progress", "none"]
+    query = saved(sought(photos).crop((100, 100, 400, 400)), tmp_path)
+    asked = [*arguments, "--json", "search", str(query), "-k", "1", "--accurate"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "index", str(photos)])
+    with pytest.raises(SystemExit, match="0"):
+        main(asked)
+    (match,) = json.loads(capsys.readouterr().out.splitlines()[-1])["matches"]
+    Path(match["path"]).unlink()
+    with pytest.raises(SystemExit, match="0"):
+        main([*asked, "--explain", str(tmp_path / "why")])
+    told = capsys.readouterr()
+    assert json.loads(told.out)["matches"][0]["id"] == match["id"]
+    assert "not explained: the file of image" in told.err
+    assert not list((tmp_path / "why").iterdir())
 
 
 def test_an_explanation_needs_a_picture_and_an_accurate_search(
