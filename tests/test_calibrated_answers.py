@@ -107,6 +107,7 @@ def test_a_calibration_of_another_transform_is_not_used(
 def test_status_shows_what_is_known(album: Store, target: Collection, calibrated: Calibration) -> None:
     told = collection_status(album, target)
     assert told.calibration_explained.startswith("2023-11-14; 99.2 % at least of the pairs from 0.800 on")
+    assert "; for review: " in told.calibration_explained
     shape = told.as_json()["calibration"]
     assert isinstance(shape, dict)
     assert (shape["current"], shape["verified"]) == (True, calibrated.verified)

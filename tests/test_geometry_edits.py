@@ -125,6 +125,7 @@ def test_several_edits_are_told_together() -> None:
 def test_edits_have_sentences() -> None:
     assert sentence(Edit("cropped", 0.62)) == "cropped to 62 % of its area"
     assert sentence(Edit("rotated", 90.0)) == "rotated 90° clockwise"
+    assert sentence(Edit("rotated", -12.5)) == "rotated 12.5° anticlockwise"
     assert sentence(Edit("mirrored")) == "mirrored"
 
 

@@ -82,7 +82,8 @@ def _local(one: CollectionStatus) -> str:
     if not one.local_images:
         return ""
     size = f"; {one.local_bytes / 1000:.1f} kB an image" if one.local_bytes else ""
-    return f"{one.local_images:,} of {one.images:,} images have local features{size}"
+    none = "" if one.collection.local else "; new ones get none without --local"
+    return f"{one.local_images:,} of {one.images:,} images have local features{size}{none}"
 
 
 def _equation(one: CollectionStatus) -> str:

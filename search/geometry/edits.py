@@ -42,6 +42,8 @@ _SENTENCES: dict[EditKind, str] = {
 def sentence(edit: Edit) -> str:
     """Return an edit in words: "cropped to 62 % of its area"."""
     amount = edit.amount or 0.0
+    if edit.kind == "rotated" and amount < 0:
+        return f"rotated {-amount:g}° anticlockwise"
     return _SENTENCES[edit.kind].format(amount, round(amount * 100))
 
 

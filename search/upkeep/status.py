@@ -181,7 +181,8 @@ class CollectionStatus:
             return "none; `lookalike calibrate` finds out what scores mean"
         if self.calibration_objection is not None:
             return f"not used any more: {self.calibration_objection}; run `lookalike calibrate` again"
-        return f"{self.calibration.date[:10]}; {self.calibration.automatic.explanation}"
+        found = self.calibration
+        return f"{found.date[:10]}; {found.automatic.explanation}; for review: {found.review.explanation}"
 
     @property
     def index_explanation(self) -> str:
