@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
-from indexer.backbones.builtin_facts import BUILTIN, DIMS, FIRST_WEIGHTS_SHA256
+from indexer.backbones.builtin_facts import BUILTIN, DIMS, WEIGHTS_SHA256
 from indexer.backbones.dihedral import make_plain
 from indexer.backbones.dihedral_network import DihedralNetwork, Shape
 from indexer.backbones.joined_views import JoinedViews
@@ -24,7 +24,7 @@ from search.geometry.verify import prepare, verify
 from search.records import ImageRecord, Match, SpaceSpec
 from tests.drawn_pictures import Pixels, smooth, textured
 
-SPACE = SpaceSpec(BUILTIN, FIRST_WEIGHTS_SHA256, BUILTIN_PREPARATION.as_json(), DIMS, weights="builtin")
+SPACE = SpaceSpec(BUILTIN, WEIGHTS_SHA256, BUILTIN_PREPARATION.as_json(), DIMS, weights="builtin")
 IMAGES = [
     ImageRecord(number, f"{number}", "", 400, 300, 1, "png", bytes([number]) * 32, b"", 0, 0) for number in (1, 2)
 ]
