@@ -13,7 +13,8 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from search.records import DuplicateGroup, ImageRecord, displayable, path_of_uri
+from search.duplicates.groups import DuplicateGroup
+from search.records import ImageRecord, displayable, path_of_uri
 
 ProgressMode = Literal["auto", "plain", "json", "none"]
 KIB = 1024

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from api.workspace import Workspace
 from search.duplicates.find_duplicates import DuplicateReport
-from search.records import Collection, DuplicateGroup, ImageRecord
+from search.duplicates.groups import DuplicateGroup
+from search.records import Collection, ImageRecord
 
 KEPT = 4
 

@@ -5,6 +5,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.queries import QueryRequest
+from search.duplicates.groups import DuplicateKind
 from search.finding.find_similar import MAX_K
 
 T = TypeVar("T")
@@ -156,6 +157,13 @@ class SearchBody(Shape):
         return QueryRequest(self.k, self.min_score, self.where, self.accurate, self.box)
 
 
+class Member(Match):
+    """A copy of a keeper."""
+
+    kind: Annotated[DuplicateKind, Field(description="what it is to its keeper")]
+    confirmed: Annotated[bool, Field(description="whether somebody said that the two are duplicates")]
+
+
 class Keeper(Image):
     """The image of a group to keep, and why."""
 
@@ -166,7 +174,8 @@ class Group(Shape):
     """A duplicate group: every member resembles the keeper directly."""
 
     keeper: Keeper
-    members: list[Match]
+    weakest: Annotated[float, Field(description="the lowest score of a member")]
+    members: list[Member]
 
 
 class Page(Shape, Generic[T]):

@@ -219,7 +219,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image that resembles a query, or a copy of a keeper. score: exact cosine similarity, higher is closer.
+    """An image that resembles a query. score: exact cosine similarity, higher is closer.
 
     verified: whether the pixels show the same picture, None where nobody looked. edits: what was done to the image to
     get the query, None where nobody knows. probability: that it shows the same picture, None likewise. region: the part
@@ -244,20 +244,6 @@ class Match:
         if self.region is not None:
             shape["region"] = self.region.as_json()
         return shape
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateGroup:
-    """A star: every member has a direct edge to the keeper. reason: why the keeper was chosen."""
-
-    keeper: ImageRecord
-    reason: str
-    members: tuple[Match, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """Return the group object of the command line and of HTTP."""
-        keeper = self.keeper.as_json() | {"reason": self.reason}
-        return {"keeper": keeper, "members": [member.as_json() for member in self.members]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ import pytest
 
 from api.workspace import Workspace
 from search.duplicates.find_duplicates import find_duplicates
+from search.duplicates.groups import DuplicateGroup
 from search.embeddings import unit_rows
 from search.finding.find_similar import QueryContent, Wanted, find_similar
 from search.finding.snapshot import SnapshotReader
 from search.index.cpu_pairs import CpuPairs
 from search.index.pair_finder import NearPairs, Progress
-from search.records import Collection, ContentFacts, DuplicateGroup, Embeddings
+from search.records import Collection, ContentFacts, Embeddings
 from search.storing.commits import Batch, Committer
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, facts, new_image, unit

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search.duplicates.grouping import star_groups
+from search.duplicates.groups import DuplicateGroup
 from search.finding.plain_pictures import MIN_CONTRAST
 from search.finding.snapshot import Snapshot
 from search.index.cpu_pairs import CpuPairs
 from search.index.pair_finder import PairFinder, Progress
-from search.records import DuplicateGroup, ImageRecord
+from search.records import ImageRecord
 from search.storing.catalogue import Catalogue
 
 

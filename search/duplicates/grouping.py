@@ -7,7 +7,8 @@ node, so that ten thousand copies of one picture cost ten thousand steps and not
 
 from collections.abc import Mapping, Sequence
 
-from search.records import DuplicateGroup, ImageRecord, Match
+from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
+from search.records import ImageRecord
 
 # Where two copies are equally large, the format that kept more of the picture wins.
 LOSSLESS = frozenset({"png", "bmp", "tiff"})
@@ -53,10 +54,17 @@ def keeper_rank(image: ImageRecord) -> tuple[float, bool, int, int, int, int]:
 
 def _group(nodes: Sequence[Node], center: int, near: Mapping[int, float]) -> DuplicateGroup:
     keeper = min(nodes[center], key=keeper_rank)
-    members = [Match(image, 1.0, "identical") for image in nodes[center] if image.id != keeper.id]
-    members += [Match(image, score, "probable") for node, score in near.items() for image in nodes[node]]
+    members = [_exact(keeper, image) for image in nodes[center] if image.id != keeper.id]
+    members += [
+        DuplicateMember(image, score, "probable", "near") for node, score in near.items() for image in nodes[node]
+    ]
     members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
     return DuplicateGroup(keeper, _reason(keeper, [member.image for member in members]), tuple(members))
+
+
+def _exact(keeper: ImageRecord, image: ImageRecord) -> DuplicateMember:
+    kind: DuplicateKind = "same_bytes" if image.sha256 == keeper.sha256 else "same_pixels"
+    return DuplicateMember(image, 1.0, "identical", kind)
 
 
 def _reason(keeper: ImageRecord, members: Sequence[ImageRecord]) -> str:
