@@ -2,8 +2,8 @@
 
 Precision is that of all pairs with scores of at least the threshold, at a stated prevalence: the share of queries whose
 picture is in the collection. A threshold counts only where the lower 95 % bound of its precision meets what was asked:
-the bound of Clopper-Pearson over as many pairs as the dependence within a source leaves, and that of the bootstrap over
-sources.
+that of the bootstrap over images, and that of Clopper and Pearson, over sources while few of them err, else over as
+many pairs as the dependence within a source leaves.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from search.calibration.evidence import Evidence
 from search.calibration.isotonic import isotonic
 
 DRAWS: Final = 400
-# How much pairs of one source hang together is measured where so many errors are seen: with fewer it cannot be.
+# How much pairs of one source hang together is measured where so many sources err: with fewer it cannot be.
 ERRORS_TO_SEE: Final = 5
 
 Knot = tuple[float, float]
@@ -28,8 +28,8 @@ class Reached:
     """A threshold and what shows it. score: the least of the pairs that count, None where no score has the precision.
 
     bound: lower bound of the precision at the score. pairs: how many score at least this; worth: how many independent
-    ones they are worth; both of the score with the most of them among those that may have the precision, where there is
-    no threshold. needed: without an error.
+    ones they are worth, which is that of the sources while few of them err; both of the score with the most of them
+    among those that may have the precision, where there is no threshold. needed: sources without an error.
     """
 
     precision: float
@@ -45,7 +45,8 @@ class LabelledPairs:
 
     def __init__(self, evidence: Evidence, prevalence: float, seed: int = 0) -> None:
         """prevalence: the share of queries whose picture is in the collection, above 0 and at most 1."""
-        self._odds = evidence.odds(prevalence)
+        self._odds, self._prevalence = evidence.odds(prevalence), prevalence
+        self._asked, self._rights = len(np.unique(evidence.sources)), int(evidence.right.sum())
         looked_at = evidence.scores >= evidence.floor
         scores, right = evidence.scores[looked_at], evidence.right[looked_at]
         self._order = np.lexsort((right, -scores))  # of equal scores the wrong ones first: ties never help
@@ -60,6 +61,7 @@ class LabelledPairs:
         self._reported = self._ends + 1.0
         self._draws = self._drawn(seed)
         self._effect = self._dependence()
+        self._erring = self._sources_that_err()
 
     def threshold(self, precision: float) -> Reached:
         """Return the lowest score whose lower bound of precision meets what is asked.
@@ -67,20 +69,46 @@ class LabelledPairs:
         Raises:
             ValueError: the precision is not between 0 and 1.
         """
-        wanted, needed = self._raw(precision), pairs_needed(precision)
-        needed = max(needed, pairs_needed(wanted)) if 0 < wanted < 1 else needed
+        if not 0 < precision < 1:
+            raise ValueError(f"no number of pairs shows a precision of {precision}")
+        wanted, needed = self._raw(precision), pairs_needed(1 - self._prevalence * (1 - precision) / precision)
         lowest = np.nanpercentile(self._draws, 100 * (1 - CONFIDENCE), axis=0) if len(self._ends) else np.empty(0)
         likely = self._found >= wanted * self._reported
-        for place in reversed(range(len(self._ends))):
-            effect = float(self._effect[place])
-            found, reported = float(self._found[place]) / effect, float(self._reported[place]) / effect
-            if likely[place] and lowest[place] >= wanted and shown(wanted, found, reported):
-                bound = self._at_prevalence(min(lower_bound(found, reported), float(lowest[place])))
-                score = float(self._scores[self._ends[place]])
-                return Reached(precision, score, bound, int(self._reported[place]), reported, needed)
-        most = float(self._reported[likely].max(initial=0))
-        worth = float((self._reported / self._effect)[likely].max(initial=0))
-        return Reached(precision, None, None, int(most), worth, needed)
+        worth = np.where(self._few, self._asked, self._reported / self._effect)
+        whole = self._over_sources()
+        for place in np.flatnonzero(likely & (lowest >= wanted))[::-1].tolist():
+            if (whole[place] >= precision) if self._few[place] else self._shown_by_pairs(place, wanted):
+                bound = min(self._at_prevalence(float(lowest[place])), self._bound(place, float(whole[place])))
+                score, pairs = float(self._scores[self._ends[place]]), int(self._reported[place])
+                return Reached(precision, score, bound, pairs, float(worth[place]), needed)
+        most, best = int(self._reported[likely].max(initial=0)), float(worth[likely].max(initial=0))
+        return Reached(precision, None, None, most, best, needed)
+
+    @property
+    def _few(self) -> NDArray[np.bool_]:
+        return self._erring < ERRORS_TO_SEE
+
+    def _over_sources(self) -> NDArray[np.float64]:
+        """Return (T,) the bound of the precision over sources, of which each errs with all its copies or not at all.
+
+        That is more than it was seen to do, but a few confusions say little about how often one is repeated.
+        """
+        errors = np.arange(ERRORS_TO_SEE)
+        most = [1 - lower_bound(max(0, self._asked - count), self._asked) for count in errors.tolist()]
+        wrong = np.array(most)[np.minimum(self._erring, ERRORS_TO_SEE - 1)]
+        right = self._prevalence * self._found / max(1, self._rights)
+        return np.asarray(right / (right + wrong), np.float64)
+
+    def _shown_by_pairs(self, place: int, wanted: float) -> bool:
+        effect = float(self._effect[place])
+        return shown(wanted, float(self._found[place]) / effect, float(self._reported[place]) / effect)
+
+    def _bound(self, place: int, over_sources: float) -> float:
+        if self._few[place]:
+            return over_sources
+        effect = float(self._effect[place])
+        share = lower_bound(float(self._found[place]) / effect, float(self._reported[place]) / effect)
+        return self._at_prevalence(share)
 
     def spread(self, score: float) -> float:
         """Return how much the share of right pairs from a score on varies when the images are drawn again."""
@@ -134,14 +162,15 @@ class LabelledPairs:
         return np.where(np.isnan(shares), 1.0, shares)
 
     def _dependence(self) -> NDArray[np.float64]:
-        """Return (T,) how many pairs are worth a single independent one, at each threshold.
-
-        Where too few errors are seen to tell, each source counts once: one confusing image errs in all its copies.
-        """
-        share, erring = self._found / self._reported, self._reported - self._found >= ERRORS_TO_SEE
+        """Return (T,) how many pairs are worth a single independent one, at each threshold."""
+        share = self._found / self._reported
         alone = share * (1 - share) / self._reported
-        seen = np.divide(self._draws.var(axis=0), alone, out=np.ones(len(alone)), where=erring)
-        first = np.zeros(len(self._sources))
-        first[np.unique(self._sources, return_index=True)[1]] = 1
-        once = self._reported / np.maximum(1, np.cumsum(first)[self._ends])
-        return np.asarray(np.maximum(1.0, np.where(erring, seen, once)))
+        seen = np.divide(self._draws.var(axis=0), alone, out=np.ones(len(alone)), where=share < 1)
+        return np.asarray(np.maximum(1.0, seen))
+
+    def _sources_that_err(self) -> NDArray[np.int64]:
+        """Return (T,) how many sources have a wrong pair, at each threshold."""
+        (wrong,) = np.nonzero(~self._right)
+        first = np.zeros(len(self._sources), np.int64)
+        first[wrong[np.unique(self._sources[wrong], return_index=True)[1]]] = 1
+        return np.asarray(np.cumsum(first)[self._ends], np.int64)
