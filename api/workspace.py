@@ -3,6 +3,7 @@
 Shared by the command line, the server and `lookalike.py`. Thread-safe.
 """
 
+import logging
 import os
 import threading
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from indexer.query_embedder import QueryEmbedder
     from search.calibration.calibration import Calibration
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -160,9 +163,18 @@ class Workspace:
         """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""
         if asked is not None:
             return DedupThreshold(asked, "user")
-        calibrated = self.calibration(self.snapshot(target))
+        snapshot = self.snapshot(target)
+        calibrated = self.calibration(snapshot)
         if calibrated is not None and calibrated.automatic.score is not None:
             return DedupThreshold(calibrated.automatic.score, "calibrated")
+        if not snapshot.transform.is_none:
+            log.warning(
+                "the threshold of %.2f was measured for scores without a transform, and %s is compared after %s; "
+                "`lookalike calibrate` measures one, --threshold chooses one",
+                default_threshold(target.space),
+                target.name,
+                snapshot.transform.kind,
+            )
         return DedupThreshold(default_threshold(target.space), "none")
 
     def calibration(self, snapshot: Snapshot) -> "Calibration | None":
@@ -285,6 +297,8 @@ class Workspace:
 
 
 def _limits(snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
-    calibrated = None if known is None else known.review.score
-    threshold = default_threshold(snapshot.collection.space) if calibrated is None else calibrated
+    """Return what the caller wants, with the score from which a match is `probable`: none where nobody knows it."""
+    threshold = None if known is None else known.review.score
+    if threshold is None and snapshot.transform.is_none:
+        threshold = default_threshold(snapshot.collection.space)  # measured for scores without a transform
     return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())

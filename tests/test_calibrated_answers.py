@@ -14,6 +14,7 @@ from search.calibration.calibration import Calibration
 from search.calibration.calibrations import Calibrations
 from search.calibration.current import with_probability
 from search.duplicates.thresholds import CUSTOMARY_THRESHOLD
+from search.finding.generations import Generations
 from search.index.post_transform import NONE
 from search.records import Collection, ImageRecord, Match
 from search.storing.store import Store
@@ -102,6 +103,39 @@ def test_a_calibration_of_another_transform_is_not_used(
     with Workspace(album.root) as workspace:
         assert workspace.dedup_threshold(target, None).source == "calibrated"
     assert collection_status(album, target).calibration == calibrated
+
+
+@pytest.fixture
+def centred(album: Store, target: Collection) -> Collection:
+    """The collection, its scores compared after a transform, for which nobody has measured a threshold."""
+    Generations(album.database, album.blobs, target).publish(target.sequence, transform="centre")
+    return album.catalogue.collection("default")
+
+
+def test_after_a_transform_nothing_is_probable_before_somebody_calibrates(
+    album: Store, centred: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.workspace.default_threshold", lambda space: -1.0)  # every score reaches it
+    assert {match.relation for match in matches(album, centred)[1:]} == {"similar"}
+
+
+def test_dedup_after_a_transform_warns_that_its_threshold_was_measured_without(
+    album: Store, centred: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Workspace(album.root) as workspace:
+        assert workspace.dedup_threshold(centred, None) == (CUSTOMARY_THRESHOLD, "none")
+        assert "measured for scores without a transform, and default is compared after centre" in caplog.text
+        caplog.clear()
+        assert workspace.dedup_threshold(centred, 0.5) == (0.5, "user")
+        assert not caplog.records
+
+
+def test_without_a_transform_dedup_has_nothing_to_warn_of(
+    album: Store, target: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Workspace(album.root) as workspace:
+        workspace.dedup_threshold(target, None)
+    assert not caplog.records
 
 
 def test_status_shows_what_is_known(album: Store, target: Collection, calibrated: Calibration) -> None:
