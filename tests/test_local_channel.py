@@ -29,7 +29,8 @@ from search.local.reading import MOST_IMAGES, LocalReader
 from search.moving.backup import back_up
 from search.moving.restore import restore
 from search.records import Collection, ImageRecord
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.local_rows import LOCAL_SPACE, space_of
 from search.storing.removals import remove_images
 from search.storing.store import Store
