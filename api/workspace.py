@@ -28,6 +28,7 @@ from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
     from api.accurate_searches import AccurateSearches, Explained
+    from indexer.backbones.space_maps import Tell
     from indexer.query_embedder import QueryEmbedder
     from search.calibration.calibration import Calibration
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
@@ -46,10 +47,12 @@ class Workspace:
         weights: Path | None = None,
         children: int = 1,
         lasting: bool = False,
+        tell: "Tell" = log.info,
     ) -> None:
         """Open the store; nothing else is loaded before it is needed.
 
-        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast.
+        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast. tell:
+        called with a line where a search takes seconds longer than others, for people who wait.
 
         Raises:
             LookalikeError: by name, why the store cannot be opened.
@@ -60,6 +63,7 @@ class Workspace:
         self._weights = weights
         self._children = children
         self._lasting = lasting
+        self._tell = tell
         self.recall_watch = RecallWatch()
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
@@ -260,7 +264,7 @@ class Workspace:
                 from api.accurate_searches import AccurateSearches
 
                 # A visitor must not make a server ask others for files.
-                self._accurate_searches = AccurateSearches(self.store, remote=not self._lasting)
+                self._accurate_searches = AccurateSearches(self.store, remote=not self._lasting, tell=self._tell)
                 self._stack.callback(self._accurate_searches.close)
             return self._accurate_searches
 
