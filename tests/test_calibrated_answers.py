@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.cli import main
+from api.commands.calibrating import verified_sentence
 from api.queries import QueryRequest
 from api.workspace import Workspace
 from search.calibration.calibration import Calibration
@@ -167,6 +168,37 @@ def printed(album: Store, capsys: pytest.CaptureFixture[str]) -> Printed:
         return shape
 
     return run
+
+
+def shown(album: Store, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--store", str(album.root), "--progress", "none", *words])
+    return capsys.readouterr().out
+
+
+def test_the_table_of_a_search_has_probabilities_where_they_are_known(
+    album: Store, target: Collection, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    assert "probability" not in shown(album, capsys, "search", "--id", "1")
+    known: Calibration = request.getfixturevalue("calibrated")
+    head, first, second, *_ = shown(album, capsys, "search", "--id", "1").splitlines()
+    assert head.split()[:4] == ["#", "score", "relation", "probability"]
+    assert first.split()[2:5] == ["identical", "100", "%"]
+    told = 100 * (known.probability(float(second.split()[1])) or 0)
+    assert float(second.split()[3]) == pytest.approx(told, abs=0.2)
+
+
+def test_status_shows_the_threshold_of_review(
+    album: Store, calibrated: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "for review: " in shown(album, capsys, "status")
+
+
+@pytest.mark.parametrize(("share", "so"), [(0.95, "they get that probability"), (0.432, "too little to give them a")])
+def test_what_verification_is_worth_is_said_in_a_sentence(share: float, so: str) -> None:
+    told = verified_sentence(share)
+    assert told.startswith(f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture")
+    assert so in told
 
 
 def test_dedup_says_that_its_threshold_is_calibrated(printed: Printed, calibrated: Calibration) -> None:

@@ -52,7 +52,7 @@ def search(
     if explain is not None and (image is None or not accurate):
         raise UsageError("--explain needs an IMAGE file and --accurate")
     wanted = QueryRequest(k, min_score, where, accurate, box)
-    with Workspace(session.store, device=device, weights=weights) as workspace:
+    with Workspace(session.store, device=device, weights=weights, tell=session.tell) as workspace:
         target = workspace.collection(session.collection)
         query: dict[str, object]
         if image is not None:
@@ -101,7 +101,9 @@ def _print_matches(found: Found) -> None:
     labelled = any(match.image.labels for match in found.matches)
     looked = found.verify_ms is not None
     in_parts = any(match.region is not None for match in found.matches)
+    known = any(match.probability is not None for match in found.matches)
     columns = [
+        *([">probability"] if known else []),
         *(["verified"] if looked else []),
         *(["region"] if in_parts else []),
         ">id",
@@ -118,7 +120,8 @@ def _print_matches(found: Found) -> None:
         place = shown_place(image)
         verified = [match.verified or ""] if looked else []
         region = [_shown_region(match.region)] if in_parts else []
-        start = (str(rank), f"{match.score:.3f}", match.relation, *verified, *region)
+        probable = [_shown_share(match.probability)] if known else []
+        start = (str(rank), f"{match.score:.3f}", match.relation, *probable, *verified, *region)
         rows.add_row(*start, str(image.id), size, *label, place)
     if found.note is not None:
         out().print(found.note)
@@ -129,6 +132,13 @@ def _print_matches(found: Found) -> None:
         out().print("no image is identical with it")
     else:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")
+
+
+def _shown_share(probability: float | None) -> str:
+    """Return a probability in per cent; nothing where nobody knows it. Never 100 % of what is not certain."""
+    if probability is None:
+        return ""
+    return "100 %" if probability == 1 else f"{min(100 * probability, 99.9):.1f} %"
 
 
 def _shown_region(region: Region | None) -> str:
