@@ -147,7 +147,8 @@ def test_an_explanation_is_the_facts_as_plain_numbers() -> None:
     facts = explain(found, [Edit("cropped", 0.5625)])
     np.testing.assert_allclose(facts["quad"], ((40, 30), (340, 30), (340, 255), (40, 255)), atol=1)
     assert facts["visible"] == pytest.approx(0.5625, abs=0.01)
-    assert facts["edits"] == ["cropped to 56 % of its area"]
+    assert facts["edits"] == [{"kind": "cropped", "amount": 0.5625}]
+    assert facts["sentences"] == ["cropped to 56 % of its area"]
     assert 0 < len(facts["points"]) <= LINES
     for x, y, there_x, there_y in facts["points"]:
         assert (there_x, there_y) == pytest.approx((x + 40, y + 30), abs=6)

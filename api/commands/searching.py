@@ -86,9 +86,16 @@ def _explain(  # noqa: PLR0913 -- the parts of one search
                     continue
                 place = folder / f"{rank:03d}-{match.image.id}"
                 place.with_suffix(".png").write_bytes(explained.picture)
-                place.with_suffix(".json").write_text(json.dumps(explained.facts, indent=1))
+                shape = _told(match) | explained.facts
+                place.with_suffix(".json").write_text(json.dumps(shape, indent=1))
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; choose another folder for --explain") from error
+
+
+def _told(match: Match) -> dict[str, object]:
+    """Return what the search says of a match, for those who read its explanation alone."""
+    shape = match.as_json()
+    return {name: shape.get(name) for name in ("id", "key", "score", "relation", "verified", "probability")}
 
 
 def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key: str | None) -> ImageRecord:
