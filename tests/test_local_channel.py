@@ -278,10 +278,11 @@ def best(store: Store, number: int) -> str:
 
 
 def test_a_later_run_with_local_adds_features_to_what_is_there_and_embeds_nothing_again(
-    local_store: Store, photos: Path
+    local_store: Store, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "local" not in run(local_store, photos, local=False)
     before = local_store.catalogue.collection("default")
+    assert "`lookalike index --local` also finds a tenth of a picture" in printed(local_store, capsys, "status")
     backbone = FakeBackbone()
     decoder = InProcessDecoder(keypoints=_of_pixels)
     summary = index(local_store, photos, options=LOCAL, decoder=decoder, backbone=backbone).as_json()
@@ -295,6 +296,8 @@ def test_a_later_run_with_local_adds_features_to_what_is_there_and_embeds_nothin
     assert RECORD_BYTES < told["bytes_per_image"] < 3 * RECORD_BYTES, "what the index takes once is told apart"
     assert 2**17 < told["fixed_bytes"] < 2**20
     assert status["complete"]
+    shown = printed(local_store, capsys, "status")
+    assert "14 of 14 images have local features; " in shown and " MB once" in shown
 
 
 def test_damaged_records_are_made_again_by_the_next_run_and_sound_ones_stay(local_store: Store, photos: Path) -> None:

@@ -65,7 +65,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("backbone", space.backbone),
         *zip(("regions", *[""] * 3), wrap(one.regions_explained, 64), strict=False),
         ("labels of", one.labels_of),
-        ("local", _local(one)),
+        *zip(("local", *[""] * 3), wrap(_local(one), 64), strict=False),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
@@ -80,7 +80,7 @@ def _lines(one: CollectionStatus) -> list[str]:
 
 def _local(one: CollectionStatus) -> str:
     if not one.local_images:
-        return ""
+        return "" if one.collection.local else "no; `lookalike index --local` also finds a tenth of a picture"
     size = (
         f"; {one.local_bytes / 1000:.1f} kB each, {one.local_fixed_bytes / 1e6:.1f} MB once" if one.local_bytes else ""
     )
