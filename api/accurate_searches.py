@@ -1,12 +1,13 @@
 """Accurate searches: the query seen in several ways, and the pixels of the likeliest images looked at."""
 
 import hashlib
+import logging
 import threading
 import time
 from typing import NamedTuple
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
-from indexer.backbones.space_maps import SpaceMaps
+from indexer.backbones.space_maps import SpaceMaps, Tell
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.devices import usable_cores
 from indexer.query_box import Box
@@ -25,6 +26,8 @@ from search.geometry.verify import Query, prepared, verify
 from search.local.reading import LocalReader
 from search.records import Collection, Embeddings, ImageRecord, Match, SpaceSpec
 from search.storing.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Looked(NamedTuple):
@@ -48,8 +51,9 @@ class AccurateSearches:
     stored: the pixels of indexed images.
     """
 
-    def __init__(self, store: Store, *, remote: bool) -> None:
-        """remote: images behind a network may be read, too."""
+    def __init__(self, store: Store, *, remote: bool, tell: Tell = log.info) -> None:
+        """remote: images behind a network may be read, too. tell: called with a line for people who wait."""
+        self._tell = tell
         self._catalogue = store.catalogue
         self._threads = cores = usable_cores()
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
@@ -125,7 +129,7 @@ class AccurateSearches:
 
     def _maps_of(self, space: SpaceSpec) -> SpaceMaps:
         with self._lock:
-            return self._maps.setdefault(space.fingerprint, SpaceMaps(space))
+            return self._maps.setdefault(space.fingerprint, SpaceMaps(space, self._tell))
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
         sharing, maps = self._sharing(snapshot.collection), self._maps_of(snapshot.collection.space)

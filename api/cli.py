@@ -145,7 +145,7 @@ class _Report:
         if type(error).__name__ == "NoArgsIsHelpError":
             say(message)
             return USAGE
-        return self.error("UsageError", f"{message}; `lookalike COMMAND --help` tells more", USAGE)
+        return self.error("UsageError", f"{message.rstrip('.')}; `lookalike COMMAND --help` tells more", USAGE)
 
 
 def _about_value(error: Any) -> str | None:

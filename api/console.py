@@ -31,6 +31,11 @@ class Session:
     progress: ProgressMode
     named: bool = False
 
+    def tell(self, line: str) -> None:
+        """Print one line for people who wait on stderr, where they are told about progress in words."""
+        if self.progress in ("auto", "plain"):
+            say(line)
+
 
 def out() -> Console:
     """Return a console on stdout that prints text as it is: no markup, no line breaks inside names."""

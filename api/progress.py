@@ -14,7 +14,7 @@ from api.console import ProgressMode, say
 from indexer.jobs.outcomes import Counts
 from indexer.jobs.progress import Progress as IndexProgress
 from indexer.sources.sources import Source, count
-from search.storing.commits import NewImage
+from search.storing.image_rows import NewImage
 
 LINE_EVERY_S = 5.0
 DRAW_EVERY_S = 0.1

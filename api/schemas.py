@@ -268,11 +268,13 @@ class LocalFeatures(Shape):
     """Local features, which accurate searches find small parts by.
 
     kept: new images get them. images: how many have them. bytes_per_image: in segments and in their index.
+    fixed_bytes: of that index, however many images it knows.
     """
 
     kept: bool
     images: int
     bytes_per_image: int
+    fixed_bytes: int
 
 
 class Collection(Shape):

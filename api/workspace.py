@@ -3,6 +3,7 @@
 Shared by the command line, the server and `lookalike.py`. Thread-safe.
 """
 
+import logging
 import os
 import threading
 import time
@@ -27,9 +28,12 @@ from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
     from api.accurate_searches import AccurateSearches, Explained
+    from indexer.backbones.space_maps import Tell
     from indexer.query_embedder import QueryEmbedder
     from search.calibration.calibration import Calibration
     from search.moving.export_neighbours import Neighbourhood, NeighboursReport
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -43,10 +47,12 @@ class Workspace:
         weights: Path | None = None,
         children: int = 1,
         lasting: bool = False,
+        tell: "Tell" = log.info,
     ) -> None:
         """Open the store; nothing else is loaded before it is needed.
 
-        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast.
+        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast. tell:
+        called with a line where a search takes seconds longer than others, for people who wait.
 
         Raises:
             LookalikeError: by name, why the store cannot be opened.
@@ -57,6 +63,7 @@ class Workspace:
         self._weights = weights
         self._children = children
         self._lasting = lasting
+        self._tell = tell
         self.recall_watch = RecallWatch()
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
@@ -160,9 +167,18 @@ class Workspace:
         """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""
         if asked is not None:
             return DedupThreshold(asked, "user")
-        calibrated = self.calibration(self.snapshot(target))
+        snapshot = self.snapshot(target)
+        calibrated = self.calibration(snapshot)
         if calibrated is not None and calibrated.automatic.score is not None:
             return DedupThreshold(calibrated.automatic.score, "calibrated")
+        if not snapshot.transform.is_none:
+            log.warning(
+                "the threshold of %.2f was measured for scores without a transform, and %s is compared after %s; "
+                "`lookalike calibrate` measures one, --threshold chooses one",
+                default_threshold(target.space),
+                target.name,
+                snapshot.transform.kind,
+            )
         return DedupThreshold(default_threshold(target.space), "none")
 
     def calibration(self, snapshot: Snapshot) -> "Calibration | None":
@@ -248,7 +264,7 @@ class Workspace:
                 from api.accurate_searches import AccurateSearches
 
                 # A visitor must not make a server ask others for files.
-                self._accurate_searches = AccurateSearches(self.store, remote=not self._lasting)
+                self._accurate_searches = AccurateSearches(self.store, remote=not self._lasting, tell=self._tell)
                 self._stack.callback(self._accurate_searches.close)
             return self._accurate_searches
 
@@ -285,6 +301,8 @@ class Workspace:
 
 
 def _limits(snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
-    calibrated = None if known is None else known.review.score
-    threshold = default_threshold(snapshot.collection.space) if calibrated is None else calibrated
+    """Return what the caller wants, with the score from which a match is `probable`: none where nobody knows it."""
+    threshold = None if known is None else known.review.score
+    if threshold is None and snapshot.transform.is_none:
+        threshold = default_threshold(snapshot.collection.space)  # measured for scores without a transform
     return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())

@@ -25,7 +25,8 @@ from bench.reporting import heading, interleaved, ratios, shown, write
 from search.database.tables import content, embedding, image, metadata
 from search.embeddings import unit_rows
 from search.records import ContentFacts, Embeddings, SpaceSpec, shown_path
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 
 ROWS = 1024

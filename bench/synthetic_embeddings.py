@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.records import ContentFacts, Embeddings, Label
-from search.storing.commits import NewImage
+from search.storing.image_rows import NewImage
 
 LATENT_DIMS = 64
 HIDDEN_DIMS = 512

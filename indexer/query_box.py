@@ -31,9 +31,12 @@ class Box:
             numbers = [float(part) for part in parts]
         except ValueError:
             numbers = []
-        if len(numbers) != NUMBERS or not np.isfinite(numbers).all() or min(numbers) < 0 or min(numbers[2:]) <= 0:
+        if len(numbers) != NUMBERS or not np.isfinite(numbers).all():
+            raise UsageError(f"box {text!r} is not x,y,width,height in pixels, such as 120,80,640,480")
+        if min(numbers[:2]) < 0 or min(numbers[2:]) <= 0:
             raise UsageError(
-                f"box {text!r} is not x,y,width,height in pixels, such as 120,80,640,480; width and height above 0"
+                f"box {text!r} is in no picture: x and y are 0 or more, from its upper left corner, width and height "
+                "above 0, such as 120,80,640,480"
             )
         return cls(*numbers)
 

@@ -12,7 +12,8 @@ from search.database.tables import image
 from search.embeddings import unit_rows
 from search.finding.generations import Generations
 from search.records import Collection, ContentFacts, Label, shown_path, uri_of_path
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone
 

@@ -13,7 +13,7 @@ from indexer.decoding.region_frames import region_frames
 from indexer.jobs.outcomes import Counts
 from search.geometry.keypoints import Keypoints
 from search.records import ContentFacts, Embeddings, Label, SpaceSpec
-from search.storing.commits import NewImage
+from search.storing.image_rows import NewImage
 
 FAKE_PREPARATION = Preparation(mode="full", height=8, width=8, interpolation="area")
 FAKE_DIMS = 8 * 8 * 3

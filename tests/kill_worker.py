@@ -10,7 +10,7 @@ from indexer.backbones.backbone import Pixels
 from indexer.jobs.index_images import IndexOptions
 from indexer.jobs.outcomes import Counts
 from search.records import Embeddings
-from search.storing.commits import NewImage
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.fakes import FakeBackbone
 from tests.jobs import index

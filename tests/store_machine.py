@@ -22,7 +22,8 @@ from search.moving.backup import back_up
 from search.moving.restore import restore
 from search.records import TRANSFORMS, Embeddings, SpaceSpec
 from search.spaces.space_upgrade import SpaceUpgrade
-from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.removals import remove_images
 from search.storing.store import Store
 from search.upkeep.compaction import compact

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from search.database.bulk import among, insert_missing_rows, insert_rows
 from search.database.database import CHUNK
 from search.database.tables import image, label, ledger
-from search.storing.commits import KNOWN_KEYS
+from search.storing.image_rows import KNOWN_KEYS
 from search.storing.store import Store
 from tests.fakes import FakeBackbone
 

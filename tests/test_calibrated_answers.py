@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from api.cli import main
+from api.commands.calibrating import verified_sentence
 from api.queries import QueryRequest
 from api.workspace import Workspace
 from search.calibration.calibration import Calibration
 from search.calibration.calibrations import Calibrations
 from search.calibration.current import with_probability
 from search.duplicates.thresholds import CUSTOMARY_THRESHOLD
+from search.finding.generations import Generations
 from search.index.post_transform import NONE
 from search.records import Collection, ImageRecord, Match
 from search.storing.store import Store
@@ -104,6 +106,39 @@ def test_a_calibration_of_another_transform_is_not_used(
     assert collection_status(album, target).calibration == calibrated
 
 
+@pytest.fixture
+def centred(album: Store, target: Collection) -> Collection:
+    """The collection, its scores compared after a transform, for which nobody has measured a threshold."""
+    Generations(album.database, album.blobs, target).publish(target.sequence, transform="centre")
+    return album.catalogue.collection("default")
+
+
+def test_after_a_transform_nothing_is_probable_before_somebody_calibrates(
+    album: Store, centred: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.workspace.default_threshold", lambda space: -1.0)  # every score reaches it
+    assert {match.relation for match in matches(album, centred)[1:]} == {"similar"}
+
+
+def test_dedup_after_a_transform_warns_that_its_threshold_was_measured_without(
+    album: Store, centred: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Workspace(album.root) as workspace:
+        assert workspace.dedup_threshold(centred, None) == (CUSTOMARY_THRESHOLD, "none")
+        assert "measured for scores without a transform, and default is compared after centre" in caplog.text
+        caplog.clear()
+        assert workspace.dedup_threshold(centred, 0.5) == (0.5, "user")
+        assert not caplog.records
+
+
+def test_without_a_transform_dedup_has_nothing_to_warn_of(
+    album: Store, target: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Workspace(album.root) as workspace:
+        workspace.dedup_threshold(target, None)
+    assert not caplog.records
+
+
 def test_status_shows_what_is_known(album: Store, target: Collection, calibrated: Calibration) -> None:
     told = collection_status(album, target)
     assert told.calibration_explained.startswith("2023-11-14; 99.2 % at least of the pairs from 0.800 on")
@@ -133,6 +168,37 @@ def printed(album: Store, capsys: pytest.CaptureFixture[str]) -> Printed:
         return shape
 
     return run
+
+
+def shown(album: Store, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--store", str(album.root), "--progress", "none", *words])
+    return capsys.readouterr().out
+
+
+def test_the_table_of_a_search_has_probabilities_where_they_are_known(
+    album: Store, target: Collection, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    assert "probability" not in shown(album, capsys, "search", "--id", "1")
+    known: Calibration = request.getfixturevalue("calibrated")
+    head, first, second, *_ = shown(album, capsys, "search", "--id", "1").splitlines()
+    assert head.split()[:4] == ["#", "score", "relation", "probability"]
+    assert first.split()[2:5] == ["identical", "100", "%"]
+    told = 100 * (known.probability(float(second.split()[1])) or 0)
+    assert float(second.split()[3]) == pytest.approx(told, abs=0.2)
+
+
+def test_status_shows_the_threshold_of_review(
+    album: Store, calibrated: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "for review: " in shown(album, capsys, "status")
+
+
+@pytest.mark.parametrize(("share", "so"), [(0.95, "they get that probability"), (0.432, "too little to give them a")])
+def test_what_verification_is_worth_is_said_in_a_sentence(share: float, so: str) -> None:
+    told = verified_sentence(share)
+    assert told.startswith(f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture")
+    assert so in told
 
 
 def test_dedup_says_that_its_threshold_is_calibrated(printed: Printed, calibrated: Calibration) -> None:

@@ -14,7 +14,8 @@ from search.embeddings import unit_rows
 from search.errors import StoreUnavailable, UsageError
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings
-from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.ledger import FailedFile
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image, unit

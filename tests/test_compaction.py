@@ -16,7 +16,8 @@ from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, Label
 from search.spaces.space_upgrade import SpaceUpgrade
-from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.removals import remove_images
 from search.storing.store import Store
 from search.upkeep.compaction import CompactSummary, compact

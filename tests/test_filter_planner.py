@@ -15,7 +15,8 @@ from search.finding.filter_planner import search_each_where, search_where
 from search.finding.generations import Generations
 from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
 from search.records import Embeddings
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
 

@@ -23,7 +23,8 @@ from search.finding.generations import Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.letters import after_beginning
 from search.records import Collection
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
 from tests.fakes import FAKE_DIMS, FakeBackbone

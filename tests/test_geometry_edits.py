@@ -100,9 +100,22 @@ def test_more_light_is_told_as_a_share_of_the_range() -> None:
     assert told(dark, dark + np.uint8(51)) == {"darkened": pytest.approx(0.2, abs=0.01)}
 
 
-def test_blur_is_told_with_about_its_radius() -> None:
-    edits = told(np.asarray(cv2.GaussianBlur(ORIGINAL, (0, 0), 2.5), np.uint8))
-    assert edits == {"blurred": pytest.approx(2.5, rel=0.5)}
+@pytest.mark.parametrize("sigma", [1.5, 2.5, 6.0, 10.0])
+def test_blur_is_told_with_its_radius_and_is_no_cover(sigma: float) -> None:
+    assert told(np.asarray(cv2.GaussianBlur(ORIGINAL, (0, 0), sigma), np.uint8)) == {
+        "blurred": pytest.approx(sigma, rel=0.1)
+    }
+
+
+def test_the_blur_of_a_smaller_copy_is_told_in_pixels_of_that_copy() -> None:
+    small = resized(np.asarray(cv2.GaussianBlur(ORIGINAL, (0, 0), 6), np.uint8), 200, 150)
+    assert told(small) == {"scaled": pytest.approx(0.5, rel=0.02), "blurred": pytest.approx(3, rel=0.15)}
+
+
+def test_what_was_laid_over_is_told_of_a_blurred_picture_too() -> None:
+    covered = embedded(textured(2, 200, 120), ORIGINAL, 100, 100)
+    edits = told(np.asarray(cv2.GaussianBlur(covered, (0, 0), 3), np.uint8))
+    assert edits == {"covered": pytest.approx(0.2, abs=0.06), "blurred": pytest.approx(3, rel=0.3)}
 
 
 def test_what_was_laid_over_is_told_with_its_share() -> None:
@@ -134,7 +147,8 @@ def test_an_explanation_is_the_facts_as_plain_numbers() -> None:
     facts = explain(found, [Edit("cropped", 0.5625)])
     np.testing.assert_allclose(facts["quad"], ((40, 30), (340, 30), (340, 255), (40, 255)), atol=1)
     assert facts["visible"] == pytest.approx(0.5625, abs=0.01)
-    assert facts["edits"] == ["cropped to 56 % of its area"]
+    assert facts["edits"] == [{"kind": "cropped", "amount": 0.5625}]
+    assert facts["sentences"] == ["cropped to 56 % of its area"]
     assert 0 < len(facts["points"]) <= LINES
     for x, y, there_x, there_y in facts["points"]:
         assert (there_x, there_y) == pytest.approx((x + 40, y + 30), abs=6)

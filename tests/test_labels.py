@@ -10,7 +10,8 @@ from search.database import schema
 from search.database.tables import content_label, embedding, image, label
 from search.embeddings import unit_rows
 from search.records import Collection, Embeddings, Label, LabelCount, shown_path
-from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.labels import synonyms
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image

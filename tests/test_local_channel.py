@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 
+from api.cli import main
 from indexer.jobs.index_images import IndexOptions
 from search.blobs.segments import HEADER
 from search.conditions.where import Condition, parse
@@ -29,7 +30,8 @@ from search.local.reading import MOST_IMAGES, LocalReader
 from search.moving.backup import back_up
 from search.moving.restore import restore
 from search.records import Collection, ImageRecord
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.local_rows import LOCAL_SPACE, space_of
 from search.storing.removals import remove_images
 from search.storing.store import Store
@@ -276,10 +278,11 @@ def best(store: Store, number: int) -> str:
 
 
 def test_a_later_run_with_local_adds_features_to_what_is_there_and_embeds_nothing_again(
-    local_store: Store, photos: Path
+    local_store: Store, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "local" not in run(local_store, photos, local=False)
     before = local_store.catalogue.collection("default")
+    assert "`lookalike index --local` also finds a tenth of a picture" in printed(local_store, capsys, "status")
     backbone = FakeBackbone()
     decoder = InProcessDecoder(keypoints=_of_pixels)
     summary = index(local_store, photos, options=LOCAL, decoder=decoder, backbone=backbone).as_json()
@@ -290,8 +293,11 @@ def test_a_later_run_with_local_adds_features_to_what_is_there_and_embeds_nothin
     status = collection_status(local_store, local_store.catalogue.collection("default")).as_json()
     told = status["local"]
     assert isinstance(told, dict) and (told["kept"], told["images"]) == (True, 14)
-    assert told["bytes_per_image"] > RECORD_BYTES
+    assert RECORD_BYTES < told["bytes_per_image"] < 3 * RECORD_BYTES, "what the index takes once is told apart"
+    assert 2**17 < told["fixed_bytes"] < 2**20
     assert status["complete"]
+    shown = printed(local_store, capsys, "status")
+    assert "14 of 14 images have local features; " in shown and " MB once" in shown
 
 
 def test_damaged_records_are_made_again_by_the_next_run_and_sound_ones_stay(local_store: Store, photos: Path) -> None:
@@ -303,11 +309,47 @@ def test_damaged_records_are_made_again_by_the_next_run_and_sound_ones_stay(loca
     (told,) = repairs(local_store, faults, apply=False)
     (done,) = repairs(local_store, faults, apply=True)
     assert told.lost == done.lost and 0 < len(done.lost) < 14
+    assert (told.what, told.as_json()["lost_of"]) == ("local features", "local features")
+    assert told.action is not None and "`index --local` makes the others again" in told.action
     assert verify(local_store, deep=True) == []
     assert not local_store.catalogue.failures(local_store.catalogue.collection("default").id)
     summary = run(local_store, photos, local=True)
     assert (summary["local"], summary["unchanged"]) == (len(done.lost), 14)
     assert [best(local_store, number) for number in (0, 13)] == ["00.png", "13.png"]
+
+
+def printed(store: Store, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit):
+        main(["--store", str(store.root), "--progress", "none", *words])
+    return capsys.readouterr().out
+
+
+def test_repair_says_that_local_features_are_lost_and_no_embedding(
+    local_store: Store, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(local_store, photos, local=True)
+    compact(local_store, older_than_s=-1.0)
+    name = segment_of_records(local_store)
+    flip(local_store, name, HEADER.size + 3)
+    told = printed(local_store, capsys, "repair")
+    assert "local features lost: " in told
+    assert "read again by the next `lookalike index --local`" in told
+    assert "embedding" not in told
+    assert told.splitlines()[0].count(name) == 1, "where it is, once"
+
+
+def test_repair_gives_one_advice_on_a_damaged_index_of_local_features(
+    local_store: Store, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(local_store, photos, local=True)
+    record = indexes(local_store, local_store.catalogue.collection("default")).current()
+    assert record is not None
+    flip(local_store, record.name, record.size_bytes // 2)
+    assert "the next `index --local` rebuilds it" in printed(local_store, capsys, "verify")
+    fault, action, *_ = printed(local_store, capsys, "repair").splitlines()
+    assert fault.startswith(f"generation_damaged: {record.name}: ") and "rebuilds" not in fault
+    assert fault.count(record.name) == 1
+    assert action == "  build the search index again from the segments"
 
 
 def test_compaction_merges_records_and_drops_those_of_removed_images(store: Store, target: Collection) -> None:

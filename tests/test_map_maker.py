@@ -14,7 +14,7 @@ from indexer.backbones.dihedral import make_plain
 from indexer.backbones.dihedral_network import DihedralNetwork, Shape
 from indexer.backbones.joined_views import JoinedViews
 from indexer.backbones.map_maker import BUILTIN_SIDE, FINE, NetworkMaps, map_maker
-from indexer.backbones.space_maps import SpaceMaps
+from indexer.backbones.space_maps import LOADING, SpaceMaps
 from search.finding.accurate import AccurateSearch, Candidate, SeenPicture
 from search.finding.find_similar import Wanted
 from search.geometry.dense_maps import DenseMap, compare_maps
@@ -75,6 +75,15 @@ def test_the_network_of_later_weights_has_maps_too() -> None:
     found = NetworkMaps(network.eval().get_submodule("network"), larger)(whole(1))
     assert found is not None
     assert min(found.shape[1:]) >= FINE
+
+
+def test_who_waits_for_the_network_is_told_once() -> None:
+    told: list[str] = []
+    maps = SpaceMaps(SpaceSpec(BUILTIN, "0" * 64, BUILTIN_PREPARATION.as_json(), DIMS, weights="builtin"), told.append)
+    assert told == [], "most searches need none"
+    maps(as_file(smooth(1), "x"))
+    maps(as_file(smooth(2), "y"))
+    assert told == [LOADING]
 
 
 def test_maps_are_remembered_by_content_and_not_made_of_parts_twice(maps: SpaceMaps) -> None:

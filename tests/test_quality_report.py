@@ -15,6 +15,7 @@ from api.quality.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve_pa
 from api.quality.measuring import Named, false_alarms, misses, protocol_recall, row_of
 from api.quality.page import page_of
 from api.quality.report import (
+    ACCURATE,
     ALL,
     EDIT_GROUP,
     SEEN,
@@ -27,7 +28,7 @@ from api.quality.report import (
 )
 from api.quality.running import RANDOM, MeasuredBackbone
 from api.quality.store_modes import ranking_of
-from api.quality.tables import print_report, shown
+from api.quality.tables import SCALE, print_report, shown
 from indexer.backbones.timm_models import load_network
 from indexer.quality.collection import HARD, IDENTICAL, NO_MATCH, Bench, BenchQuery
 from indexer.quality.edits import EDITS
@@ -84,7 +85,7 @@ def row(bench: Bench, ranked: Ranked) -> Row:
 
 @pytest.fixture
 def report(row: Row, bench: Bench) -> QualityReport:
-    counts = {"photographs": 4, "references": 3, "queries": 7} | dict(bench.counts)
+    counts = {"photographs": 4, "references": 3, "queries": 7, "edited": 4, "copies": 2, "hard": 1} | dict(bench.counts)
     kinds = [edit for edit in EDITS if edit.name in {"jpeg", "webp", "meme"}]
     return QualityReport(HOSTILE, 3, counts, {"nearly blank": 2}, kinds, [row], ["PDQ is left out"])
 
@@ -269,6 +270,28 @@ def test_a_long_curve_is_drawn_with_as_many_points_as_can_be_seen() -> None:
     recall = np.linspace(0, 1, 100_000)
     curve = PrecisionRecall(1 - recall, 1 - recall / 2, recall)
     assert len(points(curve)) < 2_000
+
+
+def test_the_page_says_whether_all_edits_were_made_or_a_sample(report: QualityReport, bench: Bench) -> None:
+    assert "4 edited copies of them are made, a sample of those of 3 kinds of edits" in page_of(report, bench)
+    every = replace(report, counts={**report.counts, "edited": 9})  # of three photographs, in three ways
+    assert "each is edited in 3 ways" in page_of(every, bench)
+
+
+def test_right_pictures_that_came_first_may_still_score_too_low(report: QualityReport, bench: Bench, row: Row) -> None:
+    """Of the three edits two score above .8, the threshold of precision .99."""
+    page = page_of(replace(report, rows=[replace(row, misses=[])]), bench)
+    assert "every right picture came first. 33.3 % of them score below the threshold of precision .99" in page
+
+
+def test_the_scale_of_accurate_searches_is_explained_where_they_are_measured(
+    report: QualityReport, bench: Bench, row: Row, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accurate = replace(report, rows=[replace(row, mode=ACCURATE)])
+    for one, there in ((report, False), (accurate, True)):
+        print_report(one)
+        assert (SCALE in capsys.readouterr().out) is there
+        assert (SCALE.capitalize() in page_of(one, bench)) is there
 
 
 def test_thumbnails_on_the_page_are_small(report: QualityReport, bench: Bench) -> None:

@@ -64,6 +64,12 @@ def test_what_is_no_box_is_refused_with_an_example(text: str) -> None:
         Box.parse(text)
 
 
+@pytest.mark.parametrize("text", ["-1,0,5,5", "0,-2,5,5", "0,0,0,5", "0,0,5,-5"])
+def test_four_numbers_that_are_no_box_are_not_called_something_else(text: str) -> None:
+    with pytest.raises(UsageError, match=f"box '{text}' is in no picture: x and y are 0 or more"):
+        Box.parse(text)
+
+
 @pytest.mark.parametrize("text", ["20,0,5,5", "0,30,5,5"])
 def test_a_box_outside_the_picture_is_refused_with_the_size_of_the_picture(text: str) -> None:
     with pytest.raises(UsageError, match="20 x 30"):

@@ -13,7 +13,8 @@ from search.errors import ImageNotFound, StoreUnavailable
 from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, uri_of_path
-from search.storing.commits import Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.removals import ids_at, remove_image, remove_images
 from search.storing.store import Store
 from tests.conftest import Draw

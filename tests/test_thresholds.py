@@ -153,6 +153,16 @@ def test_probability_rises_with_the_score_and_is_never_certain() -> None:
     assert probabilities[-1] < 1
 
 
+def test_a_hundred_copies_of_ten_images_make_no_score_as_certain_as_a_hundred_images_do() -> None:
+    """Rule of succession: 1 - 1 / (n + 2) after n without an error, where n counts images."""
+    scores, right = [0.9] * 100 + [0.3] * 100, [True] * 100 + [False] * 100
+    apart = LabelledPairs(evidence(scores, right), 1.0).curve()
+    together = LabelledPairs(evidence(scores, right, sources=[row // 10 for row in range(200)]), 1.0).curve()
+    for knots, images in ((apart, 100), (together, 10)):
+        assert knots[-1][1] == pytest.approx(1 - 1 / (images + 2), abs=1e-6)
+        assert knots[0][1] == pytest.approx(1 / (images + 2), abs=1e-6)
+
+
 def test_the_probability_is_the_share_of_unseen_pairs_that_are_right() -> None:
     knots = np.array(LabelledPairs(drawn(2, 1000), 0.5).curve())
     for score in (0.55, 0.6, 0.65):

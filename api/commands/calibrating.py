@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from api.console import Session, counted, out, print_json, print_table, say, table
+from api.console import Session, counted, out, print_json, print_table, table
 from api.work_progress import work_progress
 from api.workspace import Workspace
-from search.calibration.calibration import AUTOMATIC, PREVALENCE, SAMPLES, Calibration, Operating
+from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, SAMPLES, Calibration, Operating
 from search.errors import UsageError
 from search.storing.store import Store
 from search.storing.verdicts import Verdict, Verdicts, verdict_on
@@ -61,8 +61,7 @@ def calibrate(
 
 def _estimated(session: Session) -> Callable[[float], None]:
     def tell(seconds: float) -> None:
-        if session.progress in ("auto", "plain"):
-            say(f"this takes about {counted(round(seconds / MINUTE_S) or 1, 'minute', 'minutes')}")
+        session.tell(f"this takes about {counted(round(seconds / MINUTE_S) or 1, 'minute', 'minutes')}")
 
     return tell
 
@@ -76,11 +75,19 @@ def _print(name: str, found: Calibration) -> None:
     for what, point in (("automatic", found.automatic), ("review", found.review)):
         out().print(f"  {what:<9}  {point.explanation}{_more(point)}")
     if found.verified is not None:
-        out().print(f"  verified   {100 * found.verified:.1f} % at least of what --accurate verifies")
+        out().print(f"  verified   {verified_sentence(found.verified)}")
     if found.automatic.score is None:
         out().print(
             "more --samples, a larger collection whose files can be read, or verdicts (`lookalike verdicts`) would help"
         )
+
+
+def verified_sentence(share: float) -> str:
+    """Return in a sentence what a `yes` of accurate searches is worth here. share: the lower bound of its precision."""
+    shown = f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture"
+    if share >= REVIEW:
+        return f"{shown}; they get that probability"
+    return f"{shown}, as far as these images show; too little to give them a probability ({100 * REVIEW:g} %)"
 
 
 def _more(point: Operating) -> str:

@@ -65,7 +65,7 @@ def _lines(one: CollectionStatus) -> list[str]:
         ("backbone", space.backbone),
         *zip(("regions", *[""] * 3), wrap(one.regions_explained, 64), strict=False),
         ("labels of", one.labels_of),
-        ("local", _local(one)),
+        *zip(("local", *[""] * 3), wrap(_local(one), 64), strict=False),
         ("licence", _licence(one)),
     ]
     head = f"\n{one.collection.name}: {'complete' if one.complete else 'not complete'}: {one.summary}"
@@ -80,8 +80,10 @@ def _lines(one: CollectionStatus) -> list[str]:
 
 def _local(one: CollectionStatus) -> str:
     if not one.local_images:
-        return ""
-    size = f"; {one.local_bytes / 1000:.1f} kB an image" if one.local_bytes else ""
+        return "" if one.collection.local else "no; `lookalike index --local` also finds a tenth of a picture"
+    size = (
+        f"; {one.local_bytes / 1000:.1f} kB each, {one.local_fixed_bytes / 1e6:.1f} MB once" if one.local_bytes else ""
+    )
     none = "" if one.collection.local else "; new ones get none without --local"
     return f"{one.local_images:,} of {one.images:,} images have local features{size}{none}"
 
@@ -126,7 +128,7 @@ def verify(
     """Check every count and checksum of the store; exit 1 when something is wrong."""
     session: Session = context.obj
     with Store(session.store) as store:
-        faults = [_in_place(fault) for fault in find_faults(store, deep=deep)]
+        faults = [in_place(fault) for fault in find_faults(store, deep=deep)]
         notes = unnamed_files(store)
     if session.json:
         shape = {"ok": not faults, "faults": [fault.as_json() for fault in faults]}
@@ -141,7 +143,7 @@ def verify(
         raise typer.Exit(ELSE)
 
 
-def _in_place(fault: Fault) -> Fault:
+def in_place(fault: Fault) -> Fault:
     """Return a fault whose detail repeats neither where it is nor that `verify` tells more."""
     detail = fault.detail.replace(VERIFY_TELLS, "")
     if detail.startswith(fault.where):

@@ -52,7 +52,7 @@ def search(
     if explain is not None and (image is None or not accurate):
         raise UsageError("--explain needs an IMAGE file and --accurate")
     wanted = QueryRequest(k, min_score, where, accurate, box)
-    with Workspace(session.store, device=device, weights=weights) as workspace:
+    with Workspace(session.store, device=device, weights=weights, tell=session.tell) as workspace:
         target = workspace.collection(session.collection)
         query: dict[str, object]
         if image is not None:
@@ -86,9 +86,16 @@ def _explain(  # noqa: PLR0913 -- the parts of one search
                     continue
                 place = folder / f"{rank:03d}-{match.image.id}"
                 place.with_suffix(".png").write_bytes(explained.picture)
-                place.with_suffix(".json").write_text(json.dumps(explained.facts, indent=1))
+                shape = _told(match) | explained.facts
+                place.with_suffix(".json").write_text(json.dumps(shape, indent=1))
     except OSError as error:
         raise UsageError(f"cannot write in {folder}: {error.strerror}; choose another folder for --explain") from error
+
+
+def _told(match: Match) -> dict[str, object]:
+    """Return what the search says of a match, for those who read its explanation alone."""
+    shape = match.as_json()
+    return {name: shape.get(name) for name in ("id", "key", "score", "relation", "verified", "probability")}
 
 
 def _stored(workspace: Workspace, collection_id: int, image_id: int | None, key: str | None) -> ImageRecord:
@@ -101,7 +108,9 @@ def _print_matches(found: Found) -> None:
     labelled = any(match.image.labels for match in found.matches)
     looked = found.verify_ms is not None
     in_parts = any(match.region is not None for match in found.matches)
+    known = any(match.probability is not None for match in found.matches)
     columns = [
+        *([">probability"] if known else []),
         *(["verified"] if looked else []),
         *(["region"] if in_parts else []),
         ">id",
@@ -118,7 +127,8 @@ def _print_matches(found: Found) -> None:
         place = shown_place(image)
         verified = [match.verified or ""] if looked else []
         region = [_shown_region(match.region)] if in_parts else []
-        start = (str(rank), f"{match.score:.3f}", match.relation, *verified, *region)
+        probable = [_shown_share(match.probability)] if known else []
+        start = (str(rank), f"{match.score:.3f}", match.relation, *probable, *verified, *region)
         rows.add_row(*start, str(image.id), size, *label, place)
     if found.note is not None:
         out().print(found.note)
@@ -129,6 +139,13 @@ def _print_matches(found: Found) -> None:
         out().print("no image is identical with it")
     else:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")
+
+
+def _shown_share(probability: float | None) -> str:
+    """Return a probability in per cent; nothing where nobody knows it. Never 100 % of what is not certain."""
+    if probability is None:
+        return ""
+    return "100 %" if probability == 1 else f"{min(100 * probability, 99.9):.1f} %"
 
 
 def _shown_region(region: Region | None) -> str:

@@ -1,5 +1,6 @@
 """`compact`, `repair`, `retry`."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.commands.operations import in_place
 from api.console import Session, counted, out, print_json, say, shown_uri
 from api.exits import ELSE, LEDGER
 from search.errors import BadImage, LookalikeError, UsageError
-from search.records import LedgerEntry, path_of_uri
+from search.records import Fault, LedgerEntry, path_of_uri
 from search.storing.ledger import forget_failures
 from search.storing.store import Store
 from search.upkeep.compaction import CompactSummary
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from indexer.jobs.summary import IndexSummary
 
 SHOWN = 10
+_ADVICE = re.compile(r"; the next `index[^`]*` rebuilds it$")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +58,7 @@ def repair(
     session: Session = context.obj
     with Store(session.store) as store:
         faults = verify(store, deep=True)
-        done = repairs(store, faults, apply=apply)
+        done = [replace(one, fault=_without_advice(one.fault)) for one in repairs(store, faults, apply=apply)]
         left = verify(store, deep=True) if apply and faults else faults
     lost = sorted({uri for one in done for uri in one.lost})
     # What only waits for its file to be read again is no fault of the store any more.
@@ -64,25 +67,37 @@ def repair(
         items = [one.as_json() for one in done]
         print_json({"ok": not left, "applied": apply, "repairs": items, "lost": lost, "left": len(left)})
     else:
-        _print_repairs(done, lost, applied=apply)
+        _print_repairs(done, applied=apply)
     if left:
         raise typer.Exit(ELSE)
 
 
-def _print_repairs(done: Sequence[Repair], lost: Sequence[str], *, applied: bool) -> None:
+def _without_advice(fault: Fault) -> Fault:
+    """Return a fault that says where it is once, and not what else would mend it: the action beside it says how."""
+    told = in_place(fault)
+    return replace(told, detail=_ADVICE.sub("", told.detail))
+
+
+def _print_repairs(done: Sequence[Repair], *, applied: bool) -> None:
     console = out()
     for one in done:
         console.print(f"{one.fault.kind}: {one.fault.where}: {one.fault.detail}")
         console.print(f"  {'cannot be repaired: ' + one.hint if one.action is None else one.action}")
-    for uri in lost[:SHOWN]:
-        console.print(f"embedding lost: {shown_uri(uri)}")
-    if lost:
-        again = counted(len(lost), "file is", "files are")
-        console.print(f"{again} read again by the next `lookalike index` or `lookalike retry`; keys and ids stay")
+    _print_lost(done, "embedding", "`lookalike index` or `lookalike retry`; keys and ids stay")
+    _print_lost(done, "local features", "`lookalike index --local`; the images are found meanwhile")
     if not done:
         console.print("all well; nothing to repair")
     elif not applied:
         console.print("nothing was changed; `lookalike repair --apply` does what can be done")
+
+
+def _print_lost(done: Sequence[Repair], what: str, brought_back: str) -> None:
+    lost = sorted({uri for one in done if one.what == what for uri in one.lost})
+    for uri in lost[:SHOWN]:
+        out().print(f"{what} lost: {shown_uri(uri)}")
+    if lost:
+        files = counted(len(lost), "file is", "files are")
+        out().print(f"{files} read again by the next {brought_back}")
 
 
 def retry(

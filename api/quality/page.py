@@ -8,7 +8,7 @@ from pathlib import Path
 
 from api.quality.curves import curve_panel, legend
 from api.quality.report import ALL, EDIT_GROUP, SEEN, STRICT, UNSEEN, Mistake, QualityReport, Row, TunedBackbone
-from api.quality.tables import shown, transform_figures, tuning_facts
+from api.quality.tables import SCALE, shown, transform_figures, tuning_facts
 from indexer.decoding.decode import DecodeLimits, thumbnail
 from indexer.quality.collection import Bench
 from indexer.quality.edits import STRATA
@@ -52,8 +52,8 @@ def _head(report: QualityReport) -> Iterator[str]:
     counts = report.counts
     yield "<h1>How well copies are found</h1>"
     yield (
-        f"<p>{escape(report.photographs)}. Half of the photographs are kept for testing; each is edited in "
-        f"{len(report.kinds)} ways and looked for among pictures that are not it.</p>"
+        f"<p>{escape(report.photographs)}. Half of the photographs are kept for testing; {_edited(report)} "
+        "and looked for among pictures that are not it.</p>"
     )
     numbers = (
         (counts["photographs"], "photographs"),
@@ -66,6 +66,14 @@ def _head(report: QualityReport) -> Iterator[str]:
         (report.seed, "seed"),
     )
     yield f'<ul class="facts">{"".join(f"<li><b>{number:,}</b>{escape(what)}</li>" for number, what in numbers)}</ul>'
+
+
+def _edited(report: QualityReport) -> str:
+    """Return how the photographs were edited: in every way, or in a sample of them."""
+    counts, kinds = report.counts, len(report.kinds)
+    if counts["edited"] < kinds * (counts["searched_for"] + counts["absent"]):
+        return f"{counts['edited']:,} edited copies of them are made, a sample of those of {kinds} kinds of edits,"
+    return f"each is edited in {kinds} ways"
 
 
 def _glance(report: QualityReport) -> Iterator[str]:
@@ -120,6 +128,8 @@ def _beside(report: QualityReport) -> Iterator[str]:
         "of one scene. Identical: copies bit by bit, precision and recall of that relation. imagededup's protocol: "
         f"pairs in groups of six at precision .99; {report.counts['groups']} groups here, {PUBLISHED.groups} there.</p>"
     )
+    if any(row.is_accurate for row in report.rows):
+        yield f"<p>{SCALE.capitalize()}.</p>"
     head = _heads(["threshold at P .99", "hard called same", "identical P / R", "imagededup's protocol", "ms a query"])
     lines = []
     for row in report.rows:
@@ -194,10 +204,20 @@ def _mistakes(report: QualityReport, bench: Bench) -> Iterator[str]:
         yield "<p>What was asked, what came first, and what should have come: one of each kind of edit.</p>"
         yield f'<div class="misses">{"".join(_miss(one, bench) for one in row.misses)}</div>'
         if not row.misses:
-            yield "<p>There are none: every right picture came first.</p>"
+            yield f"<p>There are none: every right picture came first.{_yet(row)}</p>"
         yield "<h3>Nearest to a false alarm</h3>"
         yield "<p>The highest scores of pictures that are not among the references.</p>"
         yield f'<div class="misses">{"".join(_miss(one, bench) for one in row.false_alarms)}</div>'
+
+
+def _yet(row: Row) -> str:
+    """Return what is missed all the same where every right picture came first: those below the strict threshold."""
+    group = row.figures.groups.get(ALL)
+    found = None if group is None else group.recall_at_precision[STRICT]
+    if found is None or found.value >= 1:
+        return ""
+    missed = f"{100 * (1 - found.value):.1f} %"
+    return f" {missed} of them score below the threshold of precision .99, so that somebody has to look."
 
 
 def _miss(one: Mistake, bench: Bench) -> str:

@@ -13,6 +13,7 @@ from search.calibration.transform_tuning import TransformTable
 WeightsLabel = Literal["built-in", "pretrained", "random", "hash"]
 ALL, SEEN, UNSEEN = "all", "seen kinds", "unseen kinds"
 EDIT_GROUP = "edit: "  # before the name of a kind, as a group of figures
+ACCURATE = "accurate"  # the mode of searches that look at the pixels
 STRICT = 0.99  # the precision of the gates, and of automatic decisions
 
 
@@ -100,6 +101,11 @@ class Row:
     def title(self) -> str:
         """The method with its mode, where it has one."""
         return f"{self.method} {self.mode}".strip()
+
+    @property
+    def is_accurate(self) -> bool:
+        """Whether what was verified counts more than any score, as `VERIFIED` of store_modes.py says."""
+        return self.mode == ACCURATE
 
     def as_json(self) -> dict[str, object]:
         """Return the row as it is printed with --json."""

@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from indexer.backbones.licences import licence_of, require_accepted, require_kno
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.quality.baselines import Bits, HashMode, pdq_bits, pdq_is_installed, perceptual_bits
 from indexer.quality.bundled import bundled_photos
-from indexer.quality.collection import Bench, BenchOptions, build_bench, build_tuning
+from indexer.quality.collection import HARD, IDENTICAL, Bench, BenchOptions, build_bench, build_tuning
+from indexer.quality.edits import STRATA
 from indexer.quality.modes import Mode, Ranked, Ranking, ranked_by
 from indexer.quality.originals import Gathered, gather_bundled, gather_folder
 from indexer.quality.shelf import Shelf
@@ -185,9 +187,10 @@ def _gathered(mode: ProgressMode, request: QualityRequest, shelf: Shelf) -> Gath
 
 def _counts(gathered: Gathered, bench: Bench) -> dict[str, int]:
     sources = len({original.source for original in gathered.originals})
-    return {"photographs": sources, "references": len(bench.references), "queries": len(bench.queries)} | dict(
-        bench.counts
-    )
+    strata = Counter(query.stratum for query in bench.queries)
+    parts = {"hard": strata[HARD], "copies": strata[IDENTICAL], "edited": sum(strata[one] for one in STRATA)}
+    every = {"photographs": sources, "references": len(bench.references), "queries": len(bench.queries)}
+    return every | parts | dict(bench.counts)
 
 
 class _Runner:
@@ -250,12 +253,13 @@ class _Runner:
 
     def _row(self, named: Named, in_references: Mode, in_groups: Mode) -> Row:
         timed = _Timed(in_references)
-        ranked = self._ranked(timed, [query.file for query in self._bench.queries])
-        grouped = self._ranked(in_groups, self._bench.protocol)
+        ranked = self._ranked(timed, [query.file for query in self._bench.queries], "")
+        grouped = self._ranked(in_groups, self._bench.protocol, ", imagededup's protocol")
         return row_of(named, self._bench, ranked, grouped, timed.median_ms())
 
-    def _ranked(self, mode: Mode, files: Sequence[str]) -> Ranked:
-        with work_progress(self._session.progress, f"asked ({mode.name})", "queries") as advance:
+    def _ranked(self, mode: Mode, files: Sequence[str], which: str) -> Ranked:
+        """Return the answers of a mode. which: of its two sets of queries, so that their counts are not mixed up."""
+        with work_progress(self._session.progress, f"asked ({mode.name}{which})", "queries") as advance:
             return ranked_by(mode, self._bench.shelf, files, self._threads, advance)
 
     def _index(

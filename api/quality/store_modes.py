@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from api.quality.report import ACCURATE
 from api.queries import QueryRequest
 from api.workspace import Workspace
 from indexer.quality.modes import DEPTH, Mode, Ranking
@@ -55,7 +56,7 @@ class Fast(_Searching):
 class Accurate(_Searching):
     """What `lookalike search --accurate` does. What is verified counts more than any score."""
 
-    name = "accurate"
+    name = ACCURATE
     accurate = True
     same_from: float | None = VERIFIED - 1  # a cosine is -1 at least
 

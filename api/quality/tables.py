@@ -12,6 +12,10 @@ from search.calibration.answers import PRECISIONS, Estimate
 from search.calibration.transform_tuning import TransformQuality
 
 NOTHING = "-"
+SCALE = (
+    "thresholds of accurate searches: 2 and the score where the pixels were verified, the score alone where not; so "
+    "above 1 only what was verified counts, and below it what was not verified counts, too"
+)
 
 
 def print_report(report: QualityReport) -> None:
@@ -28,6 +32,8 @@ def print_report(report: QualityReport) -> None:
         console.print(f"\n{heading}")
         print_table(rows)
     console.print("\n* unseen: neither trained nor tuned on")
+    if any(row.is_accurate for row in report.rows):
+        console.print(SCALE)
     if report.tuning is not None:
         _print_tuning(report.tuning)
     for remark in report.remarks:
@@ -62,7 +68,8 @@ def facts(report: QualityReport) -> Iterator[str]:
         f"({counts['searched_for']} searched for, {counts['absent']} asked for and not there)"
     )
     yield (
-        f"{counts['queries']} queries, {counts['references']} references ({counts['planted']} look-alikes, "
+        f"{counts['queries']} queries ({counts['edited']} edits, {counts['copies']} exact copies, "
+        f"{counts['hard']} hard negatives), {counts['references']} references ({counts['planted']} look-alikes, "
         f"{counts['tiles']} tiles of other photographs, {counts['drawn']} drawn pictures), seed {report.seed}"
     )
     if report.left_out:

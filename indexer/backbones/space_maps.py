@@ -3,8 +3,10 @@
 Loads neither torch nor the network before that: most accurate searches need no maps.
 """
 
+import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from search.geometry.dense_maps import DenseMap
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
 REMEMBERED: Final = 128  # maps: about 40 MB of the built-in backbone's
 
 
+LOADING: Final = "loading the backbone's network, once, for pictures that show too little for keypoints: some seconds"
+
+Tell = Callable[[str], None]
+
+log = logging.getLogger(__name__)
+
+
 class SpaceMaps:
     """Maps of pictures. Thread-safe: they are made one after the other."""
 
-    def __init__(self, space: SpaceSpec) -> None:
+    def __init__(self, space: SpaceSpec, tell: Tell = log.info) -> None:
+        """tell: called with a line for people who wait, when the network must be loaded."""
         self._space = space
+        self._tell = tell
         self._lock = threading.Lock()
         self._known: OrderedDict[str, DenseMap | None] = OrderedDict()
         self._maker: MapMaker | None = None
@@ -43,6 +54,7 @@ class SpaceMaps:
 
     def _loading(self) -> "MapMaker | None":
         if not self._loaded:
+            self._tell(LOADING)
             from indexer.backbones.map_maker import map_maker
 
             self._maker, self._loaded = map_maker(self._space), True

@@ -10,29 +10,21 @@ speak bytes and JSON: nothing that a hijacked child says is unpickled. Must neve
 """
 
 import contextlib
-import json
 import logging
 import math
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import Pipe
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.decoding.child_process import ChildProcess, Resize
 from indexer.decoding.decode import DecodedImage, DecodeLimits, require_pillow
-from indexer.decoding.decoder_child import NO_MEMORY_EXIT, READY, Reply, Want
+from indexer.decoding.decoder_child import NO_MEMORY_EXIT, Reply, Want
 from indexer.decoding.preparation import Preparation
-from indexer.decoding.region_frames import region_frames
-from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, CorruptFile, LookalikeError, UsageError
 from search.regions import REGIONS
 
@@ -42,20 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGEST_THUMBNAIL: Final = 4_096  # pixels a side
-_LARGEST_REPLY: Final = 1 << 26  # bytes; a prepared picture of 4,096 x 4,096 fits
-_START_TIMEOUT_S: Final = 60.0
-_BOOT: Final = (
-    "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start['path'];"
-    " from indexer.decoding.decoder_child import be_child; be_child(start)"
-)
-# All that a child sees of the environment: no keys, no passwords; and one thread.
-_KEPT_VARIABLES: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
-_ONE_THREAD: Final = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
-)
-
-# What prepares decoded pixels in the caller's thread; the answer must have memory of its own.
-Resize = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,9 +94,9 @@ class DecoderPool:
             "decode_with": decode_with,
         }
         self._lock = threading.Lock()  # guards the next two
-        self._living: set[_Child] = set()
+        self._living: set[ChildProcess] = set()
         self._closed = False
-        self._slots: queue.LifoQueue[_Child | None] = queue.LifoQueue()  # None: a child yet to be started
+        self._slots: queue.LifoQueue[ChildProcess | None] = queue.LifoQueue()  # None: a child yet to be started
         for _ in range(children):
             self._slots.put(None)
 
@@ -212,7 +190,7 @@ class DecoderPool:
                 self._end(child)
             self._slots.put(kept)
 
-    def _answer(self, child: "_Child", want: Want, size: int, data: bytes) -> Reply:
+    def _answer(self, child: ChildProcess, want: Want, size: int, data: bytes) -> Reply:
         try:
             return child.ask(want, size, data, self._timeout_s)
         except LookalikeError:
@@ -220,7 +198,7 @@ class DecoderPool:
                 raise LookalikeError("the decoder pool was closed") from None
             raise
 
-    def _verdict(self, error: Exception, child: "_Child", name: str) -> Exception:
+    def _verdict(self, error: Exception, child: ChildProcess, name: str) -> Exception:
         """Return what to raise over a file whose child gave no answer."""
         code = child.end()
         if self._closed:
@@ -234,15 +212,15 @@ class DecoderPool:
             return BadImage("out_of_memory", "the file alone fills the memory of a decoding child")
         return _ChildDied(how)
 
-    def _start_child(self) -> "_Child":
+    def _start_child(self) -> ChildProcess:
         with self._lock:
             if self._closed:
                 raise LookalikeError("the decoder pool is closed")
-            child = _Child(self._start)
+            child = ChildProcess(self._start)
             self._living.add(child)
             return child
 
-    def _end(self, child: "_Child | None") -> None:
+    def _end(self, child: ChildProcess | None) -> None:
         if child is not None:
             child.end()
             with self._lock:
@@ -268,91 +246,3 @@ def _possible(size: int) -> int:
 
 class _ChildDied(Exception):
     """A child ended without an answer; the message says how."""
-
-
-class _Child:
-    """The parent's end of a child: its process, and the socket to it. served: requests so far."""
-
-    def __init__(self, start: dict[str, Any]) -> None:
-        self.served = 0
-        self._connection, theirs = Pipe()
-        self._shared = SharedPixels(start["shared_bytes"]) if start["shared_bytes"] else None
-        self._regions: bool = start["regions"]
-        self._largest_reply = _LARGEST_REPLY * (1 + REGIONS * self._regions)
-        environment = {key: os.environ[key] for key in _KEPT_VARIABLES if key in os.environ} | _ONE_THREAD
-        path = [str(Path(__file__).resolve().parents[2]), *(str(Path(entry).absolute()) for entry in sys.path)]
-        with theirs:
-            inherited = [theirs.fileno(), *([self._shared.fd] if self._shared else [])]
-            shared = self._shared.fd if self._shared else None
-            start = {**start, "path": path, "parent": os.getpid(), "socket": theirs.fileno(), "shared": shared}
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOT, json.dumps(start)],
-                    pass_fds=inherited,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env=environment,
-                )
-            except OSError:
-                if self._shared is not None:
-                    self._shared.close()
-                raise
-        self.pid = self._process.pid
-
-    def ask(self, want: Want, size: int, data: bytes, timeout_s: float) -> Reply:
-        """Send a file, return the answer.
-
-        Raises:
-            EOFError, OSError: the child died.
-            TimeoutError: there was no answer in time.
-            ValueError: the answer is not JSON.
-            LookalikeError: children cannot start.
-        """
-        if not self.served:
-            self._await_start()
-        self.served += 1
-        self._connection.send_bytes(json.dumps({"want": want, "size": size}).encode())
-        self._connection.send_bytes(data)
-        if not self._connection.poll(timeout_s):
-            raise TimeoutError
-        facts = json.loads(self._connection.recv_bytes(_LARGEST_REPLY))
-        return facts, self._connection.recv_bytes(self._largest_reply)
-
-    def prepared(self, facts: dict[str, Any], resize: Resize | None) -> bytes:
-        """Return the prepared pixels of the picture that the child left in shared memory. facts: what it says of it.
-
-        Raises:
-            ValueError: the child named a shape that cannot be.
-        """
-        if self._shared is None or resize is None:
-            raise ValueError("no memory is shared with this child")
-        height, width = facts.pop("shared")
-        picture = self._shared.picture(height, width)
-        frames = resize(picture).tobytes()
-        if self._regions:
-            frames += region_frames(picture, (facts["width"], facts["height"]), resize).tobytes()
-        self._shared.release(3 * height * width)
-        return frames
-
-    def _await_start(self) -> None:
-        """A child that dies before its first file says nothing about that file, but that no child can start."""
-        try:
-            if self._connection.poll(_START_TIMEOUT_S) and self._connection.recv_bytes() == READY:
-                return
-        except (EOFError, OSError):
-            pass
-        raise LookalikeError("decoding children cannot start; what they said on standard error is above")
-
-    def kill(self) -> None:
-        """End the process, whatever it does; its socket stays with the thread that waits for an answer."""
-        self._process.kill()
-        self._process.wait()
-
-    def end(self) -> int:
-        """Leave nothing of the child; return its exit code, negative for a signal. May be called twice."""
-        self._connection.close()
-        if self._shared is not None:
-            self._shared.close()
-            self._shared = None
-        self._process.kill()
-        return self._process.wait()

@@ -12,10 +12,11 @@ from indexer.backbones.backbone import Backbone
 from indexer.backbones.fixed_projection import projected
 from indexer.backbones.labelling import Label, Labeller
 from indexer.decoding.decoding import Decoder
+from indexer.jobs.decoder_deaths import DecoderDeaths
 from indexer.jobs.movements import Movements
 from indexer.jobs.outcomes import Counts, Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.jobs.pending import Pending
-from indexer.jobs.pipeline import QUARANTINE_REASONS, READ_THREADS, Pipeline, PipelineLimits
+from indexer.jobs.pipeline import READ_THREADS, Pipeline, PipelineLimits
 from indexer.jobs.planning import key_of
 from indexer.jobs.progress import Progress
 from indexer.jobs.region_embedding import embedded_regions
@@ -31,14 +32,14 @@ from search.finding.publishing import BackgroundPublisher, publish_if_due
 from search.local.published import publish_local_if_due
 from search.records import Collection, ContentFacts, Embeddings
 from search.regions import REGIONS
-from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer, NewImage
+from search.storing.commits import MAX_BATCH_ROWS, MAX_BATCH_S, Committer
+from search.storing.image_rows import NewImage
 from search.storing.origins import Origins
 from search.storing.store import Store
 from search.upkeep.sightings import Sighting
 
 log = logging.getLogger(__name__)
 
-HOPELESS_DEATHS = 50
 REMOTE_READERS = 16  # each waits for the network most of the time
 
 
@@ -96,9 +97,7 @@ class IndexJob:
         self._labeller: Labeller | None = None
         self._regions = target.regions_rule > 0
         self._failed: set[str] = set()
-        # Whether decoding has ever worked here.
-        self._decoded = False
-        self._deaths = 0
+        self._deaths = DecoderDeaths()
         self._busy = {"embed": 0.0, "commit": 0.0}
 
     def run(self, pool: Decoder, options: IndexOptions) -> IndexSummary:
@@ -111,7 +110,7 @@ class IndexJob:
         began = time.perf_counter()
         self._store.sweep()
         newest = self._store.catalogue.newest_image_id(self._target.id)
-        self._decoded = newest > 0
+        self._deaths.decoded = newest > 0
         self._labeller = options.labeller
         self._counts = Counts(
             labelled=None if options.labeller is None else 0,
@@ -186,7 +185,7 @@ class IndexJob:
         while not pipeline.ended:
             outcome = pipeline.take(timeout_s=0.2)
             if isinstance(outcome, Prepared):
-                self._decoded = True
+                self._deaths.decoded = True
                 self._count_local(outcome)
                 if outcome.embeds or outcome.content_id is None:
                     waiting.append(outcome)
@@ -273,26 +272,11 @@ class IndexJob:
             counts.failures[outcome.reason] += 1
             self._failed.add(outcome.uri)
             self._remembered.note_failure(archive_of(outcome.uri), outcome.reason)
-            self._stop_if_hopeless(outcome)
+            self._deaths.note(outcome)
             if outcome.fresh:
                 self._pending.add_failed(outcome)
         elif isinstance(outcome, Known):
             self._note_known(outcome)
-
-    def _stop_if_hopeless(self, failed: Failed) -> None:
-        """A file that kills its decoder costs only itself; when all do, the machine is to blame and not the files.
-
-        Raises:
-            LookalikeError: the first pictures all killed their decoder.
-        """
-        if not failed.fresh or failed.reason not in QUARANTINE_REASONS:
-            return
-        self._deaths += 1
-        if not self._decoded and self._deaths >= HOPELESS_DEATHS:
-            raise LookalikeError(
-                f"the first {self._deaths} pictures all killed their decoder (the last: {failed.detail}): something is "
-                "wrong with this machine or installation; free memory, lower --workers, or look closer with --verbose"
-            )
 
     def _count_local(self, item: Prepared) -> None:
         if self._counts.local is not None and item.local is not None:

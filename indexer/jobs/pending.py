@@ -6,7 +6,8 @@ import numpy as np
 
 from indexer.jobs.outcomes import Counts, Failed
 from search.records import ContentFacts, Embeddings
-from search.storing.commits import Batch, NewImage, no_embeddings
+from search.storing.commits import Batch, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.ledger import FailedFile
 from search.storing.region_rows import Regions
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from indexer.jobs.outcomes import Counts
-from search.storing.commits import NewImage
+from search.storing.image_rows import NewImage
 
 
 class Progress(Protocol):

@@ -118,7 +118,8 @@ class LabelledPairs:
     def curve(self) -> tuple[Knot, ...]:
         """Return the probability that a pair is one picture, by its score: rising knots, to be joined by lines.
 
-        No score is certain: the highest and the lowest are as far from it as so many pairs show (rule of succession).
+        No score is certain: the highest and the lowest are as far from it as so many sources show (rule of succession).
+        Their pairs are copies of a few images, which succeed and fail together: each image counts once.
         """
         if not len(self._scores) or not self._right.any():
             return ()
@@ -128,9 +129,8 @@ class LabelledPairs:
         shares = isotonic(right / weights, weights)
         (starts,) = np.nonzero(np.append(True, np.diff(shares) > 0))
         ends = np.append(starts[1:], len(shares)) - 1
-        pairs = np.bincount(which)
-        low = 1 / (pairs[: ends[0] + 1].sum() + 2)
-        high = 1 - 1 / (pairs[starts[-1] :].sum() + 2)
+        low = 1 / (len(np.unique(self._sources[which <= ends[0]])) + 2)
+        high = 1 - 1 / (len(np.unique(self._sources[which >= starts[-1]])) + 2)
         told = np.clip(shares, low, high)
         knots = [(float(levels[row]), round(float(told[row]), 6)) for pair in zip(starts, ends) for row in pair]  # noqa: B905
         return tuple(dict.fromkeys(knots))

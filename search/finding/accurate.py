@@ -23,7 +23,7 @@ from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import PART, Verification
 from search.geometry.verify import Query, verify_in_order
-from search.records import Embeddings, ImageRecord, Match, Relation, Verified
+from search.records import Edit, Embeddings, ImageRecord, Match, Relation, Verified
 from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
 
@@ -152,7 +152,7 @@ class AccurateSearch:
     def _explained(self, match: Match, picture: SeenPicture, answer: Verification | None) -> Match:
         """Return a match with what was done to its image, where that can be told."""
         if match.relation == "identical":
-            return replace(match, edits=())
+            return replace(match, edits=_edits_of_a_copy(match.image, picture))
         if match.verified != "yes" or picture.file is None or answer is None:
             return match
         stored = self.stored.file(match.image)
@@ -236,6 +236,13 @@ def background_levels(snapshot: Snapshot, queries: Embeddings) -> list[float]:
     scores = snapshot.scores_among(queries, sample)
     best = -np.partition(-scores, range(LAST_RANK), axis=1)[:, FIRST_RANK:LAST_RANK]
     return [float(level) for level in best.mean(axis=1)]
+
+
+def _edits_of_a_copy(image: ImageRecord, picture: SeenPicture) -> tuple[Edit, ...]:
+    """Return what was done to an image that shows the very pixels of the query: nothing, or another file of them."""
+    if picture.content is None or picture.content.sha256 == image.sha256 or picture.file is None:
+        return ()
+    return (Edit("resaved" if picture.file.format == image.format.upper() else "converted"),)
 
 
 def _judged(

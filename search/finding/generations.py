@@ -325,7 +325,10 @@ class Generations:
         return True
 
     def retire(self, published: Sequence[Part] = (WHOLES,)) -> None:
-        """Forget all but the newest generations of these parts; their files go with the next sweep."""
+        """Forget all generations of the collection but the newest of these parts, so all of parts that are not named.
+
+        A part that is not named has no rows any more. The files go with the next sweep.
+        """
         with self._database.writing() as connection:
             kept: list[int] = []
             for part in published:

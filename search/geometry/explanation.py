@@ -31,7 +31,8 @@ class Explanation(TypedDict):
 
     quad: where the query's four corners lie, clockwise from its upper left. shared: the polygon that both show.
     points: [x, y in the query, x, y in the indexed picture] of inliers. visible, filled: share of the indexed picture
-    that the query shows, and of the query that it fills. model: 3 rows of 3, from query to indexed picture.
+    that the query shows, and of the query that it fills. model: 3 rows of 3, from query to indexed picture. edits: as
+    those of a match. sentences: the same in words, which may change.
     """
 
     answer: str
@@ -46,7 +47,8 @@ class Explanation(TypedDict):
     points: list[list[float]]
     visible: float | None
     filled: float | None
-    edits: list[str]
+    edits: list[dict[str, object]]
+    sentences: list[str]
 
 
 def explain(found: Verification, edits: list[Edit]) -> Explanation:
@@ -65,7 +67,8 @@ def explain(found: Verification, edits: list[Edit]) -> Explanation:
         "points": [] if found.places is None else _rounded(chosen_lines(found)),
         "visible": None if found.shared is None else round(found.shared.of_candidate, 4),
         "filled": None if found.shared is None else round(found.shared.of_query, 4),
-        "edits": [sentence(edit) for edit in edits],
+        "edits": [edit.as_json() for edit in edits],
+        "sentences": [sentence(edit) for edit in edits],
     }
 
 

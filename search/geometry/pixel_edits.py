@@ -10,7 +10,7 @@ from search.geometry.agreement import Aligned, align, correlation_map
 from search.geometry.edits import model_edits
 from search.geometry.keypoints import Pixels, as_grey, resized
 from search.geometry.overlap import Size
-from search.geometry.transformation import Model
+from search.geometry.transformation import Model, local_linear
 from search.geometry.verification import Verification
 from search.records import Edit
 
@@ -22,7 +22,10 @@ _RECOLOURED = 10.0  # levels that colours moved, on average, light left aside
 _COLOURS_SOFT = 2.0  # pixels
 _LIT = 8.0  # levels that the light changed
 _SHARPNESS_LEFT = 0.45  # share of the energy of fine details, below which a picture was blurred
-_COARSENESS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # pixels, standard deviations tried
+_COARSENESS = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.3, 16.0)  # pixels, standard deviations tried
+_SOFTENING = 2.0  # pixels, standard deviation of the blur before the details that are left are compared
+_LEAST_BLUR = 0.5  # pixels
+_NO_DETAIL = 1e-12
 _COARSE = 4.0  # pixels, standard deviation of what is left of coarse details
 _UNLIKE = 0.4  # local correlation below which something else is shown
 _LEAST_COVERED = 0.02  # of the shared part
@@ -44,11 +47,24 @@ def edits_between(found: Verification, query: PictureFile, candidate: PictureFil
     """
     if query.sha256 == candidate.sha256 or found.model is None:
         return []
-    edits = model_edits(found)
-    layers = _colour_layers(found, query.pixels, candidate.pixels)
+    edits, blur = model_edits(found), _blur(found, query.pixels, candidate.pixels)
+    # What blur alone has changed, such as colours that ran into each other, is no edit of its own.
+    before = _blurred_as(found, candidate.pixels, blur)
+    layers = _colour_layers(found, query.pixels, before)
     if layers:
-        edits += _colours(layers) + _blur(found, query.pixels, candidate.pixels) + _cover(found, query, candidate)
+        edits += _colours(layers) + blur + _cover(found, query.pixels, before)
     return edits + _files(query, candidate, others=bool(edits))
+
+
+def _blurred_as(found: Verification, candidate: Pixels, blur: list[Edit]) -> Pixels:
+    """Return the candidate, reduced to what is compared, as blurred as the query is."""
+    small = _bounded(candidate)
+    if found.model is None or not blur:
+        return small
+    middle = np.array((found.query_size[0] / 2, found.query_size[1] / 2))
+    grown = float(np.sqrt(abs(np.linalg.det(local_linear(found.model, middle)))))
+    sigma = (blur[0].amount or 0.0) * grown * small.shape[1] / found.candidate_size[0]
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.uint8)
 
 
 def _colour_layers(found: Verification, query: Pixels, candidate: Pixels) -> list[Aligned]:
@@ -106,13 +122,33 @@ def _blur(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
     aligned = align(as_grey(candidate), asked, np.asarray(np.linalg.inv(between), np.float64))
     if aligned is None:
         return []
-    before, after = aligned.query, aligned.candidate
-    sharp, left = _detail(before, aligned.both), _detail(after, aligned.both)
-    if sharp <= 0 or left > sharp * _SHARPNESS_LEFT:
+    before, after, both = aligned.query, aligned.candidate, aligned.both
+    sharp = _detail(before, both)
+    if sharp <= 0 or _detail(after, both) > sharp * _SHARPNESS_LEFT:
         return []
-    tried = ((sigma, cv2.GaussianBlur(before, (0, 0), sigma)) for sigma in _COARSENESS)
-    fitting = (sigma for sigma, blurred in tried if _detail(blurred, aligned.both) <= left)
-    return [Edit("blurred", round(next(fitting, _COARSENESS[-1]) * found.query_size[0] / before.shape[1], 1))]
+    sigma = _sigma_between(before, after, both)
+    if sigma < _LEAST_BLUR:
+        return []
+    return [Edit("blurred", round(sigma * found.query_size[0] / before.shape[1], 1))]
+
+
+def _sigma_between(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+    """Return the standard deviation in pixels of the blur that leaves as much detail of `before` as `after` has.
+
+    Both are softened: of the finest details, rounding to levels and lossy formats leave more than a strong blur does.
+    """
+    left = _detail(cv2.GaussianBlur(after, (0, 0), _SOFTENING), both)
+    sigmas = [0.0, *_COARSENESS]
+    details = list[float]()
+    for sigma in sigmas:
+        details.append(_detail(cv2.GaussianBlur(before, (0, 0), float(np.hypot(sigma, _SOFTENING))), both))
+        if details[-1] <= left:
+            break
+    # Between two that were tried it falls about as a power of what both blurs are together.
+    falling = np.log(np.maximum(details[::-1], _NO_DETAIL))
+    widths = np.log(np.hypot(sigmas[: len(details)], _SOFTENING))[::-1]
+    width = float(np.exp(np.interp(np.log(max(left, _NO_DETAIL)), falling, widths)))
+    return float(np.sqrt(max(0.0, width**2 - _SOFTENING**2)))
 
 
 def _detail(values: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
@@ -128,14 +164,14 @@ def _detail(values: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
     return float(energy[: max(1, len(energy) * 9 // 10)].mean()) / max(coarse, 1.0)
 
 
-def _cover(found: Verification, query: PictureFile, candidate: PictureFile) -> list[Edit]:
+def _cover(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
     """Return the share of the shared part that shows something else, in patches rather than in single pixels.
 
-    It must show so at half the resolution, too, where blur and noise no longer do.
+    It must show so at half the resolution, too, where noise no longer does.
     """
     if found.model is None:
         return []
-    one, other = as_grey(_bounded(query.pixels)), as_grey(_bounded(candidate.pixels))
+    one, other = as_grey(_bounded(query)), as_grey(_bounded(candidate))
     between = _between(found.model, found.query_size, found.candidate_size, one, other)
     shares = []
     for reduction in (1.0, 0.5):

@@ -28,7 +28,8 @@ from search.errors import LookalikeError, UsageError
 from search.finding.generations import Generations
 from search.moving.embedding_shards import Shards
 from search.records import IMPORTED, UNKNOWN_FORMAT, Collection, ContentFacts, Embeddings, Label, SpaceSpec, uri_of_path
-from search.storing.commits import MAX_BATCH_ROWS, Batch, Committer, NewImage, no_embeddings
+from search.storing.commits import MAX_BATCH_ROWS, Batch, Committer, no_embeddings
+from search.storing.image_rows import NewImage
 from search.storing.ledger import FailedFile
 from search.storing.store import Store
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, Select, bindparam, func, select
+from sqlalchemy import func, select
 
 from search.blobs.segments import SegmentRecord
 from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
-from search.database.tables import collection, content, embedding, generation, image, ledger, segment, space
+from search.database.tables import collection, content, embedding, image, ledger, segment
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
-from search.records import DEFAULT_RECALL, Collection, ImageRecord, LedgerEntry, SpaceSpec
+from search.records import Collection, ImageRecord, LedgerEntry
+from search.storing.collection_rows import COLLECTION_NAMED, STATE_NAMED, collection_in, every_collection
 from search.storing.image_records import ids_of_content, image_in, images_of, records
 from search.storing.labels import Labels
 from search.storing.local_rows import LocalRows
@@ -56,7 +57,7 @@ class Catalogue:
     def collections(self) -> list[Collection]:
         """Return all collections by name."""
         with self._database.reading() as connection:
-            return [_collection(row) for row in connection.execute(_collections().order_by(collection.c.name))]
+            return [collection_in(row) for row in connection.execute(every_collection().order_by(collection.c.name))]
 
     def collection(self, name: str) -> Collection:
         """Return the collection of this name.
@@ -65,19 +66,19 @@ class Catalogue:
             CollectionNotFound: there is none.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_COLLECTION, {"name": name}).first()
+            row = connection.execute(COLLECTION_NAMED, {"name": name}).first()
         if row is None:
             raise CollectionNotFound(
                 f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
             )
-        return _collection(row)
+        return collection_in(row)
 
     def state_of(self, name: str) -> tuple[object, ...] | None:
         """Return what differs when the collection of this name does: for readers that ask before every search.
 
         None when there is no such collection, or the database does not answer; `collection` then says which.
         """
-        return self._database.glance(_STATE, name=name)
+        return self._database.glance(STATE_NAMED, name=name)
 
     def files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
         """Return what is known of these uris, by uri; unknown ones are left out."""
@@ -309,54 +310,3 @@ _LEDGER = (
     ledger.c.size_bytes,
     ledger.c.mtime_ns,
 )
-
-
-def _collections() -> Select[tuple[object, ...]]:
-    return select(
-        collection.c.id,
-        collection.c.name,
-        collection.c.space_id,
-        collection.c.sequence,
-        collection.c.labels,
-        collection.c.recall_target,
-        collection.c.label_space_id,
-        collection.c.transform,
-        collection.c.regions_rule,
-        collection.c.local,
-        space.c.licence_accepted,
-        space.c.licence_accepted_at,
-        space.c.backbone,
-        space.c.weights_sha256,
-        space.c.preparation,
-        space.c.dims,
-        space.c.pooling,
-        space.c.numeric,
-        space.c.licence,
-        space.c.weights,
-    ).join(space, space.c.id == collection.c.space_id)
-
-
-_COLLECTION = _collections().where(collection.c.name == bindparam("name"))
-# Asked before every search, so put together once: the collection, and its last generation.
-_STATE = _COLLECTION.add_columns(
-    select(func.max(generation.c.id))
-    .where(generation.c.collection_id == collection.c.id, generation.c.space_id == collection.c.space_id)
-    .scalar_subquery()
-)
-
-
-def _collection(row: Row[tuple[object, ...]]) -> Collection:
-    spec = SpaceSpec(
-        row.backbone,
-        row.weights_sha256,
-        row.preparation,
-        row.dims,
-        row.pooling,
-        row.numeric,
-        row.licence,
-        row.weights,
-    )
-    consent = (row.licence_accepted, row.licence_accepted_at)
-    recall = DEFAULT_RECALL if row.recall_target is None else row.recall_target
-    about = (row.space_id, spec, row.sequence, row.labels, *consent, recall, row.label_space_id, row.transform)
-    return Collection(row.id, row.name, *about, row.regions_rule, row.local)

@@ -9,11 +9,10 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-import numpy as np
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from search.blobs.segments import Segment, SegmentRecord
 from search.database.database import chunks
 from search.database.sequences import advance_all
 from search.database.tables import (
@@ -33,7 +32,6 @@ from search.database.tables import (
     space,
     synonym,
 )
-from search.embeddings import usable_rows
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import Generations
@@ -56,6 +54,7 @@ from search.upkeep.row_repairs import (
     keep_text,
     unretire,
 )
+from search.upkeep.segment_rows_left import segment_named, split_rows
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +65,20 @@ LOST = "embedding_lost"
 class Repair:
     """What is done about one fault. action None: nothing can be done here, and hint says what the user can do.
 
-    lost: uris of the images whose files must be read again.
+    lost: uris of the images whose files must be read again. what: of them is lost; without an embedding an image is not
+    found, without local features it is found as images without them are.
     """
 
     fault: Fault
     action: str | None
     hint: str = ""
     lost: list[str] = field(default_factory=list)
+    what: Literal["embedding", "local features"] = "embedding"
 
     def as_json(self) -> dict[str, object]:
         """Return the item of `repair`."""
-        return self.fault.as_json() | {"action": self.action, "hint": self.hint, "lost": self.lost}
+        shape = self.fault.as_json() | {"action": self.action, "hint": self.hint, "lost": self.lost}
+        return shape | {"lost_of": self.what} if self.lost else shape
 
 
 def repairs(store: Store, faults: Sequence[Fault], *, apply: bool) -> list[Repair]:
@@ -92,7 +94,12 @@ def repairs(store: Store, faults: Sequence[Fault], *, apply: bool) -> list[Repai
             done.append(Repair(one, None, _HINTS.get(one.kind, "restore the store from a backup")))
             continue
         action, act = known
-        done.append(Repair(one, action, lost=act(store, one) if apply else _would_lose(store, one)))
+        found = segment_named(store, one.where) if one.kind in _ON_SEGMENTS else None
+        lost = act(store, one) if apply else _would_lose(store, one)
+        if found is not None and found.codes:
+            done.append(Repair(one, _SAVE_LOCAL, lost=lost, what="local features"))
+        else:
+            done.append(Repair(one, action, lost=lost))
     if apply and done:
         _publish_missing(store)
     return done
@@ -101,16 +108,16 @@ def repairs(store: Store, faults: Sequence[Fault], *, apply: bool) -> list[Repai
 def _would_lose(store: Store, one: Fault) -> list[str]:
     if one.kind not in _ON_SEGMENTS:
         return []
-    found = _segment_named(store, one.where)
-    return [] if found is None else _uris_of(store, [row for row in _split(store, found)[1] if not row.region])
+    found = segment_named(store, one.where)
+    return [] if found is None else _uris_of(store, [row for row in split_rows(store, found)[1] if not row.region])
 
 
 def _save_segment(store: Store, one: Fault) -> list[str]:
     """Move the sound rows of a segment into a new one; put the images of the others into the ledger."""
-    found = _segment_named(store, one.where)
+    found = segment_named(store, one.where)
     if found is None:
         return []  # an earlier repair of the same segment took care of it
-    sound, lost, opened = _split(store, found)
+    sound, lost, opened = split_rows(store, found)
     merger = SegmentMerger(store.database, store.blobs, (found.space_id, found.dims), lambda rows: None)
     if sound and opened is not None:
         merger.replace([found.id], sound, {found.id: opened})
@@ -124,49 +131,6 @@ def _save_segment(store: Store, one: Fault) -> list[str]:
         connection.execute(delete(segment).where(segment.c.id == found.id, unused))
         fault("repair.segment")
     return uris
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A segment as the catalogue names it, and its space. codes: its rows are no embeddings."""
-
-    id: int
-    space_id: int
-    dims: int
-    codes: bool
-    record: SegmentRecord
-
-
-def _segment_named(store: Store, name: str) -> _Found | None:
-    columns = (segment.c.name, segment.c.rows, segment.c.size_bytes, segment.c.sha256, segment.c.checksums)
-    query = select(segment.c.id, space.c.id, space.c.dims, space.c.numeric, *columns)
-    query = query.join(space, space.c.id == segment.c.space_id)
-    with store.database.reading() as connection:
-        row = connection.execute(query.where(segment.c.name == name)).first()
-    return None if row is None else _Found(row[0], row[1], row[2], row[3] == CODES, SegmentRecord(*row[4:]))
-
-
-def _split(store: Store, found: _Found) -> tuple[list[Row], list[Row], Segment | None]:
-    """Return the used rows whose every block is intact, those that are lost, and the segment if it can be opened."""
-    query = select(embedding.c.content_id, embedding.c.region, embedding.c.segment_id, embedding.c.row)
-    query = query.where(embedding.c.segment_id == found.id, embedding.c.space_id == found.space_id)
-    with store.database.reading() as connection:
-        rows = [Row(*row) for row in connection.execute(query.order_by(embedding.c.row))]
-    try:
-        opened = Segment(store.blobs, found.record, found.dims, read_head=False)
-    except CorruptFile:
-        return [], rows, None
-    sound = [row for row in rows if _is_sound(opened, row.row, found)]
-    kept = frozenset(sound)
-    return sound, [row for row in rows if row not in kept], opened
-
-
-def _is_sound(opened: Segment, row: int, found: _Found) -> bool:
-    try:
-        stored = opened.stored(np.array([row], np.int64))
-        return found.codes or bool(usable_rows(stored.astype(np.float32))[0])
-    except CorruptFile:
-        return False
 
 
 def _lose(store: Store, content_ids: Iterable[int], space_id: int) -> list[str]:
@@ -291,6 +255,7 @@ def _publish_missing(store: Store) -> None:
 
 
 _SAVE = ("save the intact rows into a new segment; have the files of the others read again", _save_segment)
+_SAVE_LOCAL = "save the intact local features into a new segment; the next `index --local` makes the others again"
 _REBUILD = ("build the search index again from the segments", _forget_generation)
 _COUNT = ("count the collection's commits on from the newest one there is", count_commits)
 _ON_SEGMENTS = frozenset({"segment_damaged", "segment_changed", "embedding_unusable"})

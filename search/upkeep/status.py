@@ -14,7 +14,7 @@ from search.database.tables import collection, embedding, image, job, ledger
 from search.errors import CorruptFile
 from search.finding.generations import EXACT_ROWS, Generations
 from search.finding.snapshot import Snapshot, SnapshotReader
-from search.geometry.local_features import RECORD_BYTES
+from search.geometry.local_features import PARTS, RECORD_BYTES
 from search.local.published import LocalIndexes
 from search.records import NO_TRANSFORM, Collection
 from search.regions import IN_REGIONS
@@ -26,6 +26,8 @@ from search.upkeep.sightings import disagreements
 log = logging.getLogger(__name__)
 
 TRIES = 5
+ENTRY_BYTES = PARTS + 8  # of a local feature in its index: a code, and whose it is
+CONTENT_BYTES = 8
 # How a job ended that has not looked at every file: `running` also stands for one that was killed.
 UNFINISHED = {"running": "is running or was killed", "interrupted": "was interrupted", "failed": "failed"}
 
@@ -44,7 +46,8 @@ class CollectionStatus:
     index (search/index/training.py), nothing for an exact one. transform: what searches do to embeddings right now,
     which is not what the collection is to have (`collection.transform`) before there is an index that does it.
     with_regions: images that can be found by their regions. regions_index: the kind of the index of those, if any.
-    local_images: how many have local features; local_bytes: of each, in segments and in their index.
+    local_images: how many have local features; local_bytes: of each, in segments and in their
+    index; local_fixed_bytes: of that index, however many images it knows.
     """
 
     collection: Collection
@@ -73,6 +76,7 @@ class CollectionStatus:
     regions_index: str | None = None
     local_images: int = 0
     local_bytes: float = 0.0
+    local_fixed_bytes: int = 0
 
     @property
     def complete(self) -> bool:
@@ -143,6 +147,7 @@ class CollectionStatus:
                 "kept": self.collection.local,
                 "images": self.local_images,
                 "bytes_per_image": round(self.local_bytes),
+                "fixed_bytes": self.local_fixed_bytes,
             },
         }
 
@@ -244,6 +249,7 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         used, transform = snapshot.generation, snapshot.transform.kind
         if record is not None and (used is None or used.record.id < record.id):
             damage = "the search index is damaged and left out; `lookalike rebuild` builds it again"
+    growing, fixed = _local_bytes(store, target)
     found = CollectionStatus(
         collection=target,
         searchable=searchable,
@@ -261,7 +267,8 @@ def _looked_at(store: Store, target: Collection, reader: SnapshotReader) -> tupl
         labels_of=_labels_of(store, target),
         regions_index=_regions_index(store, target),
         local_images=store.catalogue.local.count(target),
-        local_bytes=_local_bytes(store, target),
+        local_bytes=growing,
+        local_fixed_bytes=fixed,
         **counts,
     )
     return found, sequence, seen
@@ -286,10 +293,16 @@ def _regions_index(store: Store, target: Collection) -> str | None:
     return None if record is None else record.kind
 
 
-def _local_bytes(store: Store, target: Collection) -> float:
-    """Return what the local features of an image take: their record, and their share of the index."""
+def _local_bytes(store: Store, target: Collection) -> tuple[float, int]:
+    """Return what the local features of an image take, in segments and in their index, and what the index takes once.
+
+    That is half a megabyte of lists and centres, which must not look as if few images were large.
+    """
     record = LocalIndexes(store.database, store.blobs, target).current()
-    return 0.0 if record is None else RECORD_BYTES + record.size_bytes / record.rows
+    if record is None:
+        return 0.0, 0
+    growing = ENTRY_BYTES * int(record.facts["features"]) + CONTENT_BYTES * record.rows
+    return RECORD_BYTES + growing / record.rows, record.size_bytes - growing
 
 
 def _labels_of(store: Store, target: Collection) -> str | None:

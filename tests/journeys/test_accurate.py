@@ -13,7 +13,7 @@ import lookalike
 from api.cli import main
 from indexer.procedural.pictures import procedural_images
 from search.errors import UsageError
-from search.records import Match
+from search.records import Edit, Match
 
 PICTURES = 12
 SOUGHT = 5
@@ -88,6 +88,11 @@ def test_the_same_pixels_are_identical_and_come_before_an_edit(
 ) -> None:
     best = album.search(folder / f"{SOUGHT}.png", k=1, accurate=True)[0]
     assert (best.relation, best.verified, best.edits) == ("identical", "yes", ())
+    for file, edit in (("again.webp", Edit("converted")), ("again.png", Edit("resaved"))):
+        with Image.open(folder / f"{SOUGHT}.png") as picture:
+            picture.save(tmp_path / file, lossless=True, compress_level=1)
+        best = album.search(tmp_path / file, k=1, accurate=True)[0]
+        assert (best.relation, best.edits) == ("identical", (edit,))
 
 
 def test_a_stored_image_is_looked_at_too(album: lookalike.Lookalike, folder: Path) -> None:
@@ -185,7 +190,11 @@ def test_the_explanation_shows_both_pictures_and_says_where_they_lie(
         assert shown.width > 3 * 400
     said = json.loads(facts.read_text())
     assert said["answer"] == "yes"
-    assert "cropped to 51 % of its area" in said["edits"]
+    assert "cropped to 51 % of its area" in said["sentences"]
+    (cropped,) = [edit for edit in said["edits"] if edit["kind"] == "cropped"]
+    assert cropped["amount"] == pytest.approx(0.51, abs=0.01)
+    assert (said["relation"], said["verified"], said["id"]) == ("same_picture", "yes", str(int(facts.stem[4:])))
+    assert 0 < said["score"] < 1
     np.testing.assert_allclose(said["quad"], [[100, 100], [400, 100], [400, 400], [100, 400]], atol=3)
 
 

@@ -293,6 +293,11 @@ def test_wrong_usage_exits_2_with_json_too(run: Run) -> None:
     assert run("search", "--no-such-option")[0] == 2
 
 
+def test_what_is_missing_is_said_without_a_full_stop_amid_the_line(run: Run) -> None:
+    message = run("reembed")[1]["error"]["message"]
+    assert message == "Missing option '--backbone'; `lookalike COMMAND --help` tells more"
+
+
 def test_global_options_may_follow_the_command() -> None:
     assert hoisted(["search", "a", "--json", "--store", "s", "-k", "3"]) == [
         "--json", "--store", "s", "search", "a", "-k", "3",
