@@ -146,7 +146,7 @@ def require_able(action: Action, root: Path, plan_id: str) -> None:
     except Mismatch as error:
         raise GuardRefused(f"nothing was changed: {error}") from error
     except OSError as error:
-        remove_empty(place, root)
+        remove_empty(root, plan_id)
         where = displayable(root / QUARANTINE)
         raise GuardRefused(f"nothing was changed: {where} cannot be used: {_refusal(error)}") from error
 

@@ -118,7 +118,7 @@ class ApplyJob:
             finally:
                 self._forget(journal, report)
                 for place in report.quarantines:
-                    remove_empty(place, place.parents[1])
+                    remove_empty(place.parents[1], self._plan.id)
         report.quarantines = [place for place in report.quarantines if place.exists()]
         return report
 

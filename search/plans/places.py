@@ -55,14 +55,11 @@ def _entered(handle: int, name: str, mode: int) -> int:
         return os.open(name, LAST, dir_fd=handle)
 
 
-def remove_empty(folder: Path, root: Path) -> None:
-    """Remove a quarantine's folder and those above it as far as they are empty, up to the root."""
-    place = folder
-    while QUARANTINE in place.relative_to(root).parts:
-        try:
-            place.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return
-        place = place.parent
+def remove_empty(root: Path, plan_id: str) -> None:
+    """Remove the folders of a plan's quarantine that are empty, and the quarantine of the root when it is, too."""
+    place = root / QUARANTINE / plan_id
+    for folder, _, _ in os.walk(place, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)  # noqa: PTH106 -- as os.walk names it
+    with suppress(OSError):
+        place.parent.rmdir()

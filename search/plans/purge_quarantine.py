@@ -144,8 +144,8 @@ def _purge_plan(store: Store, old: Old, report: PurgeReport, count: Count) -> No
                     record(journal, PURGING, moves)
     except OSError as error:
         report.stopped = f"{error.filename or path}: {error.strerror or error}"
-    for root, hidden in {(known.move.root, known.move.hidden.parent) for known in old.files}:
-        remove_empty(hidden, path_of(root))
+    for root in {known.move.root for known in old.files}:
+        remove_empty(path_of(root), old.plan)
 
 
 def _delete(files: Sequence[Known], report: PurgeReport, count: Count, *, really: bool) -> None:

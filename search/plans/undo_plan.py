@@ -1,11 +1,12 @@
 """Job: bring everything back that was done by a plan. Needs its journal alone; may be run again and never expires."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from search.database.database import chunks
-from search.errors import SourceUnavailable
+from search.errors import GuardRefused, SourceUnavailable, UsageError
 from search.plans.acting import sync_folders
 from search.plans.disk import Mismatch
 from search.plans.forgetting import recall_restored
@@ -73,6 +74,8 @@ def undo(
     path = PlanFiles(store.root).journal(plan_id)
     report = UndoReport(plan_id, dry_run)
     if not path.exists():
+        if not dry_run:
+            _tidy(store, plan_id, History())
         return report
     found = history(read_journal(path))
     require_present(found)
@@ -92,9 +95,17 @@ def undo(
             report.stopped = f"{error.filename or displayable(path)}: {error.strerror or error}"
         finally:
             report.recalled, report.to_index = recall_restored(store, journal)
-    for root, hidden in {(one.move.root, one.move.hidden.parent) for one in waiting}:
-        remove_empty(hidden, path_of(root))
+    _tidy(store, plan_id, found)
     return report
+
+
+def _tidy(store: Store, plan_id: str, found: History) -> None:
+    """Remove the empty folders of a quarantine, also those of an `apply` that was killed before it moved anything."""
+    roots = {known.move.root for known in found.files.values()}
+    with suppress(UsageError, GuardRefused):  # a plan that is gone or was edited is needed for nothing else
+        roots |= {root.uri for root in PlanFiles(store.root).load(plan_id).roots}
+    for uri in roots:
+        remove_empty(path_of(uri), plan_id)
 
 
 def require_present(found: History) -> None:
