@@ -66,7 +66,7 @@ def snapshot(root: Path) -> dict[str, File]:
         for name in [*folders, *names]:
             path = Path(folder, name)
             status = path.lstat()
-            link = os.readlink(path) if path.is_symlink() else ""
+            link = str(path.readlink()) if path.is_symlink() else ""
             plain = path.is_file() and not link
             digest = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
             mtime = status.st_mtime_ns if plain or link else 0
@@ -137,10 +137,13 @@ def _decorate(rng: np.random.Generator, path: Path) -> None:
     os.utime(path, ns=(EDGE_NS, EDGE_NS + int(rng.integers(0, 10**15))))
 
 
-def indexed(store: Store, tree: Tree, rng: np.random.Generator, *, rooted: bool) -> Collection:
+def indexed(
+    store: Store, tree: Tree, rng: np.random.Generator, *, rooted: bool, joined: bool | None = None
+) -> Collection:
     """Put the files of a tree into the catalogue, and group them: a group of each content, at times two in one.
 
-    rooted: whether the catalogue knows the folder that was indexed; else each file's own is its root.
+    rooted: whether the catalogue knows the folder that was indexed; else each file's own is its root. joined: whether
+    the first two contents are near copies; None for at times.
     """
     target = store.open_collection("default", SPACE)
     images, rows = [], []
@@ -163,7 +166,7 @@ def indexed(store: Store, tree: Tree, rng: np.random.Generator, *, rooted: bool)
             connection.execute(insert(job).values(**values))
     records = {image.uri: image for image in store.catalogue.images(target.id)}
     found = [[records[uri_of_path(str(path))] for path in copies] for copies in tree.paths]
-    if len(found) > 1 and rng.random() < 0.5:
+    if len(found) > 1 and (rng.random() < 0.5 if joined is None else joined):
         found[:2] = [[*found[0], *found[1]]]
     tree.groups = [star(images, rng) for images in found if len(images) > 1]
     return target
