@@ -15,7 +15,7 @@ from typing import Final
 from search.database.database import chunks
 from search.duplicates.sidecars import Beside
 from search.faults import fault
-from search.plans.disk import Mismatch, folder_at, have_same_bytes, opened, sha256_of
+from search.plans.disk import Mismatch, folder_at, have_same_bytes, opened, seen, sha256_of
 from search.plans.durations import DAY_S
 from search.plans.history import DATED, PURGING, Known, Move, announce, history, record, settle
 from search.plans.journal import Journal, read_journal
@@ -23,7 +23,7 @@ from search.plans.places import remove_empty
 from search.plans.plan import path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
-from search.plans.undo_plan import NotRestored, require_present
+from search.plans.undo_plan import NotRestored, missing_root
 from search.storing.store import Store
 
 DEFAULT_AGE_S: Final = 30 * DAY_S
@@ -98,13 +98,13 @@ def purge(
 
     Raises:
         CorruptFile: a journal was changed.
-        SourceUnavailable: a folder that was indexed is not there.
         OSError: a journal cannot be written.
     """
     report = PurgeReport(dry_run)
+    present = _present(store, plan_ids, report)
     if not dry_run:
-        _settle_all(store, plan_ids)
-    found = old_files(store, plan_ids, older_than_s)
+        _settle_all(store, present)
+    found = old_files(store, present, older_than_s)
     count = Count(progress, sum(one.size_bytes for one in found))
     for old in found:
         report.young += old.young
@@ -114,15 +114,23 @@ def purge(
     return report
 
 
-def _settle_all(store: Store, plan_ids: Sequence[str] | None) -> None:
-    """Finish what was killed half-way, and date what a wrong clock has dated."""
+def _present(store: Store, plan_ids: Sequence[str] | None, report: PurgeReport) -> list[str]:
+    """Return the plans by which something was done, and all of whose folders are there; the others are kept."""
     files = PlanFiles(store.root)
+    present = []
     for plan_id in files.journalled() if plan_ids is None else plan_ids:
-        path = files.journal(plan_id)
-        if not path.exists():
-            continue
-        require_present(history(read_journal(path)))
-        with Journal(path) as journal:
+        missing = missing_root(history(read_journal(files.journal(plan_id))))
+        if missing is not None:
+            report.kept.append(NotRestored(missing, f"is not there, so nothing of the plan {plan_id} is deleted"))
+        elif files.journal(plan_id).exists():
+            present.append(plan_id)
+    return present
+
+
+def _settle_all(store: Store, plan_ids: Sequence[str]) -> None:
+    """Finish what was killed half-way, and date what a wrong clock has dated."""
+    for plan_id in plan_ids:
+        with Journal(PlanFiles(store.root).journal(plan_id)) as journal:
             undated = [one.move.home for one in settle(journal).at("quarantine") if one.since < EARLIEST]
             if undated and time.time() >= EARLIEST:
                 journal.append(DATED, {"files": undated})
@@ -151,6 +159,8 @@ def _purge_plan(store: Store, old: Old, report: PurgeReport, count: Count) -> No
 def _delete(files: Sequence[Known], report: PurgeReport, count: Count, *, really: bool) -> None:
     """Delete the files that are not the last verified copy; the others are noted as kept."""
     for move in (known.move for known in files):
+        if seen(move.hidden) is None:
+            continue  # somebody else has taken it away
         try:
             require_another_copy(move)
         except Mismatch as mismatch:

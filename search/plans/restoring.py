@@ -17,13 +17,15 @@ TAKEN: Final = "another file is there now; move it away, then undo again"
 def restore(move: Move) -> None:
     """Bring a file back. Nothing is overwritten but the link or clone that took its place, if nobody changed it.
 
+    One that a person has moved back already is left as it is.
+
     Raises:
         Mismatch: something else is at its path, or it is not in the quarantine any more; nothing was changed.
         OSError: a disk does not answer.
     """
     path, hidden = move.path, move.hidden
-    if seen(hidden) is None:
-        raise Mismatch(hidden, "is gone from the quarantine")
+    if not _is_hidden(move):
+        return
     replaced = move.action != "quarantine" and seen(path) is not None
     if replaced:
         _require_ours(move)
@@ -49,13 +51,25 @@ def require_restorable(move: Move) -> None:
     Raises:
         Mismatch: it could not.
     """
-    if seen(move.hidden) is None:
-        raise Mismatch(move.hidden, "is gone from the quarantine")
-    if seen(move.path) is None:
+    if not _is_hidden(move) or seen(move.path) is None:
         return
     if move.action == "quarantine":
         raise Mismatch(move.path, TAKEN)
     _require_ours(move)
+
+
+def _is_hidden(move: Move) -> bool:
+    """Tell whether a file is in the quarantine; not where it is at home.
+
+    Raises:
+        Mismatch: it is in neither place.
+    """
+    if seen(move.hidden) is not None:
+        return True
+    home = seen(move.path)
+    if home is None or home.inode != move.inode:
+        raise Mismatch(move.hidden, "is gone from the quarantine")
+    return False
 
 
 def _require_ours(move: Move) -> None:

@@ -45,11 +45,15 @@ class Roots:
 
     def planned(self, catalogue: Catalogue, target: Collection) -> tuple[PlannedRoot, ...]:
         """Return the folders that were given away, with how many images of the collection lie below each."""
-        below = {f"{uri_of_path(os.fspath(root)).rstrip('/')}/": root for root in sorted(self._used)}
-        counts = dict.fromkeys(below, 0)
+        uris = {uri_of_path(os.fspath(root)).rstrip("/"): root for root in sorted(self._used)}
+        counts = dict.fromkeys(uris, 0)
         for _, uri in catalogue.uris(target.id):
-            for start in below:
-                counts[start] += uri.startswith(start)
+            at = uri.rfind("/")
+            while at > 0:  # through the folders above it, of which few are roots, though there may be many roots
+                folder = uri[:at]
+                if folder in counts:
+                    counts[folder] += 1
+                at = uri.rfind("/", 0, at)
         return tuple(
-            PlannedRoot(uri_of_path(os.fspath(root)), self._used[root], counts[start]) for start, root in below.items()
+            PlannedRoot(uri_of_path(os.fspath(root)), self._used[root], counts[uri]) for uri, root in uris.items()
         )

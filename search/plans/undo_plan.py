@@ -78,7 +78,9 @@ def undo(
             _tidy(store, plan_id, History())
         return report
     found = history(read_journal(path))
-    require_present(found)
+    missing = missing_root(found)
+    if missing is not None:
+        raise SourceUnavailable(f"{displayable(missing)} is not there; mount it, then run the same command again")
     if dry_run:
         _try(found, report)
         return report
@@ -108,14 +110,10 @@ def _tidy(store: Store, plan_id: str, found: History) -> None:
         remove_empty(path_of(uri), plan_id)
 
 
-def require_present(found: History) -> None:
-    """Raises:
-    SourceUnavailable: a folder with quarantined files is not there, as a disk that is not plugged in.
-    """
-    for uri in {known.move.root for known in found.files.values() if known.place in ("quarantine", None)}:
-        root = path_of(uri)
-        if not root.is_dir():
-            raise SourceUnavailable(f"{displayable(root)} is not there; mount it, then run the same command again")
+def missing_root(found: History) -> Path | None:
+    """Return a folder with quarantined files that is not there, as a disk that is not plugged in; None for none."""
+    uris = {known.move.root for known in found.files.values() if known.place in ("quarantine", None)}
+    return next((root for root in map(path_of, sorted(uris)) if not root.is_dir()), None)
 
 
 def _waiting(found: History) -> list[Known]:

@@ -117,6 +117,8 @@ class Verifier:
                 continue
             with opened(path) as file:
                 before = file.signature
+                if before.file in self._keepers:
+                    raise Mismatch(path, "is an image to keep")
                 digest = sha256_of(file)
                 root = path_of(planned.root or "")
                 require_movable(file, root)
