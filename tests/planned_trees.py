@@ -164,7 +164,7 @@ def indexed(
             times = {"started_at": 1.0, "changed_at": 1.0}
             values = {"collection_id": target.id, "kind": "index", "state": "done", "progress": seen, **times}
             connection.execute(insert(job).values(**values))
-    records = {image.uri: image for image in store.catalogue.images(target.id)}
+    records = {image.uri: image for image in store.catalogue.images(target.id, limit=9999)}
     found = [[records[uri_of_path(str(path))] for path in copies] for copies in tree.paths]
     if len(found) > 1 and (rng.random() < 0.5 if joined is None else joined):
         found[:2] = [[*found[0], *found[1]]]
