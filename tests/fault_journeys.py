@@ -28,7 +28,7 @@ from search.records import uri_of_path
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.store import Store
 from search.upkeep.verification import verify
-from tests import fault_worker, planned_trees
+from tests import fault_worker, file_snapshots, planned_trees
 from tests.fault_worker import OTHER_SPACE, SPACE, add, open_store, publish, remove, row_of
 
 NAMES = ("a", "b", "c", "d", "e", "f2")
@@ -217,7 +217,7 @@ def copied(root: Path) -> None:
     tree = planned_trees.Tree(root / "tree", paths, [])
     with Store(root / "store") as store:
         planned_trees.indexed(store, tree, rng, rooted=True, joined=False)
-    (root / "before").write_bytes(pickle.dumps((tree, planned_trees.snapshot(tree.root))))
+    (root / "before").write_bytes(pickle.dumps((tree, file_snapshots.snapshot(tree.root))))
 
 
 def there_back_and_gone(root: Path) -> None:
@@ -248,17 +248,17 @@ def _require_whole(stopped: str | None) -> None:
 def plan_violations(root: Path, _killed: bool) -> list[str]:
     """Each content is somewhere, and nothing but a purge takes a file away."""
     _, before = pickle.loads((root / "before").read_bytes())  # noqa: S301
-    now = planned_trees.snapshot(root / "tree")
+    now = file_snapshots.snapshot(root / "tree")
     if "purge" in fault_worker.reached(root):
-        return [f"{one} is lost" for one in planned_trees.contents(before) - planned_trees.contents(now)]
-    return planned_trees.lost(before, now)
+        return [f"{one} is lost" for one in file_snapshots.contents(before) - file_snapshots.contents(now)]
+    return file_snapshots.lost(before, now)
 
 
 def plan_again(root: Path) -> list[str]:
     """Afterwards one file of each content is there, those that were kept, and the catalogue names them alone."""
     there_back_and_gone(root)
     _, before = pickle.loads((root / "before").read_bytes())  # noqa: S301
-    now = planned_trees.snapshot(root / "tree")
+    now = file_snapshots.snapshot(root / "tree")
     kept = {name for name in before if "again" not in name}
     wrong = [f"{name} is not as it was" for name in kept if now.get(name) != before[name]]
     live = {name for name in now if QUARANTINE not in name}

@@ -23,7 +23,8 @@ from search.plans.purge_quarantine import PurgeReport, purge
 from search.plans.undo_plan import UndoReport, undo
 from search.records import Collection, ImageRecord, uri_of_path
 from search.storing.store import Store
-from tests.planned_trees import File, Tree, indexed, snapshot
+from tests.file_snapshots import File, snapshot
+from tests.planned_trees import Tree, indexed
 
 FILL = 20  # pictures without a copy, so that a few copies are not a fifth of the album
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pytest
@@ -30,7 +30,6 @@ from search.plans import acting, apply_plan, verifying
 from search.plans.apply_plan import ApplyJob, ApplyReport
 from search.plans.choosing import Wanted
 from search.plans.history import Action
-from search.plans.places import QUARANTINE
 from search.plans.plan import Plan
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import write_plan
@@ -40,57 +39,12 @@ from search.records import Collection, ContentFacts, ImageRecord, Relation, uri_
 from search.storing.commits import Batch, Committer, NewImage
 from search.storing.store import Store
 from tests.fault_worker import SPACE, row_of
+from tests.file_snapshots import contents, differences, lost, lost_to_a_race, snapshot
 
 FOLDERS: Final = (".", "2024", "2024/may", "copies", "copies/a b", "Ümläut", os.fsdecode(b"by\xff\xfetes"), "50% [x]")
 NAMES: Final = ("a", "b c", "d'e", "#f?", "g%20h", "IMG_1", "ß", os.fsdecode(b"\xe9"))
 MOMENTS: Final = tuple(point for point in PLAN_POINTS if not point.startswith(("plan.write", "plan.rename", "purge")))
 EDGE_NS: Final = 1_600_000_000_123_456_789
-
-
-class File(NamedTuple):
-    """What must be the same after `undo`. links: where a symbolic link leads to."""
-
-    kind: int
-    inode: int
-    digest: str
-    mode: int
-    mtime_ns: int
-    attributes: tuple[tuple[str, bytes], ...]
-    links: str
-
-
-def snapshot(root: Path) -> dict[str, File]:
-    """Return everything below a folder, by its relative path, folders' own times apart."""
-    found = {}
-    for folder, folders, names in os.walk(root):
-        for name in [*folders, *names]:
-            path = Path(folder, name)
-            status = path.lstat()
-            link = str(path.readlink()) if path.is_symlink() else ""
-            plain = path.is_file() and not link
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
-            mtime = status.st_mtime_ns if plain or link else 0
-            found[str(path.relative_to(root))] = File(
-                status.st_mode >> 12, status.st_ino, digest, status.st_mode & 0o7777, mtime, attributes(path), link
-            )
-    return found
-
-
-def attributes(path: Path) -> tuple[tuple[str, bytes], ...]:
-    """Return the extended attributes of a file."""
-    if path.is_symlink() or not hasattr(os, "listxattr"):
-        return ()
-    return tuple((name, os.getxattr(path, name)) for name in sorted(os.listxattr(path)) if name.startswith("user."))
-
-
-def by_inode(files: dict[str, File]) -> dict[int, File]:
-    """Return the regular files, each once whatever its names are."""
-    return {file.inode: file for file in files.values() if file.digest}
-
-
-def contents(files: dict[str, File]) -> set[str]:
-    """Return the sha256 of all regular files."""
-    return {file.digest for file in files.values() if file.digest}
 
 
 @dataclass(slots=True)
@@ -297,35 +251,6 @@ class Trial:
     def _undo(self, store: Store, plan: Plan) -> None:
         with suppress(LookalikeError, OSError), PlanFiles(store.root).locked():
             undo(store, plan.id)
-
-
-def lost(before: dict[str, File], after: dict[str, File]) -> list[str]:
-    """Return what is wrong in the middle: each file, known by its inode, is there once or as often as it had names."""
-    now, wrong = by_inode(after), []
-    for inode, file in by_inode(before).items():
-        names = [path for path, one in before.items() if one.inode == inode]
-        if inode not in now:
-            wrong.append(f"{names} is lost")
-        elif now[inode] != file:
-            wrong.append(f"{names} was changed: {file} -> {now[inode]}")
-    if not contents(before) <= contents(after):
-        wrong.append("a content is lost")
-    hidden = Counter(one.inode for path, one in after.items() if QUARANTINE in path and one.digest)
-    live = Counter(one.inode for path, one in after.items() if QUARANTINE not in path and one.digest)
-    wrong += [f"{before}: in two places" for before in hidden if live[before] and hidden[before] > 1]
-    return wrong
-
-
-def lost_to_a_race(before: dict[str, File], after: dict[str, File]) -> list[str]:
-    """Return what is wrong where somebody else changed files meanwhile: nobody deleted one, so all inodes are there."""
-    missing = by_inode(before).keys() - by_inode(after).keys()
-    return [f"{[path for path, one in before.items() if one.inode == inode]} is lost" for inode in missing]
-
-
-def differences(before: dict[str, File], after: dict[str, File]) -> list[str]:
-    """Return what `undo` did not restore."""
-    wrong = [f"{path!r}: {file} -> {after.get(path)}" for path, file in before.items() if after.get(path) != file]
-    return wrong + [f"{path!r} is left" for path in after.keys() - before.keys()]
 
 
 @contextmanager

@@ -127,6 +127,16 @@ def linked(path: Path) -> None:
     path.symlink_to(path.with_name("target"))
 
 
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def behind_a_link(path: Path) -> None:
     path.parent.rename(path.parent.with_name("moved"))
     path.parent.symlink_to(path.parent.with_name("moved"))
@@ -139,8 +149,8 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "removed": (Path.unlink, "is gone"),
     "a link": (linked, "a symbolic link is in its place"),
     "behind a link": (behind_a_link, "a symbolic link is in its place"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir(), None)[-1], "is no regular file|another file"),
-    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path), None)[-1], "is no regular file"),
+    "a folder": (a_folder, "is no regular file"),
+    "a pipe": (a_pipe, "is no regular file"),
 }
 
 
@@ -158,7 +168,7 @@ def test_a_keeper_or_member_that_changed_skips_its_whole_group_and_is_named(
     (skipped,) = (report := album.apply(plan)).skipped
     path = album.photos / ("x/a.jpg" if change == "behind a link" else name)  # the keeper is looked at first
     assert (skipped.group, skipped.path) == (1, path)
-    assert any(word in skipped.why for word in why.split("|"))
+    assert why in skipped.why
     assert (report.files, album.hidden(plan)) == (1, ["b copy.jpg"])
 
 
