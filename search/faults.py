@@ -65,6 +65,25 @@ POINTS = (
 BACKUP_POINTS = ("backup.catalogue", "backup.file", "backup.manifest", "backup.rename")
 EXPORT_POINTS = ("export.page", "export.rename")
 RESTORE_POINTS = ("restore.file", "restore.catalogue", "restore.announce", "restore.settle")
+# Of what moves a user's files.
+PLAN_POINTS = (
+    "plan.write",
+    "plan.rename",
+    "journal.write",
+    "quarantine.folder",
+    "quarantine.move",
+    "quarantine.moved",
+    "quarantine.sync",
+    "link.make",
+    "link.keep",
+    "link.replace",
+    "plan.forget",
+    "undo.move",
+    "undo.moved",
+    "plan.recall",
+    "purge.delete",
+    "purge.deleted",
+)
 UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")
 ACTIONS = ("kill", "eio", "enospc", "short", "cut", "delay")
 CUT_BYTES = 3

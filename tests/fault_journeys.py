@@ -4,6 +4,7 @@ Each begins with an empty store in ROOT/store, made on SQLite in the folder itse
 them; the commands of a local store are in tests/fault_worker.py.
 """
 
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +14,21 @@ import numpy as np
 import pytest
 
 from search.errors import GuardRefused, LookalikeError
-from search.faults import BACKUP_POINTS, EXPORT_POINTS, OBJECT_POINTS, RESTORE_POINTS, UPGRADE_POINTS
+from search.faults import BACKUP_POINTS, EXPORT_POINTS, OBJECT_POINTS, PLAN_POINTS, RESTORE_POINTS, UPGRADE_POINTS
 from search.finding.snapshot import SnapshotReader
 from search.moving.backup import back_up
 from search.moving.export_rows import EMBEDDINGS, export_rows
 from search.moving.restore import restore
+from search.plans.choosing import Wanted
+from search.plans.places import QUARANTINE
+from search.plans.plan_files import PlanFiles
+from search.plans.purge_quarantine import purge
+from search.plans.undo_plan import undo
+from search.records import uri_of_path
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing.store import Store
-from tests import fault_worker
+from search.upkeep.verification import verify
+from tests import fault_worker, file_snapshots, planned_trees
 from tests.fault_worker import OTHER_SPACE, SPACE, add, open_store, publish, remove, row_of
 
 NAMES = ("a", "b", "c", "d", "e", "f2")
@@ -196,6 +204,75 @@ def object_violations(root: Path, _killed: bool) -> list[str]:
     return fault_worker.violations(root)
 
 
+def copied(root: Path) -> None:
+    """Three pictures with a copy of each, indexed, and a sidecar."""
+    (root / "tree").mkdir()
+    paths = []
+    for number in range(3):
+        for name in (f"{number}.jpg", f"{number} again.jpg"):
+            (root / "tree" / name).write_text(f"picture {number}")
+        paths.append([root / "tree" / f"{number}.jpg", root / "tree" / f"{number} again.jpg"])
+    (root / "tree" / "0 again.jpg.xmp").write_text("a sidecar")
+    rng = np.random.default_rng(1)
+    tree = planned_trees.Tree(root / "tree", paths, [])
+    with Store(root / "store") as store:
+        planned_trees.indexed(store, tree, rng, rooted=True, joined=False)
+    (root / "before").write_bytes(pickle.dumps((tree, file_snapshots.snapshot(tree.root))))
+
+
+def there_back_and_gone(root: Path) -> None:
+    """Plan, move and bring back, link and bring back, move again and delete; from wherever a run before ended."""
+    tree, _ = pickle.loads((root / "before").read_bytes())  # noqa: S301 -- written above
+    with Store(root / "store") as store:
+        files = PlanFiles(store.root)
+        plans = sorted(path.stem for path in files.folder.glob("*.json"))
+        target = store.catalogue.collection("default")
+        plan = files.load(plans[0]) if plans else planned_trees.planned(store, tree, target)
+        for action in ("quarantine", "hardlink", "quarantine"):
+            _require_whole(planned_trees.applied(store, plan, Wanted(action, max_fraction=1.0)).stopped)
+            if action == "quarantine" and (root / "linked").exists():
+                break
+            with files.locked():
+                _require_whole(undo(store, plan.id).stopped)
+            if action == "hardlink":
+                (root / "linked").touch()
+        with files.locked():
+            _require_whole(purge(store, None, 0.0).stopped)
+
+
+def _require_whole(stopped: str | None) -> None:
+    if stopped:
+        raise LookalikeError(stopped)
+
+
+def plan_violations(root: Path, _killed: bool) -> list[str]:
+    """Each content is somewhere, and nothing but a purge takes a file away."""
+    _, before = pickle.loads((root / "before").read_bytes())  # noqa: S301
+    now = file_snapshots.snapshot(root / "tree")
+    if "purge" in fault_worker.reached(root):
+        return [f"{one} is lost" for one in file_snapshots.contents(before) - file_snapshots.contents(now)]
+    return file_snapshots.lost(before, now)
+
+
+def plan_again(root: Path) -> list[str]:
+    """Afterwards one file of each content is there, those that were kept, and the catalogue names them alone."""
+    there_back_and_gone(root)
+    _, before = pickle.loads((root / "before").read_bytes())  # noqa: S301
+    now = file_snapshots.snapshot(root / "tree")
+    kept = {name for name in before if "again" not in name}
+    wrong = [f"{name} is not as it was" for name in kept if now.get(name) != before[name]]
+    live = {name for name in now if QUARANTINE not in name}
+    wrong += [f"{name} is left" for name in live - kept]
+    with Store(root / "store") as store:
+        target = store.catalogue.collection("default")
+        named = {uri for _, uri in store.catalogue.uris(target.id)}
+        searched = len(SnapshotReader(store.database, store.blobs, target).current())
+        wrong += [str(fault) for fault in verify(store, deep=True)]
+    expected = {uri_of_path(str(root / "tree" / name)) for name in kept}
+    wrong += [f"the catalogue names {one}" for one in named ^ expected]
+    return wrong + ([] if searched == len(kept) else [f"{searched} images are searched"])
+
+
 JOURNEYS = {
     "object storage": Journey(OBJECT_POINTS, bucket, in_object_storage, object_violations, fault_worker.finish),
     "backup": backing_up("backup", ("backup.file", "backup.manifest")),  # a tar has its own writer
@@ -209,5 +286,6 @@ JOURNEYS = {
     ),
     "restore into PostgreSQL": Journey(("restore.settle",), backed_up, restored, restore_violations, restore_again),
     "export": Journey(EXPORT_POINTS, filled, export, export_violations, export_again),
+    "plan": Journey(PLAN_POINTS, copied, there_back_and_gone, plan_violations, plan_again),
     "upgrade": Journey(UPGRADE_POINTS, filled, there_and_back, swap_violations, swap_again),
 }

@@ -14,6 +14,10 @@ from api.queries import ThresholdSource
 from api.workspace import Workspace
 from search.duplicates.find_duplicates import DuplicateReport
 from search.index.pair_finder import Progress as DedupProgress
+from search.plans.durations import seconds_of
+from search.plans.plan import Plan, iso
+from search.plans.plan_files import PlanFiles
+from search.plans.planning import PlanOptions, write_plan
 
 SHOWN_GROUPS = 1000
 
@@ -29,18 +33,25 @@ def dedup(
         float | None,
         typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: calibrated, else by backbone."),
     ] = None,
+    expires: Annotated[str, typer.Option(help="How long the plan may be applied: 12h, 30d or 2w.")] = "30d",
 ) -> None:
-    """Report exact and near copies as groups around the image to keep. Changes nothing."""
+    """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
+    options = PlanOptions(seconds_of(expires, "--expires"))
     with Workspace(session.store) as workspace:
         target = workspace.collection(session.collection)
         chosen = workspace.dedup_threshold(target, threshold)
         with _bar(session) as progress:
             report = workspace.find_duplicates(target, chosen.score, progress)
+        plan = write_plan(workspace.store, target, report, chosen.source, options) if report.groups else None
     if session.json:
-        print_json(report_json(report, chosen.source))
+        place = None if plan is None else str(PlanFiles(session.store).path(plan.id))
+        shape = report_json(report, chosen.source)
+        print_json(shape | {"plan": None if plan is None else plan.id, "plan_path": place})
     else:
         _print_report(report)
+        if plan is not None:
+            _print_plan(session, plan)
 
 
 def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, object]:
@@ -55,6 +66,11 @@ def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, o
         "truncated": len(report.groups) > SHOWN_GROUPS,
         "groups": [group.as_json() for group in report.groups[:SHOWN_GROUPS]],
     }
+
+
+def _print_plan(session: Session, plan: Plan) -> None:
+    out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {PlanFiles(session.store).path(plan.id)}")
+    out().print(f"next: lookalike apply {plan.id} --dry-run")
 
 
 @contextmanager

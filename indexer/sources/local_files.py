@@ -14,6 +14,7 @@ from indexer.decoding.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, SNIFF_BYTES, 
 from indexer.sources.found import Found, FoundFile, IgnoredFile, Sidecar, Source, UnreadableFile, stamped, suffix_of
 from indexer.sources.sidecars import SUFFIX, sidecar_name
 from search.errors import BadImage
+from search.plans.places import QUARANTINE
 from search.records import displayable, uri_of_path
 
 
@@ -80,6 +81,8 @@ def _beside(found: FoundFile, name: str | None) -> FoundFile:
 
 def look(path: str, *, named: bool) -> Found:
     """Return what a single local file is. named: the user named it, so that it is never merely ignored."""
+    if QUARANTINE in path and QUARANTINE in Path(path).parts:
+        return UnreadableFile(uri_of_path(path), "vanished", "it lies in a quarantine") if named else IgnoredFile(path)
     try:
         status = os.stat(path)  # noqa: PTH116 -- the walker's inner loop
         if not named and not _may_be_image(path):

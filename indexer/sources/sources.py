@@ -35,6 +35,7 @@ from indexer.sources.remote_folders import walk_remote
 from indexer.sources.sidecars import MAX_SIDECAR_BYTES, parsed
 from indexer.sources.tars import count_members, is_archive, stamp_of_archive, walk_tar
 from search.errors import BadImage, SourceUnavailable, UsageError
+from search.plans.places import QUARANTINE
 from search.records import path_of_uri, uri_of_path
 
 __all__ = [
@@ -100,6 +101,8 @@ def _expand_local(argument: str, exclude: Exclusion, was_there: WasThere) -> Ite
             raise UsageError(f"{argument}: {error.strerror}; name a folder, a file or a glob that exists") from error
         yield from _matched(path, matches, exclude)
         return
+    if QUARANTINE in Path(real).parts:
+        raise UsageError(f"{argument} lies in a quarantine, which is never indexed; `lookalike undo` brings files back")
     source = _local(real, exclude, named=True)
     detail = emptiness(real) if source.kind == "folder" else ""
     # It is walked all the same; only removing what it does not show is refused.
@@ -123,7 +126,7 @@ def _matched(pattern: str, matches: Sequence[str], exclude: Exclusion) -> Iterat
     for match in matches:
         if exclude.matches(os.path.relpath(match, root or ".")):
             continue
-        if Path(match).is_dir() or not Path(match).is_symlink():
+        if QUARANTINE not in Path(match).parts and (Path(match).is_dir() or not Path(match).is_symlink()):
             yield _local(os.path.realpath(match), exclude, named=False)
 
 

@@ -1,0 +1,240 @@
+"""Job: do what a plan says, group by group: verify -> intent -> move -> outcome -> the catalogue.
+
+A group is done whole or not at all. What does not fit skips its group and is named; the first error of a disk ends the
+job. Killed at any moment, each file is at one place, and the next `apply` or `undo` finds out at which.
+"""
+
+import errno
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from search.errors import GuardRefused, StoreUnavailable, UsageError
+from search.plans.acting import act, require_able, sync_folders
+from search.plans.choosing import Choice, Left, Wanted, choose, require_modest
+from search.plans.disk import Mismatch
+from search.plans.forgetting import forget_moved
+from search.plans.history import MOVING, Action, Move, announce, history, record, settle
+from search.plans.journal import Journal, read_journal
+from search.plans.places import QUARANTINE, place_of, remove_empty
+from search.plans.plan import Plan, iso, path_of
+from search.plans.plan_files import PlanFiles
+from search.plans.progress import Count, Progress
+from search.plans.restoring import restore
+from search.plans.verifying import VerifiedFile, VerifiedGroup, Verifier
+from search.records import displayable, uri_of_path
+from search.storing.store import Store
+
+# With these the disk itself is in doubt, and nothing more is asked of it.
+IN_DOUBT: Final = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A group that was left alone. path: of the file that did not fit; why: in words."""
+
+    group: int
+    path: Path
+    why: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return the item of `skipped` of `apply`."""
+        return {"group": self.group, "path": displayable(self.path), "reason": self.why}
+
+
+@dataclass(slots=True)
+class ApplyReport:
+    """What was done. files: images moved or replaced; sidecars: moved with them; bytes: of both; stopped: why it ended
+    early. With dry_run, what would have been.
+    """
+
+    plan: str
+    action: str
+    dry_run: bool
+    left: Mapping[Left, int]
+    groups: int = 0
+    files: int = 0
+    sidecars: int = 0
+    bytes: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    forgotten: int = 0
+    quarantines: list[Path] = field(default_factory=list)
+    stopped: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object of `apply`."""
+        names = ("plan", "action", "dry_run", "groups", "files", "sidecars", "bytes", "stopped")
+        shape: dict[str, object] = {name: getattr(self, name) for name in names}
+        shape |= {"left": dict(self.left), "skipped": [one.as_json() for one in self.skipped]}
+        return shape | {"forgotten": self.forgotten, "quarantines": [displayable(one) for one in self.quarantines]}
+
+
+class ApplyJob:
+    """One `apply` of one plan. Hold `PlanFiles.locked` from before it is made until after `run`."""
+
+    def __init__(self, store: Store, plan: Plan, wanted: Wanted) -> None:
+        """Raises:
+        GuardRefused: the plan has expired, is of another store, or takes too much at once.
+        UsageError: max_fraction is no share.
+        CorruptFile: the plan's journal was changed.
+        """
+        if wanted.max_fraction is not None and not 0 < wanted.max_fraction <= 1:
+            raise UsageError(f"--max-fraction {wanted.max_fraction:g} is no share above 0, up to 1")
+        require_valid(store, plan)
+        self._store = store
+        self._plan = plan
+        self._wanted = wanted
+        self._journal = PlanFiles(store.root).journal(plan.id)
+        known = history(read_journal(self._journal))
+        self.choice: Choice = choose(plan, known, wanted)
+        require_modest(plan, known, self.choice, wanted)
+
+    def run(self, *, dry_run: bool = False, progress: Progress = lambda done, total: None) -> ApplyReport:
+        """Do it. progress: called with (bytes read, bytes to read). dry_run: verify everything, change nothing.
+
+        Raises:
+            GuardRefused: a quarantine cannot be made, or a file system cannot link; nothing was changed.
+            OSError: the journal cannot be written; what was done so far is told by the next run.
+        """
+        action = self._wanted.action
+        if action is None:
+            raise UsageError("a list moves nothing; search/plans/keep_lists.py writes it")
+        report = ApplyReport(self._plan.id, action, dry_run, self.choice.left)
+        count = Count(progress, self._bytes())
+        if dry_run:
+            self._groups(None, action, report, count)
+            return report
+        if not self.choice.chosen and not self._journal.exists():
+            return report
+        report.quarantines = [self._ready(action, root) for root in self._roots()]
+        with Journal(self._journal) as journal:
+            # Something may have been moved by a run that was killed since this one has chosen.
+            self.choice = choose(self._plan, settle(journal), self._wanted)
+            try:
+                self._groups(journal, action, report, count)
+            finally:
+                self._forget(journal, report)
+                for place in report.quarantines:
+                    remove_empty(place.parents[1], self._plan.id)
+        report.quarantines = [place for place in report.quarantines if place.exists()]
+        return report
+
+    def _forget(self, journal: Journal, report: ApplyReport) -> None:
+        try:
+            report.forgotten = forget_moved(self._store, journal)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"what was moved is safe, but the catalogue could not be told: {error}; then run the same command again"
+            ) from error
+        except OSError as error:
+            report.stopped = report.stopped or _told(error, uri_of_path(str(self._journal)))
+
+    def _bytes(self) -> int:
+        return sum(
+            one.group.keeper.size_bytes + sum(m.file.size_bytes for m in one.members) for one in self.choice.chosen
+        )
+
+    def _roots(self) -> list[Path]:
+        uris = {member.file.root for one in self.choice.chosen for member in one.members}
+        return sorted(path_of(uri) for uri in uris if uri is not None)
+
+    def _ready(self, action: Action, root: Path) -> Path:
+        if not root.is_dir():
+            raise GuardRefused(f"nothing was changed: {displayable(root)} is not there; mount it, or run `dedup` again")
+        require_able(action, root, self._plan.id)
+        return root / QUARANTINE / self._plan.id
+
+    def _groups(self, journal: Journal | None, action: Action, report: ApplyReport, count: Count) -> None:
+        verifier = Verifier(self._plan, with_sidecars=action == "quarantine")
+        for chosen in self.choice.chosen:
+            try:
+                with verifier.verified(chosen, count.add) as group:
+                    if journal is not None:
+                        _do(journal, self._plan.id, action, group)
+                    _note(report, group)
+            except Mismatch as mismatch:
+                report.skipped.append(Skipped(chosen.group.number, mismatch.path, mismatch.why))
+            except OSError as error:
+                report.stopped = _told(error, chosen.group.keeper.uri)
+                return
+
+
+def require_valid(store: Store, plan: Plan) -> None:
+    """Raises:
+    GuardRefused: a plan has expired, or is of another store.
+    """
+    if time.time() > plan.expires_at:
+        raise GuardRefused(
+            f"the plan {plan.id} has expired on {iso(plan.expires_at)}; run `lookalike dedup` for a new one"
+        )
+    if plan.store != str(store.root.resolve()):
+        raise GuardRefused(
+            f"the plan {plan.id} was made in the store {plan.store}, and this one is {store.root.resolve()}: the store "
+            "was moved, or is another one; run `lookalike dedup` here for a new plan"
+        )
+
+
+def _do(journal: Journal, plan_id: str, action: Action, group: VerifiedGroup) -> None:
+    """Move the files of a group, all or none.
+
+    Raises:
+        Mismatch: a file changed in the meantime; the group is as it was.
+        OSError: a disk does not answer, or is full; then the group is as it was where that could still be done.
+    """
+    moves = [_move(plan_id, action, group, file, number) for number, file in enumerate(group.files)]
+    announce(journal, MOVING, moves)
+    begun: list[Move] = []
+    try:
+        for move, file in zip(moves, group.files, strict=True):
+            begun.append(move)
+            act(move, file, group)
+        sync_folders(moves)
+    except (Mismatch, OSError) as error:
+        if not (isinstance(error, OSError) and error.errno in IN_DOUBT):
+            _undo_begun(begun)
+        raise
+    finally:
+        record(journal, MOVING, moves)
+
+
+def _undo_begun(moves: Sequence[Move]) -> None:
+    for move in reversed(moves):
+        # It was not moved, or it stays in the quarantine: the outcome says which.
+        with suppress(Mismatch, OSError):
+            restore(move)
+
+
+def _move(plan_id: str, action: Action, group: VerifiedGroup, file: VerifiedFile, number: int) -> Move:
+    hidden = place_of(file.path, file.root, plan_id)
+    return Move(
+        group=group.number,
+        action=action,
+        home=uri_of_path(str(file.path)),
+        quarantine=uri_of_path(str(hidden)),
+        root=uri_of_path(str(file.root)),
+        inode=file.seen.inode,
+        size_bytes=file.seen.size_bytes,
+        sha256=file.sha256,
+        keeper=uri_of_path(str(group.keeper.path)),
+        keeper_sha256=group.keeper_sha256,
+        keeper_inode=group.keeper_seen.inode,
+        exact=file.exact,
+        temporary=None if action == "quarantine" else f".lookalike-{plan_id}-{group.number}-{number}.partial",
+        sidecar_of=None if file.sidecar_of is None else uri_of_path(str(file.sidecar_of)),
+    )
+
+
+def _note(report: ApplyReport, group: VerifiedGroup) -> None:
+    report.groups += 1
+    for file in group.files:
+        report.files += file.sidecar_of is None
+        report.sidecars += file.sidecar_of is not None
+        report.bytes += file.seen.size_bytes
+
+
+def _told(error: OSError, uri: str) -> str:
+    place = error.filename if isinstance(error.filename, str) else displayable(path_of(uri))
+    return f"{place}: {error.strerror or error}"

@@ -1,0 +1,82 @@
+"""Bringing one file back from the quarantine to its path. A rename keeps its mode, times and extended attributes."""
+
+import os
+from typing import Final
+
+from search.faults import fault
+from search.plans.disk import Mismatch, as_mismatch, folder_at, opened, seen, sha256_of
+from search.plans.history import Move
+from search.plans.places import made_folder
+from search.plans.plan import path_of
+from search.plans.renaming import rename_to_free
+
+OPEN_TO_ALL: Final = 0o777  # less the umask: of folders that somebody removed since
+TAKEN: Final = "another file is there now; move it away, then undo again"
+
+
+def restore(move: Move) -> None:
+    """Bring a file back. Nothing is overwritten but the link or clone that took its place, if nobody changed it.
+
+    One that a person has moved back already is left as it is.
+
+    Raises:
+        Mismatch: something else is at its path, or it is not in the quarantine any more; nothing was changed.
+        OSError: a disk does not answer.
+    """
+    path, hidden = move.path, move.hidden
+    if not _is_hidden(move):
+        return
+    replaced = move.action != "quarantine" and seen(path) is not None
+    if replaced:
+        _require_ours(move)
+    with (
+        as_mismatch(path),
+        folder_at(hidden.parent) as quarantine,
+        made_folder(path.parent, path_of(move.root), OPEN_TO_ALL) as folder,
+    ):
+        fault("undo.move")
+        try:
+            if replaced:
+                os.rename(hidden.name, path.name, src_dir_fd=quarantine, dst_dir_fd=folder)
+            else:
+                rename_to_free(hidden.name, quarantine, path.name, folder)
+        except FileExistsError as error:
+            raise Mismatch(path, TAKEN) from error
+        fault("undo.moved")
+
+
+def require_restorable(move: Move) -> None:
+    """Look whether a file could be brought back, and change nothing.
+
+    Raises:
+        Mismatch: it could not.
+    """
+    if not _is_hidden(move) or seen(move.path) is None:
+        return
+    if move.action == "quarantine":
+        raise Mismatch(move.path, TAKEN)
+    _require_ours(move)
+
+
+def _is_hidden(move: Move) -> bool:
+    """Tell whether a file is in the quarantine; not where it is at home.
+
+    Raises:
+        Mismatch: it is in neither place.
+    """
+    if seen(move.hidden) is not None:
+        return True
+    home = seen(move.path)
+    if home is None or home.inode != move.inode:
+        raise Mismatch(move.hidden, "is gone from the quarantine")
+    return False
+
+
+def _require_ours(move: Move) -> None:
+    """Raises:
+    Mismatch: what is at the path is not the link or clone that was put there.
+    """
+    with opened(move.path) as file:
+        linked = file.signature.inode == move.keeper_inode
+        if not (linked if move.action == "hardlink" else sha256_of(file) == move.keeper_sha256):
+            raise Mismatch(move.path, TAKEN)
