@@ -12,6 +12,7 @@ from search.index.pair_finder import (
     Nearest,
     NearPairs,
     Progress,
+    Tile,
     float32_margin,
     nearest_exactly,
     tiles,
@@ -42,8 +43,8 @@ class CpuPairs:
         sketch = fit(embeddings[drawn(len(rows))], threshold)
         scoring = PairScoring(rows, rows, threshold)
         sketches = sketch.of(rows.rows).astype(np.float32)
-        for done in compare_later(scoring, sketches, np.float32(threshold - sketch.margin)):
-            progress(done, len(rows))
+        for tile in compare_later(scoring, sketches, np.float32(threshold - sketch.margin)):
+            progress(tile.done, len(rows))
         return scoring.found()
 
     def between(
@@ -80,10 +81,10 @@ class CpuPairs:
         return nearest_exactly(queries, embeddings, k, coarse, progress)
 
 
-def compare_later(scoring: PairScoring, sketches: Sketches, bound: np.float32, start: int = 0) -> Iterator[int]:
+def compare_later(scoring: PairScoring, sketches: Sketches, bound: np.float32, start: int = 0) -> Iterator[Tile]:
     """Add every pair of a row from `start` on with an earlier row whose sketches reach a bound.
 
-    Yields the rows compared so far, as a progress shows them. sketches: (N, width) of both sides of `scoring`.
+    Yields each tile that is done. sketches: (N, width) of both sides of `scoring`.
     """
     for tile in tiles(len(sketches), TILE_HEIGHT, TILE_WIDTH, start):
         rows, later = np.arange(tile.start, tile.stop), np.arange(tile.first, tile.last)
@@ -92,7 +93,7 @@ def compare_later(scoring: PairScoring, sketches: Sketches, bound: np.float32, s
         near, after = places + tile.start, others + tile.first
         kept = after > near
         scoring.add(near[kept], after[kept])
-        yield tile.done
+        yield tile
 
 
 def compare_both(scoring: PairScoring, sketches: tuple[Sketches, Sketches], bound: np.float32) -> Iterator[int]:

@@ -38,18 +38,23 @@ class RowSource(Protocol):
 
 
 class HeldRows:
-    """Rows in memory. rows: (N, D) float32 of unit length, or zeros."""
+    """Rows in memory. rows: (M, D) float32, of length 1 or 0. order: the place of each, (N,); None: as given."""
 
-    def __init__(self, rows: Embeddings) -> None:
+    def __init__(self, rows: Embeddings, order: NDArray[np.int64] | None = None) -> None:
         self.rows = np.ascontiguousarray(rows, np.float32)
         self.dims = int(rows.shape[1])
+        self._order = order
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows if self._order is None else self._order)
+
+    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where rows lie."""
+        return np.ascontiguousarray(numbers if self._order is None else self._order[numbers], np.int64)
 
     def read(self, numbers: NDArray[np.int64]) -> Embeddings:
         """As RowSource.read."""
-        picked: Embeddings = self.rows[numbers]
+        picked: Embeddings = self.rows[self.places(numbers)]
         return picked
 
 
@@ -137,7 +142,7 @@ class PairScoring:
 def _fetched(source: RowSource, numbers: NDArray[np.int64]) -> tuple[Embeddings, NDArray[np.int64]]:
     """Return rows in memory, and the place of each number among them."""
     if isinstance(source, HeldRows):
-        return source.rows, np.ascontiguousarray(numbers)
+        return source.rows, source.places(numbers)
     each, places = np.unique(numbers, return_inverse=True)
     return np.ascontiguousarray(source.read(each)), places.astype(np.int64)
 
