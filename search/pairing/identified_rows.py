@@ -81,7 +81,7 @@ def _places(snapshot: Snapshot, database: Database, ids: NDArray[np.int64]) -> N
     names = {}
     with database.reading() as connection:
         names = {row.id: row.name for row in connection.execute(select(segment.c.id, segment.c.name))}
-    known = [xxhash.xxh3_64_intdigest(names[number]) if number in names else 0 for number in used.tolist()]
+    known = [xxhash.xxh3_64_intdigest(names[number].encode()) if number in names else 0 for number in used.tolist()]
     files = np.array(known, np.uint64)[which]
     places = np.full(len(ids), UNKNOWN)
     with np.errstate(over="ignore"):
