@@ -53,8 +53,11 @@ class HeldRows:
         return np.ascontiguousarray(numbers if self._order is None else self._order[numbers], np.int64)
 
     def read(self, numbers: NDArray[np.int64]) -> Embeddings:
-        """As RowSource.read."""
-        picked: Embeddings = self.rows[self.places(numbers)]
+        """As RowSource.read; rows that follow each other come as a view."""
+        places = self.places(numbers)
+        if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
+            return self.rows[places[0] : places[-1] + 1]
+        picked: Embeddings = self.rows[places]
         return picked
 
 

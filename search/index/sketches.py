@@ -36,6 +36,7 @@ SAMPLE_ROWS: Final = 1_024  # axes are fitted to, and chosen by
 HEADS: Final = (63, 127, 255)
 PASSES: Final = 3  # of the power iteration: axes need be good, not perfect
 SPARE_AXES: Final = 16
+NEGLIGIBLE: Final = 1e-11  # of the largest product of columns: less is rounding
 PART_ROWS: Final = 4_096
 # Costs of a pair against one multiplication of a product of matrices: to look at its bound, and to score it for each
 # of its dims (rows are fetched from memory). Measured on two cores with AVX-512, 2026-11-23.
@@ -122,10 +123,21 @@ def _principal_axes(sample: Embeddings, count: int) -> NDArray[np.float32]:
     random = np.random.default_rng(0)
     turned = random.standard_normal((sample.shape[1], count + SPARE_AXES)).astype(np.float32)
     for _ in range(PASSES):
-        turned = np.linalg.qr(sample.T @ (sample @ turned))[0]
+        turned = _orthonormal(sample.T @ (sample @ turned))
     inside = sample @ turned
     axes: NDArray[np.float32] = turned @ np.linalg.eigh(inside.T @ inside)[1][:, ::-1][:, :count]
     return axes
+
+
+def _orthonormal(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return columns that span the same, orthonormal but for those that hold next to nothing, which are zeros.
+
+    By the eigenvectors of their products, which takes a hundredth of the time of a QR on two busy cores.
+    """
+    wide = columns.astype(np.float64)
+    values, turn = np.linalg.eigh(wide.T @ wide)
+    scales = np.where(values > NEGLIGIBLE * values[-1], 1 / np.sqrt(np.maximum(values, 1e-300)), 0.0)
+    return np.asarray((wide @ turn) * scales, np.float32)
 
 
 def _shrunk(axes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from search.blobs.blobs import PARTIAL_SUFFIX, sync_folder
+from search.blobs.blobs import PARTIAL_SUFFIX
 from search.errors import CorruptFile
 from search.index.sketch_lists import SketchLists
 from search.index.sketches import Sketch
@@ -74,7 +74,6 @@ class PairFile:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.path)
-            sync_folder(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
