@@ -15,6 +15,7 @@ BATCH_PAIRS: Final = 2**18  # scored at once
 BATCH_BYTES: Final = 2**28  # of rows that are read for them
 # Of a tile: from here on the product of whole rows is cheaper than fetching the rows of each pair.
 DENSE: Final = 1 / 16
+FEW: Final = 4_096  # pairs that are fetched all the same
 MOST_PAIRS: Final = 100_000_000  # found; they take 12 bytes each
 
 
@@ -88,7 +89,7 @@ class PairScoring:
         """
         products = sketches[0] @ sketches[1].T
         places = np.flatnonzero(products >= bound)
-        if len(places) > DENSE * products.size and products.shape[1] < self._left.dims * products.shape[0]:
+        if len(places) > max(FEW, DENSE * products.size):
             products = self._left.read(rows) @ self._right.read(others).T
             places = np.flatnonzero(products >= self._coarse)
         return places // max(1, len(others)), places % max(1, len(others))

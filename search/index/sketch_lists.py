@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from search.index.sketches import Sketch, Sketches, drawn, in_parts
 
 LISTS_PER_ROOT: Final = 4  # lists for the square root of the number of rows
-TRAINED_PER_LIST: Final = 40
-ROUNDS: Final = 6
+TRAINED_PER_LIST: Final = 32
+ROUNDS: Final = 5
 CUSHION: Final = 1.25  # of the slack that the sample needs, for the rows that are not in it
 # Of the distance that the threshold allows: what is kept at least, and where the sample has few pairs.
 LEAST, LEAST_OF_FEW = 0.1, 0.25
