@@ -382,3 +382,11 @@ def test_more_pairs_than_a_report_could_hold_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr("search.index.pair_scoring.MOST_PAIRS", 1_000)
     with pytest.raises(UsageError, match="more than 1,000 pairs score at least -1.00: choose a higher threshold"):
         CpuPairs().pairs(clustered(), -1.0)
+
+
+def test_where_whole_rows_are_multiplied_ties_with_the_threshold_are_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.index.pair_scoring.DENSE", 0.0)
+    monkeypatch.setattr("search.index.pair_scoring.FEW", 0)
+    embeddings = clustered(120, dims=700)
+    for score in np.unique(all_scores(embeddings, embeddings)[np.triu_indices(120, 1)])[::600]:
+        assert found(CpuPairs(), embeddings, float(score)) == brute_force(embeddings, float(score))
