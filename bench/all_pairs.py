@@ -243,10 +243,18 @@ def million(rows: int) -> dict[str, Any]:
 
 
 def million_child(path: Path) -> None:
+    began, shown_share = time.monotonic(), 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal shown_share
+        if done / total >= shown_share:
+            print(f"  {100 * done / total:.0f} % after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            shown_share += 0.05
+
     rows = MatrixRows(np.load(path, mmap_mode="r"))
     with tempfile.TemporaryDirectory() as folder:
-        took, found = timed(lambda: near_pairs(rows, THRESHOLD, file=PairFile(Path(folder), 1, "bench")))
-        kept = PairFile(Path(folder), 1, "bench").path.stat().st_size
+        took, found = timed(lambda: near_pairs(rows, THRESHOLD, file=PairFile(Path(folder), 1, "b"), progress=progress))
+        kept = PairFile(Path(folder), 1, "b").path.stat().st_size
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"seconds": took, "peak_bytes": peak, "kept_bytes": kept} | told(found)))
 

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from search.errors import UsageError
 from search.index.pair_finder import NearPairs, exact_scores, float32_margin, ordered
-from search.index.sketches import Sketches
+from search.index.sketches import Sketches, in_parts
 from search.records import Embeddings
 
 BATCH_PAIRS: Final = 2**18  # scored at once
 BATCH_BYTES: Final = 2**28  # of rows that are read for them
+READ_ROWS: Final = 8_192
 # Of a tile: from here on the product of whole rows is cheaper than fetching the rows of each pair.
 DENSE: Final = 1 / 16
 FEW: Final = 4_096  # pairs that are fetched all the same
@@ -45,6 +46,14 @@ class HeldRows:
         self.rows = np.ascontiguousarray(rows, np.float32)
         self.dims = int(rows.shape[1])
         self._order = order
+
+    @classmethod
+    def of(cls, source: RowSource) -> "HeldRows":
+        """Return all rows of a source, read a part at a time: what reading takes beside them stays small."""
+        rows = np.empty((len(source), source.dims), np.float32)
+        for part in in_parts(len(source), READ_ROWS):
+            rows[part] = source.read(np.arange(part.start, part.stop))
+        return cls(rows)
 
     def __len__(self) -> int:
         return len(self.rows if self._order is None else self._order)

@@ -121,7 +121,7 @@ class _Run:
         self.compared = len(known) - begin
         if not self.compared:
             return known
-        whole = self._ordered(known).read(np.arange(len(known)))
+        whole = HeldRows.of(self._ordered(known)).rows
         for start in range(begin, len(known), GPU_ROWS):
             end = min(start + GPU_ROWS, len(known))
             near = finder.pairs(whole[start:end], known.threshold)
@@ -182,7 +182,7 @@ class _Run:
         """Read all rows, once, where most are needed and memory has room for them."""
         rows = len(self._rows)
         if self._whole is None and 4 * rows * self._rows.dims <= HELD_BYTES and 4 * needed > rows:
-            self._whole = HeldRows(self._rows.read(np.arange(rows)))
+            self._whole = HeldRows.of(self._rows)
 
     def _ordered(self, known: KnownPairs) -> RowSource:
         """Return the rows in the order that `known` has them."""

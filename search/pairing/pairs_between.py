@@ -37,7 +37,7 @@ def pairs_between(
         UsageError: more pairs are near than a report could hold.
     """
     if finder is not None and not isinstance(finder, CpuPairs):
-        return finder.between(_whole(left), _whole(right), threshold, progress), None
+        return finder.between(HeldRows.of(left).rows, HeldRows.of(right).rows, threshold, progress), None
     sample = [side.read(drawn(len(side), READ_ROWS // 16)) for side in (left, right)]
     sketch = fit(np.concatenate(sample), threshold)
     left, right = _held(left), _held(right)
@@ -117,8 +117,4 @@ def _sketched(sketch: Sketch, rows: RowSource) -> Sketches:
 
 
 def _held(rows: RowSource) -> RowSource:
-    return HeldRows(_whole(rows)) if 4 * len(rows) * rows.dims <= HELD_BYTES else rows
-
-
-def _whole(rows: RowSource) -> NDArray[np.float32]:
-    return rows.read(np.arange(len(rows)))
+    return HeldRows.of(rows) if 4 * len(rows) * rows.dims <= HELD_BYTES else rows
