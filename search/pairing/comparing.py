@@ -61,7 +61,7 @@ def compare_all(known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper, 
     return known.with_pairs(*scoring.found())
 
 
-def in_lists(known: KnownPairs, rows: RowSource) -> tuple[KnownPairs, NDArray[np.int64]]:
+def in_lists(known: KnownPairs, rows: RowSource, progress: Progress) -> tuple[KnownPairs, NDArray[np.int64]]:
     """Return the same rows, in lists, ordered by them, and the places they had: (N,).
 
     How far rows go is told by the pairs of a sample, which is compared with all.
@@ -70,7 +70,8 @@ def in_lists(known: KnownPairs, rows: RowSource) -> tuple[KnownPairs, NDArray[np
     lists = SketchLists.fit(sketches)
     homes = lists.homes(sketches)
     sample = drawn(len(known), 2 * SAMPLE_ROWS)[::2]
-    near = _near_of(known, sample, rows, sketches)
+    progress(1, 3)
+    near = _near_of(known, sample, rows, sketches, lambda done, total: progress(total + 2 * done, 3 * total))
     ones, others = sample[near.rows], near.later
     there = lists.needed(sketches[ones], homes[ones], homes[others])
     back = lists.needed(sketches[others], homes[others], homes[ones])
@@ -166,11 +167,17 @@ def _compare_visitors(
             scoring.add(np.minimum(one, other)[apart], np.maximum(one, other)[apart])
 
 
-def _near_of(known: KnownPairs, sample: NDArray[np.int64], rows: RowSource, sketches: Sketches) -> NearPairs:
+def _near_of(
+    known: KnownPairs,
+    sample: NDArray[np.int64],
+    rows: RowSource,
+    sketches: Sketches,
+    progress: Progress = lambda done, total: None,
+) -> NearPairs:
     """Return all pairs of some rows with any other: `rows` are places in the sample. Nothing is missed."""
     scoring = PairScoring(HeldRows(rows.read(sample)), rows, known.threshold)
-    for _ in compare_both(scoring, (sketches[sample], sketches), _bound(known)):
-        pass
+    for done in compare_both(scoring, (sketches[sample], sketches), _bound(known)):
+        progress(done, len(known))
     near = scoring.found()
     apart = sample[near.rows] != near.later
     return NearPairs(near.rows[apart], near.later[apart], near.scores[apart])

@@ -137,8 +137,7 @@ class _Run:
     def _listed(self, known: KnownPairs, begin: int) -> tuple[KnownPairs, int]:
         """Return the same in lists, those rows first that are compared already, and how many these are."""
         new = np.arange(len(known)) >= begin
-        known, order = in_lists(known, self._ordered(known))
-        self._share(SKETCHED, LISTED)(1, 1)
+        known, order = in_lists(known, self._ordered(known), self._share(SKETCHED, LISTED))
         if begin == 0:
             return replace(known, lists_done=0), 0
         return reordered(known, np.argsort(new[order], kind="stable")), begin
