@@ -54,6 +54,16 @@ class OrCpu:
         """Return all pairs that score at least a threshold (search/index/pair_finder.py)."""
         return self._try(lambda finder: finder.pairs(embeddings, threshold, progress))
 
+    def between(
+        self,
+        left: Embeddings,
+        right: Embeddings,
+        threshold: float,
+        progress: Progress = lambda done, total: None,
+    ) -> NearPairs:
+        """Return all pairs of two matrices that score at least a threshold (search/index/pair_finder.py)."""
+        return self._try(lambda finder: finder.between(left, right, threshold, progress))
+
     def nearest(
         self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
     ) -> Nearest:

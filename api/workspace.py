@@ -22,6 +22,8 @@ from search.finding.plain_pictures import identical_images, note_on, why_plain_i
 from search.finding.recall_watch import RecallWatch
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.index.pair_finder import Progress as DedupProgress
+from search.pairing.collection_pairs import CollectionPairs
+from search.pairing.pair_file import FOLDER as PAIRS_FOLDER
 from search.records import Collection, Embeddings, ImageRecord
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus, collection_status
@@ -195,11 +197,16 @@ class Workspace:
         """
         if not -1 <= threshold <= 1:
             raise UsageError(f"threshold is {threshold}, choose -1 to 1")
+        snapshot = self.snapshot(target)
+        pairs = self.collection_pairs(len(snapshot))
+        return find_duplicates(snapshot, self.store.catalogue, threshold, progress, pairs)
+
+    def collection_pairs(self, images: int) -> CollectionPairs:
+        """Return what compares all images with each other, which are so many, and keeps what it found in the store."""
         from api.pair_finders import pair_finder
 
-        snapshot = self.snapshot(target)
-        finder = pair_finder(len(snapshot), self._device)
-        return find_duplicates(snapshot, self.store.catalogue, threshold, progress, finder)
+        finder = pair_finder(images, self._device)
+        return CollectionPairs(self.store.database, self.store.root / PAIRS_FOLDER, finder)
 
     def export_neighbours(
         self,

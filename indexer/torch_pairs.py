@@ -59,6 +59,29 @@ class TorchPairs:
             progress(tile.done, len(embeddings))
         return candidates.found()
 
+    def between(
+        self,
+        left: Embeddings,
+        right: Embeddings,
+        threshold: float,
+        progress: Progress = lambda done, total: None,
+    ) -> NearPairs:
+        """Return all pairs of a left and a right row that score at least a threshold.
+
+        Raises:
+            DeviceFailed: the device cannot finish the work.
+        """
+        candidates = Candidates(left, threshold, right)
+        bound = threshold - self._margin(left)
+        for first in range(0, len(right), self._width):
+            part = right[first : first + self._width]
+            there = self._loaded(part)
+            for start in range(0, len(left), self._height):
+                near = self._near(left[start : start + self._height], there, bound)
+                candidates.add(near[:, 0] + start, near[:, 1] + first)
+            progress(first + len(part), len(right))
+        return candidates.found()
+
     def nearest(
         self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
     ) -> Nearest:

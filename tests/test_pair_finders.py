@@ -12,7 +12,7 @@ from api import pair_finders
 from api.pair_finders import OrCpu, pair_finder
 from indexer.torch_pairs import TorchPairs
 from search.embeddings import unit_rows
-from search.errors import DeviceFailed
+from search.errors import DeviceFailed, UsageError
 from search.index import gpu_pairs
 from search.index.cpu_pairs import CpuPairs
 from search.index.gpu_pairs import GpuPairs
@@ -26,6 +26,7 @@ from search.index.pair_finder import (
     nearest_exactly,
     tiles,
 )
+from search.index.sketches import drawn, fit
 from search.records import Embeddings
 from tests.faiss_gpu_stand_ins import StandInGpu
 
@@ -312,3 +313,80 @@ def test_a_real_device_finds_what_the_cpu_finds() -> None:
             np.testing.assert_array_equal(mine, theirs)
         for mine, theirs in zip(finder.nearest(embeddings[:99], embeddings, 10), nearest, strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def hard_rows(kind: str, dims: int) -> Embeddings:
+    """300 rows that sketches have the least to go by."""
+    random = np.random.default_rng(dims)
+    noise = random.normal(size=(300, dims))
+    if kind == "all equal":
+        return np.repeat(unit_rows(noise[:1]), 300, axis=0)
+    if kind == "opposite":
+        return unit_rows(np.concatenate([noise[:150], -noise[:150]]))
+    if kind == "no axis holds more than another":
+        return unit_rows(noise)
+    if kind == "pairs that differ in one axis alone":
+        return unit_rows(np.repeat(noise[:150], 2, axis=0) + 4 * np.eye(300, dims)[np.arange(300) % min(300, dims)])
+    if kind == "half of them zeros":
+        return np.where(np.arange(300)[:, np.newaxis] % 2, unit_rows(noise), np.float32(0)).astype(np.float32)
+    centres = np.repeat(noise[:6], 50, axis=0)
+    return unit_rows(centres + 0.3 * noise)  # clusters
+
+
+KINDS = [
+    "all equal",
+    "opposite",
+    "no axis holds more than another",
+    "pairs that differ in one axis alone",
+    "half of them zeros",
+    "clusters",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dims", [3, 140, 300])
+def test_the_product_of_sketches_is_never_below_the_cosine(kind: str, dims: int) -> None:
+    rows = hard_rows(kind, dims)
+    cosines = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    # Axes that were fitted to other rows, or to a few, leave out less but are no less true.
+    for sample in (rows, hard_rows("clusters", dims), rows[:90]):
+        sketch = fit(sample, 0.9)
+        sketches = sketch.of(rows).astype(np.float32)
+        assert (sketches @ sketches.T - cosines).min() >= -sketch.margin
+        assert sketch.margin < 0.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dims", [3, 140])
+def test_no_pair_of_hard_rows_is_missed_nor_one_made_up(kind: str, dims: int) -> None:
+    rows = hard_rows(kind, dims)
+    scores = all_scores(rows, rows)[np.triu_indices(300, 1)]
+    # At the threshold itself, and a bit of float32 above it.
+    for score in (np.float32(-0.5), np.float32(0.0), np.quantile(scores, 0.9), scores.max()):
+        for threshold in (score, np.nextafter(np.float32(score), np.float32(2))):
+            assert found(CpuPairs(), rows, float(threshold)) == brute_force(rows, float(threshold))
+
+
+def test_sketches_let_few_pairs_through_where_rows_have_few_axes() -> None:
+    random = np.random.default_rng(0)
+    turned = random.normal(size=(20, 512))
+    rows = unit_rows(random.normal(size=(2_000, 20)) @ turned + 0.5 * random.normal(size=(2_000, 512)))
+    sketch = fit(rows[drawn(2_000)], 0.9)
+    assert sketch.width == 64
+    sketches = sketch.of(rows).astype(np.float32)
+    let_through = np.triu(sketches @ sketches.T >= 0.9 - sketch.margin, 1).sum()
+    assert len(brute_force(rows, 0.9)) <= let_through < 0.001 * 2_000**2 / 2
+
+
+def test_more_pairs_than_a_report_could_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.index.pair_scoring.MOST_PAIRS", 1_000)
+    with pytest.raises(UsageError, match="more than 1,000 pairs score at least -1.00: choose a higher threshold"):
+        CpuPairs().pairs(clustered(), -1.0)
+
+
+def test_where_whole_rows_are_multiplied_ties_with_the_threshold_are_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.index.pair_scoring.DENSE", 0.0)
+    monkeypatch.setattr("search.index.pair_scoring.FEW", 0)
+    embeddings = clustered(120, dims=700)
+    for score in np.unique(all_scores(embeddings, embeddings)[np.triu_indices(120, 1)])[::600]:
+        assert found(CpuPairs(), embeddings, float(score)) == brute_force(embeddings, float(score))

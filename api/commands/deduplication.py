@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TimeRemainingColumn
 
 from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
 from api.queries import ThresholdSource
@@ -60,6 +60,7 @@ def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, o
         "plan": None,
         "threshold": report.threshold,
         "threshold_source": source,
+        "pair_recall": report.pair_recall,
         "images": report.images,
         "groups_total": len(report.groups),
         "bytes_reclaimable": report.bytes_reclaimable,
@@ -78,7 +79,8 @@ def _bar(session: Session) -> Iterator[DedupProgress]:
     if session.progress != "auto" or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=120) as bar:
         task = bar.add_task("comparing", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

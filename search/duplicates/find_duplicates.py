@@ -12,19 +12,23 @@ from search.duplicates.grouping import star_groups
 from search.duplicates.groups import DuplicateGroup
 from search.finding.plain_pictures import MIN_CONTRAST
 from search.finding.snapshot import Snapshot
-from search.index.cpu_pairs import CpuPairs
-from search.index.pair_finder import PairFinder, Progress
+from search.index.pair_finder import Progress
+from search.pairing.collection_pairs import CollectionPairs
 from search.records import ImageRecord
 from search.storing.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateReport:
-    """What a dedup job found. images: how many were compared; bytes_reclaimable: size of all members together."""
+    """What a dedup job found. images: how many were compared; bytes_reclaimable: size of all members together.
+
+    pair_recall: share of the near pairs that was found, measured on a sample; None where nothing can be missed.
+    """
 
     images: int
     threshold: float
     groups: tuple[DuplicateGroup, ...]
+    pair_recall: float | None = None
 
     @property
     def bytes_reclaimable(self) -> int:
@@ -37,26 +41,24 @@ def find_duplicates(
     catalogue: Catalogue,
     threshold: float,
     progress: Progress = lambda done, total: None,
-    finder: PairFinder | None = None,
+    pairs: CollectionPairs | None = None,
 ) -> DuplicateReport:
     """Return all duplicate groups of a snapshot.
 
-    threshold: least cosine of a near copy. progress: called with (rows compared, rows in all). finder: what
-    compares them, by default the CPU; all find the same. Costs O(N^2 * D) for N different contents; identical contents
-    are compared once.
+    threshold: least cosine of a near copy. progress: called with (work done, all work), both in images. pairs: what
+    finds near pairs, by default the CPU, which keeps nothing for the next run. Identical contents are compared once.
     """
-    ids, embeddings = snapshot.rows()
-    records = catalogue.images_by_id(snapshot.collection.id, ids.tolist())
-    row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
+    records = catalogue.images_by_id(snapshot.collection.id, snapshot.all_ids().tolist())
     nodes = _by_pixels(records.values())
     textured = [number for number, node in enumerate(nodes) if node[0].contrast >= MIN_CONTRAST]
-    rows = [row_of[nodes[number][0].id] for number in textured]
+    compared = [nodes[number][0].id for number in textured]
     edges: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    near = (finder or CpuPairs()).pairs(embeddings[rows], threshold, progress)
+    found = (pairs or CollectionPairs(catalogue.database)).within(snapshot, compared, threshold, progress)
+    near = found.near
     for left, right, score in zip(near.rows.tolist(), near.later.tolist(), near.scores.tolist(), strict=True):
         one, other = textured[left], textured[right]
         edges[one][other] = edges[other][one] = min(score, 1.0)
-    return DuplicateReport(len(records), threshold, tuple(star_groups(nodes, edges)))
+    return DuplicateReport(len(records), threshold, tuple(star_groups(nodes, edges)), found.pair_recall)
 
 
 def _by_pixels(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:

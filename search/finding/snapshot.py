@@ -235,6 +235,61 @@ class Snapshot:
                 return self.generation.stored_embeddings_at(row)
         raise ImageNotFound(f"there is no image with id {image_id} in this collection")
 
+    def all_ids(self) -> NDArray[np.int64]:
+        """Return the ids of all images that can be found, ascending."""
+        known = np.empty(0, np.int64) if self.generation is None else np.delete(self.generation.ids, self._stale)
+        return np.sort(np.concatenate([known, self.delta.ids]))
+
+    def embeddings_of(self, ids: NDArray[np.int64], *, stored: bool = False) -> Embeddings:
+        """Return the embeddings of some images, transformed, in the order asked: (len(ids), d) float32.
+
+        stored: as their segments keep them.
+
+        Raises:
+            ImageNotFound: one of them is not in this snapshot.
+            CorruptFile: a segment is damaged.
+        """
+        new, places = self._in_delta(ids)
+        known = self.delta.embeddings
+        if stored and self.delta.stored is not None:
+            known = self.delta.stored
+        out = np.empty((len(ids), known.shape[1]), np.float32)
+        out[new] = known[places[new]]
+        if not new.all():
+            rows = self._generation_rows_of(ids[~new])
+            assert self.generation is not None  # noqa: S101 -- it has those rows
+            read = self.generation.stored_embeddings_at if stored else self.generation.embeddings_at
+            out[~new] = read(rows)
+        return out
+
+    def places_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the segment and the row in it of each image's embedding, both (len(ids),); -1 of what is new.
+
+        Raises:
+            ImageNotFound: one of them is not in this snapshot.
+        """
+        new, _ = self._in_delta(ids)
+        segments, rows = np.full((2, len(ids)), -1, np.int64)
+        if not new.all():
+            found = self._generation_rows_of(ids[~new])
+            assert self.generation is not None  # noqa: S101 -- it has those rows
+            segments[~new], rows[~new] = self.generation.segments[found], self.generation.rows[found]
+        return segments, rows
+
+    def _in_delta(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Return which images are in the delta, and where."""
+        places = np.searchsorted(self.delta.ids, ids)
+        padded = np.append(self.delta.ids, -1)
+        return padded[places] == ids, places
+
+    def _generation_rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        known = np.empty(0, np.int64) if self.generation is None else self.generation.ids
+        rows = np.searchsorted(known, ids)
+        strange = (np.append(known, -1)[rows] != ids) | np.isin(rows, self._stale)
+        if strange.any():
+            raise ImageNotFound(f"there is no image with id {ids[strange][0]} in this collection")
+        return rows
+
     def sample(self, count: int) -> NDArray[np.int64]:
         """Return the ids of `count` images from all over the collection, ascending; fewer where there are fewer.
 

@@ -61,6 +61,29 @@ class GpuPairs:
                     progress(tile.done, rows)
         return candidates.found()
 
+    def between(
+        self,
+        left: Embeddings,
+        right: Embeddings,
+        threshold: float,
+        progress: Progress = lambda done, total: None,
+    ) -> NearPairs:
+        """Return all pairs of a left and a right row that score at least a threshold.
+
+        Raises:
+            DeviceFailed: the GPU cannot finish the work.
+        """
+        candidates = Candidates(left, threshold, right)
+        width = self._rows_at_once(left.shape[1])
+        for first in range(0, len(right), width):
+            last = min(first + width, len(right))
+            with self._loaded(right[first:last]) as index:
+                for start in range(0, len(left), self._query_rows):
+                    tile = Tile(start, min(start + self._query_rows, len(left)), first, last, last)
+                    _search_tile(index, left, tile, threshold, candidates, right)
+            progress(last, len(right))
+        return candidates.found()
+
     def nearest(
         self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
     ) -> Nearest:
@@ -93,7 +116,12 @@ class GpuPairs:
 
 
 def _search_tile(
-    index: DeviceFlat, embeddings: Embeddings, tile: Tile, threshold: float, candidates: Candidates
+    index: DeviceFlat,
+    embeddings: Embeddings,
+    tile: Tile,
+    threshold: float,
+    candidates: Candidates,
+    others: Embeddings | None = None,
 ) -> None:
     there = tile.last - tile.first
     bound = np.float32(threshold - float16_margin(embeddings.shape[1]))
@@ -107,18 +135,23 @@ def _search_tile(
         waiting = waiting[~whole]
         if not len(waiting):
             return
-    _compare_all(embeddings, waiting, tile, threshold, candidates)
+    _compare_all((embeddings, embeddings if others is None else others), waiting, tile, threshold, candidates)
 
 
 def _compare_all(
-    embeddings: Embeddings, waiting: NDArray[np.int64], tile: Tile, threshold: float, candidates: Candidates
+    sides: tuple[Embeddings, Embeddings],
+    waiting: NDArray[np.int64],
+    tile: Tile,
+    threshold: float,
+    candidates: Candidates,
 ) -> None:
     """Compare rows with a tile on the CPU, in squares."""
+    embeddings, there = sides
     bound = np.float32(threshold - float32_margin(embeddings.shape[1]))
     for start in range(0, len(waiting), SQUARE):
         rows = waiting[start : start + SQUARE]
         for first in range(tile.first, tile.last, SQUARE):
-            scores = embeddings[rows] @ embeddings[first : min(first + SQUARE, tile.last)].T
+            scores = embeddings[rows] @ there[first : min(first + SQUARE, tile.last)].T
             places, others = np.nonzero(scores >= bound)
             candidates.add(rows[places], others + first)
 

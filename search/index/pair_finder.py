@@ -60,6 +60,23 @@ class PairFinder(Protocol):
         """
         ...
 
+    def between(
+        self,
+        left: Embeddings,
+        right: Embeddings,
+        threshold: float,
+        progress: Progress = lambda done, total: None,
+    ) -> NearPairs:
+        """Return all pairs of a row of one matrix and one of another that score at least a threshold.
+
+        left: (M, D), right: (N, D), both float32 of unit length. `rows` of the answer are of the left, `later` of the
+        right. progress: called with (rows of the right compared, all of them).
+
+        Raises:
+            DeviceFailed: a GPU cannot finish the work; the CPU still can.
+        """
+        ...
+
     def nearest(
         self, queries: Embeddings, embeddings: Embeddings, k: int, progress: Progress = lambda done, total: None
     ) -> Nearest:
@@ -94,14 +111,17 @@ def exact_scores(
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), BLOCK_PAIRS):
         part = slice(start, start + BLOCK_PAIRS)
-        scores[part] = (left[rows[part]].astype(np.float64) * right[others[part]]).sum(axis=1)
+        scores[part] = np.vecdot(left[rows[part]].astype(np.float64), right[others[part]].astype(np.float64))
     return scores
 
 
-def tiles(rows: int, height: int, width: int) -> Iterator[Tile]:
-    """Yield tiles of at most (height, width) that hold each pair of a row and a later one once, by later rows."""
-    everything, covered = rows * (rows + 1) / 2, 0.0
-    for first in range(0, rows, width):
+def tiles(rows: int, height: int, width: int, begin: int = 0) -> Iterator[Tile]:
+    """Yield tiles of at most (height, width) that hold each pair of a row and a later one once, by later rows.
+
+    begin: the first row that counts as a later one.
+    """
+    everything, covered = (rows * (rows + 1) - begin * (begin + 1)) / 2, 0.0
+    for first in range(begin, rows, width):
         last = min(first + width, rows)
         for start in range(0, last, height):
             stop = min(start + height, last)
@@ -111,20 +131,33 @@ def tiles(rows: int, height: int, width: int) -> Iterator[Tile]:
             yield Tile(start, stop, first, last, rows if stop == rows else int(rows * covered / everything))
 
 
+def ordered(near: NearPairs) -> NearPairs:
+    """Return pairs ordered by the later row and then the other."""
+    order = np.lexsort((near.rows, near.later))
+    return NearPairs(near.rows[order], near.later[order], near.scores[order])
+
+
 class Candidates:
     """Pairs that coarse scores let through, of which the exact ones are kept."""
 
-    def __init__(self, embeddings: Embeddings, threshold: float) -> None:
-        """threshold: compared as float32, as scores are."""
+    def __init__(self, embeddings: Embeddings, threshold: float, others: Embeddings | None = None) -> None:
+        """threshold: compared as float32, as scores are. others: what the second of a pair is a row of.
+
+        Without others, pairs are of the same rows.
+        """
         self._embeddings = embeddings
+        self._others = others
         self._threshold = np.float32(threshold)
         self._kept: list[NearPairs] = []
 
     def add(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> None:
-        """Score pairs of rows, and keep those that are near. Where the second is not the later, a pair is left out."""
-        later = others > rows
-        rows, others = rows[later], others[later]
-        scores = exact_scores(self._embeddings, rows, self._embeddings, others)
+        """Score pairs of rows, and keep those that are near. Of the same rows, a pair counts with the later second."""
+        if self._others is None:
+            later = others > rows
+            rows, others = rows[later], others[later]
+        scores = exact_scores(
+            self._embeddings, rows, self._embeddings if self._others is None else self._others, others
+        )
         near = scores >= self._threshold
         self._kept.append(NearPairs(rows[near], others[near], scores[near]))
 
@@ -132,8 +165,7 @@ class Candidates:
         """Return all that were kept, ordered by the later row and then the other."""
         empty = NearPairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
         rows, later, scores = (np.concatenate(parts) for parts in zip(empty, *self._kept, strict=True))
-        order = np.lexsort((rows, later))
-        return NearPairs(rows[order], later[order], scores[order])
+        return ordered(NearPairs(rows, later, scores))
 
 
 # (n, D) queries and a count give the coarse scores, descending, and the rows of that many: (n, count) both.

@@ -50,7 +50,7 @@ class Catalogue:
     """The read side of the SQL tables."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._database = self.database = database
         self.labels = Labels(database)
         self.local = LocalRows(database)
 

@@ -34,6 +34,8 @@ from search.faults import fault
 from search.finding.generations import GenerationRecord, Generations
 from search.index.local_index import LOCAL
 from search.local.published import LocalIndexes, renew_local
+from search.pairing.pair_file import FOLDER as PAIRS_FOLDER
+from search.pairing.pair_file import sweep as sweep_pairs
 from search.records import Collection, SpaceSpec
 from search.regions import IN_REGIONS, WHOLES
 from search.storing.store import SWEEP_AGE_S, Store
@@ -99,6 +101,7 @@ def compact(
         summary.waiting = _count_segments(connection, segment.c.retired_at.is_not(None))
     fault("compact.sweep")
     summary.files_removed = len(store.sweep(older_than_s))
+    sweep_pairs(store.root / PAIRS_FOLDER, [target.id for target in store.catalogue.collections()], older_than_s)
     return summary
 
 
