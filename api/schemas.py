@@ -15,7 +15,7 @@ Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
 
 
-def _text(value: str) -> str:
+def whole_letters(value: str) -> str:
     """Refuse half of a character: JSON can escape one, but no key has it and no database takes it."""
     value.encode()
     return value
@@ -138,10 +138,10 @@ class SearchBody(Shape):
     """A search by something that is stored already: exactly one of id and key."""
 
     id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
-    key: Annotated[str, AfterValidator(_text)] | None = None
+    key: Annotated[str, AfterValidator(whole_letters)] | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
-    where: Annotated[str, AfterValidator(_text), WHERE] | None = None
+    where: Annotated[str, AfterValidator(whole_letters), WHERE] | None = None
     accurate: Annotated[
         bool, Field(description="also turned, mirrored and in parts; the pixels of the likeliest images are looked at")
     ] = False
