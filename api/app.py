@@ -39,6 +39,7 @@ PAGE = {
     "large_view.js": _JAVASCRIPT,
     "notices.js": _JAVASCRIPT,
     "pictures.js": _JAVASCRIPT,
+    "review.js": _JAVASCRIPT,
     "search_view.js": _JAVASCRIPT,
     "server.js": _JAVASCRIPT,
     "teaching.js": _JAVASCRIPT,

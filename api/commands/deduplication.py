@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,10 @@ def dedup(
         float | None,
         typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: calibrated, else by backbone."),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for a page, CSV, JSON and Parquet of all groups.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Report exact and near copies as groups around the image to keep. Changes nothing."""
     session: Session = context.obj
@@ -37,10 +42,25 @@ def dedup(
         chosen = workspace.dedup_threshold(target, threshold)
         with _bar(session) as progress:
             report = workspace.find_duplicates(target, chosen.score, progress)
+        page = None if output is None else _write(session, workspace, report, chosen.source, output)
     if session.json:
-        print_json(report_json(report, chosen.source))
+        print_json(report_json(report, chosen.source) | ({} if page is None else {"report": str(page)}))
     else:
         _print_report(report)
+        if page is not None:
+            out().print(f"the report is {page}")
+
+
+def _write(
+    session: Session, workspace: Workspace, report: DuplicateReport, source: ThresholdSource, folder: Path
+) -> Path:
+    from api.duplicate_report.pictures import StoredGroupPictures
+    from api.duplicate_report.writing import write_report
+    from api.work_progress import work_progress
+
+    pictures = StoredGroupPictures(workspace.accurate_searches().stored)
+    with work_progress(session.progress, "shown", "groups") as advance:
+        return write_report(report, session.collection, source, pictures, folder.absolute(), advance)
 
 
 def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, object]:
