@@ -37,6 +37,7 @@ PAGE = {
     "filter_box.js": _JAVASCRIPT,
     "label_chooser.js": _JAVASCRIPT,
     "large_view.js": _JAVASCRIPT,
+    "live_review.js": _JAVASCRIPT,
     "notices.js": _JAVASCRIPT,
     "pictures.js": _JAVASCRIPT,
     "review.js": _JAVASCRIPT,

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
-from api import check_routes, schemas
+from api import check_routes, review_routes, schemas
 from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
@@ -36,6 +36,9 @@ _problems: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1", responses=_problems)
 router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=check_routes.BODIES)(
     check_routes.check
+)
+router.delete("/collections/{collection}/verdicts/{first}/{second}", status_code=HTTPStatus.NO_CONTENT)(
+    review_routes.take_back
 )
 
 

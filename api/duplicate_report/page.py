@@ -165,6 +165,7 @@ def _notes(groups: Sequence[DuplicateGroup], shown: int) -> Iterator[str]:
 
 def _group(number: int, group: DuplicateGroup, pictures: GroupPictures, room: _Room) -> Iterator[str]:
     freed = sum(member.image.size_bytes for member in group.members)
+    kind = "group pair" if len(group.members) == 1 else "group"
     copies = counted(len(group.members), "copy", "copies")
     told = [f"{size_text(freed)} would be freed"]
     if len(group.members) > 1:
@@ -172,7 +173,7 @@ def _group(number: int, group: DuplicateGroup, pictures: GroupPictures, room: _R
     if len(group.members) > SHOWN_MEMBERS:
         told.append(f"the first {SHOWN_MEMBERS} are shown; all are in groups.csv")
     yield (
-        f'<section class="group{" pair" if len(group.members) == 1 else ""}" aria-labelledby="g{number}"><h2 id="g{number}">Group {number:,}: {copies}'
+        f'<section class="{kind}" aria-labelledby="g{number}"><h2 id="g{number}">Group {number:,}: {copies}'
         f'<span class="quiet">{" · ".join(told)}</span></h2>\n<ul class="tiles">\n'
     )
     picture = None if room.spent else room.taken(pictures.keeper(group.keeper))
