@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from api.queries import CheckRequest
-from api.schemas import Edit, Match, Score, Shape, Took, Verified, whole_letters
+from api.schemas import Edit, Match, Score, Shape, Text, Took, Verified
 
 
 class CheckBody(Shape):
     """A check of something that is stored already: exactly one of id and key."""
 
     id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
-    key: Annotated[str, AfterValidator(whole_letters)] | None = None
+    key: Text | None = None
     threshold: Annotated[
         Score | None, Field(description="least cosine of a near copy; default: calibrated, else by backbone")
     ] = None

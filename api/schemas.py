@@ -15,10 +15,13 @@ Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
 
 
-def whole_letters(value: str) -> str:
+def _text(value: str) -> str:
     """Refuse half of a character: JSON can escape one, but no key has it and no database takes it."""
     value.encode()
     return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
 
 
 class Shape(BaseModel):
@@ -138,10 +141,10 @@ class SearchBody(Shape):
     """A search by something that is stored already: exactly one of id and key."""
 
     id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
-    key: Annotated[str, AfterValidator(whole_letters)] | None = None
+    key: Annotated[str, AfterValidator(_text)] | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
-    where: Annotated[str, AfterValidator(whole_letters), WHERE] | None = None
+    where: Annotated[str, AfterValidator(_text), WHERE] | None = None
     accurate: Annotated[
         bool, Field(description="also turned, mirrored and in parts; the pixels of the likeliest images are looked at")
     ] = False

@@ -30,10 +30,10 @@ KINDS: Final[dict[DuplicateKind, str]] = {
     "edited": "edited",
     "near": "near copy",
 }
-SOURCES: Final = {
-    "calibrated": "calibrated on this collection",
-    "user": "chosen by you",
-    "none": "nobody has calibrated the collection",
+COUNTING: Final = {
+    "calibrated": "Near copies count from a score of {:.3f} on, as calibrated on this collection.",
+    "user": "Near copies count from a score of {:.3f} on, as you chose.",
+    "none": "Nobody has calibrated the collection. Near copies are pairs with a score of {:.3f} or more.",
 }
 
 
@@ -109,7 +109,7 @@ def _head(facts: ReportFacts, groups: Sequence[DuplicateGroup]) -> Iterator[str]
     if groups:
         title = f"{counted(copies, 'copy', 'copies')} in {counted(len(groups), 'group', 'groups')}"
     if facts.threshold is not None:
-        told = f"Near copies count from a score of {facts.threshold:.3f} on: {SOURCES[facts.source]}."
+        told = COUNTING[facts.source].format(facts.threshold)
     numbers = (
         (f"{len(groups):,}", "groups"),
         (f"{copies:,}", "copies"),
