@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from api.checks import Check
     from api.queries import Found
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
@@ -139,6 +140,40 @@ class Lookalike:
             catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
         )
         return _told(workspace.search_by_image(target, stored, wanted))
+
+    def check(
+        self,
+        image: PathLike | None = None,
+        *,
+        id: int | None = None,  # noqa: A002
+        key: str | None = None,
+        threshold: float | None = None,
+        accurate: bool = False,
+    ) -> Check:
+        """Return whether a picture file is new here, or an exact or near copy of an image: `checked.status` says which.
+
+        id, key: ask the same of a stored image and the others. threshold: least cosine of a near copy, by default as of
+        `dedup`. accurate: also turned, mirrored and in parts, and many images are looked at.
+
+        Raises:
+            LookalikeError: by name: no such image, a picture that cannot be decoded, ...
+            ValueError: not exactly one of image, id and key is given.
+        """
+        from api.checks import check_image, check_picture
+        from api.named_pictures import read_picture
+        from api.queries import CheckRequest
+
+        if sum(given is not None for given in (image, id, key)) != 1:
+            raise ValueError("give exactly one of: image, id, key")
+        workspace = self._open()
+        target, wanted = workspace.collection(self.collection), CheckRequest(threshold, accurate)
+        if image is not None:
+            return check_picture(workspace, target, read_picture(Path(image)), os.fspath(image), wanted)
+        catalogue = workspace.store.catalogue
+        stored = (
+            catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
+        )
+        return check_image(workspace, target, stored, wanted)
 
     def dedup(self, threshold: float | None = None) -> DuplicateReport:
         """Return the duplicate groups; nothing is changed. threshold: least cosine of a near copy.

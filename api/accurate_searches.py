@@ -20,7 +20,7 @@ from search.finding.snapshot import Snapshot
 from search.geometry.dense_maps import judged_by_maps
 from search.geometry.explanation import Explanation, as_png, draw, explain
 from search.geometry.keypoint_cache import KeypointCache
-from search.geometry.keypoints import ASKED
+from search.geometry.keypoints import ASKED, Detail
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verify import Query, prepared, verify
 from search.local.reading import LocalReader
@@ -96,7 +96,7 @@ class AccurateSearches:
             UsageError: the box lies outside the picture.
             ImageNotFound: the image's file cannot be read, or holds another picture by now.
         """
-        geometry, file = self._looked_at(data, name, box)
+        geometry, file = self.looked_at(data, name, box)
         keypoints, stored = next(iter(self.stored.keypoints([image]))), self.stored.file(image)
         if keypoints is None or stored is None:
             raise ImageNotFound(
@@ -115,9 +115,19 @@ class AccurateSearches:
         Raises:
             BadImage: the picture cannot be decoded.
         """
-        return self._looked_at(data, name, None)[0]
+        return self.looked_at(data, name)[0]
 
-    def _looked_at(self, data: bytes, name: str, box: Box | None) -> tuple[Query, PictureFile]:
+    def looked_at(
+        self, data: bytes, name: str, box: Box | None = None, detail: Detail = ASKED
+    ) -> tuple[Query, PictureFile]:
+        """Return a picture, or a part of it, ready to be compared with stored images, and its pixels.
+
+        detail: with fewer keypoints it takes less time, and fewer small parts are found.
+
+        Raises:
+            BadImage: the picture cannot be decoded.
+            UsageError: the box lies outside the picture.
+        """
         facts = self._pool.decode(data, name)
         pixels = self._pool.pixels(data, VIEWED_PIXELS if box is None else PART_PIXELS, name)
         size = (facts.width, facts.height)
@@ -125,7 +135,7 @@ class AccurateSearches:
             pixels, size = box.cut(pixels, size), box.within(size)
         sha256 = hashlib.sha256(data).hexdigest() if box is None else ""
         file = PictureFile(pixels, facts.format.upper(), sha256)
-        return prepared(keypoints_of(pixels, size, ASKED)), file
+        return prepared(keypoints_of(pixels, size, detail)), file
 
     def _maps_of(self, space: SpaceSpec) -> SpaceMaps:
         with self._lock:

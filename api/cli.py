@@ -13,6 +13,7 @@ import typer
 
 from api.commands import (
     calibrating,
+    checking,
     deduplication,
     finetuning,
     indexing,
@@ -45,6 +46,7 @@ app = typer.Typer(
 for module in (
     indexing,
     searching,
+    checking,
     deduplication,
     planning,
     calibrating,

@@ -94,6 +94,23 @@ class QueryRequest:
         return parse(self.where)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """threshold: least cosine of a near copy, None for the calibrated or usual one. accurate: also turned, mirrored and
+    in parts, and with many images looked at.
+
+    Raises:
+        UsageError: the threshold is no cosine.
+    """
+
+    threshold: float | None = None
+    accurate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise UsageError(f"threshold is {self.threshold}, choose -1 to 1")
+
+
 ThresholdSource = Literal["calibrated", "user", "none"]
 
 

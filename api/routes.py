@@ -1,21 +1,20 @@
 """The handlers under /v1: parse, call the workspace, shape the answer."""
 
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 
-from api import schemas
+from api import check_routes, review_routes, schemas
 from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.queries import Found
+from api.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
@@ -24,7 +23,6 @@ from search.storing.metadata_changes import change_metadata, version
 from search.storing.removals import remove_image
 from search.upkeep.status import collection_status
 
-Body = TypeVar("Body", bound=schemas.Shape)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
 # Ids are below 2^53, so that every JSON reader keeps them.
@@ -36,21 +34,12 @@ _problems: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (400, 404, 413, 415, 422, 503)
 }
 router = APIRouter(prefix="/v1", responses=_problems)
-
-
-def _workspace(request: Request) -> Workspace:
-    workspace: Workspace = request.app.state.workspace
-    return workspace
-
-
-Work = Annotated[Workspace, Depends(_workspace)]
-
-
-def _target(collection: str, workspace: Work) -> Collection:
-    return workspace.collection(collection)
-
-
-Target = Annotated[Collection, Depends(_target)]
+router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=check_routes.BODIES)(
+    check_routes.check
+)
+router.delete("/collections/{collection}/verdicts/{first}/{second}", status_code=HTTPStatus.NO_CONTENT)(
+    review_routes.take_back
+)
 
 
 @router.get("/collections", summary="All collections")
@@ -105,10 +94,10 @@ async def change_image(
     request: Request, response: Response, workspace: Work, target: Target, image_id: ImageId
 ) -> schemas.Image:
     """Merge a patch into the metadata of an image (RFC 7396); return the image as it is now, durably."""
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind not in PATCH_TYPES:
         raise unsupported_media(kind, " or ".join(PATCH_TYPES))
-    body = _parsed(schemas.ImagePatch, await _json(request))
+    body = parsed(schemas.ImagePatch, await json_body(request))
     # Without the key nothing changes; with null all metadata goes.
     patch = body.metadata if "metadata" in body.model_fields_set else {}
     versions = _versions(request.headers.get("if-match"))
@@ -209,15 +198,15 @@ _search_bodies = {
 @router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
 async def search(request: Request, workspace: Work, target: Target) -> schemas.SearchAnswer:
     """Return the images closest to an uploaded picture, or to a stored image by id or key."""
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "application/json":
-        body = _parsed(schemas.SearchBody, await _json(request))
+        body = parsed(schemas.SearchBody, await json_body(request))
         return await run_in_threadpool(_by_stored, workspace, target, body)
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=1, max_fields=8) as form:
-        body = _parsed(schemas.SearchBody, {name: value for name, value in form.items() if isinstance(value, str)})
-        upload = _upload(form, body)
+        body = parsed(schemas.SearchBody, text_fields(form))
+        upload = uploaded(form, body)
         if upload is None:
             return await run_in_threadpool(_by_stored, workspace, target, body)
         data, name = await upload.read(), upload.filename or "upload"
@@ -232,8 +221,8 @@ async def search(request: Request, workspace: Work, target: Target) -> schemas.S
 )
 async def explain(request: Request, workspace: Work, target: Target, image_id: ImageId) -> Response:
     """Tell why an upload and an image are the same picture or not: JSON, or a PNG if the client accepts that."""
-    if _media_type(request) != "multipart/form-data":
-        raise unsupported_media(_media_type(request), "multipart/form-data")
+    if media_type(request) != "multipart/form-data":
+        raise unsupported_media(media_type(request), "multipart/form-data")
     image = await run_in_threadpool(workspace.store.catalogue.image_by_id, target.id, image_id)
     async with request.form(max_files=1, max_fields=2) as form:
         upload, box = form.get("image"), form.get("box")
@@ -280,23 +269,13 @@ def _names(condition: str, tag: str) -> bool:
 
 
 def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBody) -> schemas.SearchAnswer:
-    if (body.id is None) == (body.key is None):
-        raise UsageError("give exactly one of: the picture in the form field `image`, `id`, `key`")
-    catalogue = workspace.store.catalogue
-    if body.id is not None:
-        image = catalogue.image_by_id(target.id, int(body.id))
-    else:
-        image = catalogue.image_by_key(target.id, body.key or "")
+    image = stored_image(workspace, target, body)
     found = workspace.search_by_image(target, image, body.request())
     return _answer({"id": str(image.id), "key": image.key}, found)
 
 
 def _answer(query: dict[str, str], found: Found) -> schemas.SearchAnswer:
     return schemas.SearchAnswer.model_validate(found.as_json(query))
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 def _tagged(response: Response, image: ImageRecord) -> schemas.Image:
@@ -309,31 +288,3 @@ def _versions(condition: str | None) -> frozenset[str] | None:
     if condition is None or condition.strip() == "*":
         return None
     return frozenset(given.strip().strip('"') for given in condition.split(",") if given.strip().startswith('"'))
-
-
-def _parsed(shape: type[Body], values: object) -> Body:
-    try:
-        return shape.model_validate(values, strict=False)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-
-
-async def _json(request: Request) -> object:
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the body is not valid JSON: {error}") from error
-
-
-def _upload(form: FormData, body: schemas.SearchBody) -> UploadFile | None:
-    """Return the uploaded picture; None when the form searches by id or key.
-
-    Raises:
-        UsageError: a picture comes together with an id or a key, or another field holds a file.
-    """
-    files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
-    if set(files) - {"image"}:
-        raise UsageError(f"the picture belongs in the form field `image`, not {sorted(files)[0]!r}")
-    if files and (body.id is not None or body.key is not None):
-        raise UsageError("give exactly one of: the picture in the form field `image`, `id`, `key`")
-    return files.get("image")

@@ -21,6 +21,9 @@ def _text(value: str) -> str:
     return value
 
 
+Text = Annotated[str, AfterValidator(_text)]
+
+
 class Shape(BaseModel):
     """Base of all shapes: unknown fields are errors."""
 

@@ -23,7 +23,7 @@ from api.console import ProgressMode, say, size_text
 LINE_EVERY_S = 5.0
 
 Advance = Callable[[int, int], None]
-Unit = Literal["bytes", "rows", "images", "queries", "pairs"]
+Unit = Literal["bytes", "rows", "images", "queries", "pairs", "groups"]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 
 from indexer.backbones.backbone import Backbone, Pixels
 from indexer.backbones.fixed_projection import projected
+from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.decoding import Decoder
 from indexer.decoding.preparation import contrast_of, prepare
 from indexer.query_box import Box
@@ -96,6 +97,23 @@ class QueryEmbedder:
         views = unit_rows(self._embedded(frames))
         embed_ms = 1000 * (time.perf_counter() - decoded)
         return ViewedPicture(views, pixels, size, image.format, content, 1000 * (decoded - began), embed_ms)
+
+    def decode(self, data: bytes, name: str) -> PreparedImage:
+        """Return a whole picture as the backbone is shown it, with what else is known of it.
+
+        Raises:
+            BadImage: it cannot be decoded.
+        """
+        with _naming(name):
+            return self._pool.decode(data, name)
+
+    def embedding(self, image: PreparedImage) -> Embeddings:
+        """Return the embedding of a decoded picture, (1, D) float32 of unit length.
+
+        Raises:
+            BadImage: the backbone has no usable answer.
+        """
+        return unit_rows(self._embedded(np.stack([image.pixels])))
 
     def whole(self, files: Sequence[bytes], name: str) -> list[Embeddings | None]:
         """Return the embedding of each picture as it is, (1, D), all of them in one go; None where there is none.

@@ -36,7 +36,8 @@ from search.plans.planning import write_plan
 from search.plans.purge_quarantine import purge
 from search.plans.undo_plan import undo
 from search.records import Collection, ContentFacts, ImageRecord, Relation, uri_of_path
-from search.storing.commits import Batch, Committer, NewImage
+from search.storing.commits import Batch, Committer
+from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.fault_worker import SPACE, row_of
 from tests.file_snapshots import contents, differences, lost, lost_to_a_race, snapshot

@@ -21,6 +21,7 @@ from search.errors import (
     UsageError,
 )
 from search.settings import read_settings
+from search.storing.image_records import images_with
 from search.storing.store import Store, default_root
 from tests.fakes import FakeBackbone
 
@@ -165,3 +166,13 @@ def test_a_damaged_catalogue_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "catalogue.sqlite").write_bytes(b"no database at all" * 300)
     with pytest.raises(CorruptFile, match="is damaged: .*; restore the store from a backup"):
         Store(tmp_path)
+
+
+def test_a_few_images_of_many_are_found_by_their_ids_and_not_by_going_through_the_collection(
+    local_store: Store,
+) -> None:
+    query = images_with(1, range(1, 41))
+    with local_store.database.reading() as connection:
+        words = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}")]
+    assert plan[0] == "SEARCH image USING INTEGER PRIMARY KEY (rowid=?)"

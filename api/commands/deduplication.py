@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +35,10 @@ def dedup(
         typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: calibrated, else by backbone."),
     ] = None,
     expires: Annotated[str, typer.Option(help="How long the plan may be applied: 12h, 30d or 2w.")] = "30d",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for a page, CSV, JSON and Parquet of all groups.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
@@ -44,14 +49,29 @@ def dedup(
         with _bar(session) as progress:
             report = workspace.find_duplicates(target, chosen.score, progress)
         plan = write_plan(workspace.store, target, report, chosen.source, options) if report.groups else None
+        page = None if output is None else _write(session, workspace, report, chosen.source, output)
     if session.json:
         place = None if plan is None else str(PlanFiles(session.store).path(plan.id))
-        shape = report_json(report, chosen.source)
-        print_json(shape | {"plan": None if plan is None else plan.id, "plan_path": place})
-    else:
-        _print_report(report)
-        if plan is not None:
-            _print_plan(session, plan)
+        shape = report_json(report, chosen.source) | {"plan": None if plan is None else plan.id, "plan_path": place}
+        print_json(shape if page is None else shape | {"report": str(page)})
+        return
+    _print_report(report)
+    if page is not None:
+        out().print(f"the report is {page}")
+    if plan is not None:
+        _print_plan(session, plan)
+
+
+def _write(
+    session: Session, workspace: Workspace, report: DuplicateReport, source: ThresholdSource, folder: Path
+) -> Path:
+    from api.duplicate_report.pictures import StoredGroupPictures
+    from api.duplicate_report.writing import write_report
+    from api.work_progress import work_progress
+
+    pictures = StoredGroupPictures(workspace.accurate_searches().stored)
+    with work_progress(session.progress, "shown", "groups") as advance:
+        return write_report(report, session.collection, source, pictures, folder.absolute(), advance)
 
 
 def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, object]:

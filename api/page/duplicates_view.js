@@ -3,6 +3,7 @@
 import { duplicatesAddress } from "./addresses.js";
 import { el, icon } from "./elements.js";
 import { lookCloser } from "./large_view.js";
+import { LiveReview } from "./live_review.js";
 import { announce } from "./notices.js";
 import { groups } from "./server.js";
 import { failed, panel } from "./teaching.js";
@@ -14,8 +15,8 @@ const PAGE = 30;
 const SHOWN_MEMBERS = 15;
 const WAIT_MS = 350;
 const STILL =
-  "This page changes nothing. It shows which files are copies and which one is worth keeping; " +
-  "what happens to them is up to you.";
+  "No file is changed here. This page shows which are copies and which one is worth keeping; " +
+  "what you say of a copy is remembered, and the next report goes by it.";
 
 /** Show the duplicate groups of the collection. */
 export async function showDuplicates(view) {
@@ -34,6 +35,7 @@ class Report {
     this.foot = el("div", { class: "foot" });
     this.threshold = thresholdControl((value) => this.choose(value));
     const still = el("p", { class: "still" }, icon("done"), STILL);
+    this.review = new LiveReview(view, this.rows);
     this.threshold.show(this.chosen, this.chosen !== null);
     this.showTotals(null);
     view.main.replaceChildren(
@@ -44,6 +46,7 @@ class Report {
         this.totals,
         this.threshold.element,
       ),
+      this.review.element,
       this.rows,
       this.foot,
     );
@@ -105,7 +108,7 @@ class Report {
 
   add(items) {
     const { answer } = this.view.memory;
-    this.rows.append(...items.map((group) => groupRow(this.view.collection.name, group)));
+    this.rows.append(...items.map((group) => groupRow(this.view.collection.name, group, this.review)));
     if (!answer.groups_total) this.foot.replaceChildren(noDuplicates(answer));
     else if (answer.next_cursor === null)
       this.foot.replaceChildren(el("p", { class: "quiet" }, "These are all groups."));
@@ -176,7 +179,7 @@ function thresholdControl(changed) {
   return { element, show };
 }
 
-function groupRow(collection, { keeper, members }) {
+function groupRow(collection, { keeper, members }, review) {
   const everyone = [keeper, ...members];
   const list = grid({
     label: "The image to keep, then its copies",
@@ -184,10 +187,8 @@ function groupRow(collection, { keeper, members }) {
     className: "group-tiles",
   });
   const later = members.slice(SHOWN_MEMBERS);
-  list.append(
-    keeperTile(collection, keeper),
-    ...members.slice(0, SHOWN_MEMBERS).map((member) => memberTile(collection, member)),
-  );
+  const tileOf = (member) => review.add(memberTile(collection, member), keeper, member);
+  list.append(keeperTile(collection, keeper), ...members.slice(0, SHOWN_MEMBERS).map(tileOf));
   const freed = members.reduce((sum, member) => sum + member.bytes, 0);
   const row = el(
     "section",
@@ -200,7 +201,7 @@ function groupRow(collection, { keeper, members }) {
     ),
     list,
   );
-  if (later.length) row.append(showLater(collection, list, later));
+  if (later.length) row.append(showLater(list, later, tileOf));
   return row;
 }
 
@@ -210,14 +211,14 @@ function width(images) {
   return images <= 4 ? "few" : "";
 }
 
-function showLater(collection, list, later) {
+function showLater(list, later, tileOf) {
   const button = el(
     "button",
     { type: "button", class: "button quiet" },
     `Show ${count(later.length, "more copy", "more copies")}`,
   );
   button.addEventListener("click", () => {
-    const tiles = later.map((member) => memberTile(collection, member));
+    const tiles = later.map(tileOf);
     list.append(...tiles);
     tiles[0].querySelector(".face").focus({ preventScroll: true });
     button.remove();

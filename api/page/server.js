@@ -32,6 +32,17 @@ export function groups(collection, { threshold, limit, cursor, signal }) {
   return ask(`${inside(collection)}/groups${parameters({ threshold, limit, cursor })}`, { signal });
 }
 
+/** Write down what two contents are to each other. */
+export async function sayVerdict(collection, { first, second, verdict }) {
+  const headers = { "Content-Type": "application/json" };
+  await ask(`${inside(collection)}/verdicts`, { method: "POST", headers, body: JSON.stringify({ first, second, verdict }) });
+}
+
+/** Take back what was said of two contents. */
+export async function takeBackVerdict(collection, first, second) {
+  await ask(`${inside(collection)}/verdicts/${first}/${second}`, { method: "DELETE" });
+}
+
 /** Return one image. */
 export function imageById(collection, id, signal) {
   return ask(`${inside(collection)}/images/${encodeURIComponent(id)}`, { signal });
@@ -134,6 +145,7 @@ async function ask(path, options) {
     throw error.name === "AbortError" ? error : new ServerGone(GONE);
   }
   if (!response.ok) throw await problem(response);
+  if (response.status === 204) return null;
   try {
     return await response.json();
   } catch (error) {

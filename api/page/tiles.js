@@ -118,7 +118,7 @@ function tile(image, ...children) {
   return el("li", { class: "tile", "data-id": image.id }, ...children);
 }
 
-/** Move the focus by an arrow key, Home or End; tell whether the key was one of them. */
+/** Move the focus by an arrow key, Home or End; tell whether there was a tile to move to. */
 function move(list, from, key) {
   const tiles = [...list.querySelectorAll(".tile:not(.blank)")];
   const here = tiles.indexOf(from);
@@ -132,8 +132,9 @@ function move(list, from, key) {
     End: tiles.length - 1 - here,
   };
   if (!(key in steps)) return false;
-  tiles[here + steps[key]]?.querySelector(FACE).focus();
-  return true;
+  const there = tiles[here + steps[key]];
+  there?.querySelector(FACE).focus();
+  return Boolean(there);
 }
 
 /** How many tiles stand in the first row. */

@@ -11,7 +11,7 @@ from search.geometry.edits import sentence
 from search.geometry.keypoints import Pixels, as_grey, resized
 from search.geometry.overlap import corners
 from search.geometry.transformation import Model, Points, moved
-from search.geometry.verification import Verification
+from search.geometry.verification import TOO_LITTLE, Verification
 from search.records import Edit
 
 PANEL = 420  # pixels of the longer side of each of the three panels
@@ -93,6 +93,26 @@ def as_png(picture: Pixels) -> bytes:
     """Return an (H, W, 3) RGB picture as the bytes of a PNG file."""
     _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return bytes(data)
+
+
+def as_jpeg(picture: Pixels, quality: int) -> bytes:
+    """Return an (H, W, 3) RGB picture as the bytes of a JPEG file. quality: 1 to 100."""
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
+
+
+def difference(query: Pixels, candidate: Pixels, found: Verification | None = None) -> Pixels:
+    """Return (h, w, 3) RGB: the candidate in pale grey, glowing where the query shows something else.
+
+    query, candidate: (H, W, 3) RGB or (H, W) grey, of their full sizes or reduced. found: how the one lies on the
+    other; without it, or where it has no model, the query is stretched over the candidate.
+    """
+    if found is None or found.model is None:
+        sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in (query, candidate)]
+        stretch = np.diag((sizes[1][0] / sizes[0][0], sizes[1][1] / sizes[0][1], 1.0))
+        found = Verification("cannot", TOO_LITTLE, sizes[0], sizes[1], model=stretch)
+    return _differences(found, query, _panel(candidate))
 
 
 def chosen_lines(found: Verification, limit: int = LINES) -> NDArray[np.float64]:

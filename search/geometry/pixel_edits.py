@@ -97,8 +97,8 @@ def _colours(layers: list[Aligned]) -> list[Edit]:
     edits = []
     if _typical(np.abs(colour)) < _COLOURLESS and _typical(np.abs(colour_before)) > _COLOURFUL:
         edits.append(Edit("grey"))
-    elif _typical(np.abs(colour - colour_before)) > _RECOLOURED:
-        edits.append(Edit("recoloured", round(_typical(np.abs(colour - colour_before)) / 255, 3)))
+    elif (moved := _typical(np.abs(colour - colour_before))) > _RECOLOURED:
+        edits.append(Edit("recoloured", round(moved / 255, 3)))
     light = float(np.median(query.mean(axis=1) - candidate.mean(axis=1)))
     if abs(light) > _LIT:
         edits.append(Edit("brightened" if light > 0 else "darkened", round(abs(light) / 255, 3)))
@@ -107,8 +107,10 @@ def _colours(layers: list[Aligned]) -> list[Edit]:
 
 def _typical(values: NDArray[np.float32]) -> float:
     """Return a mean that what was laid over a part does not move: of the middle nine tenths of the pixels."""
-    pixels = np.sort(values.mean(axis=1))
+    pixels = values.mean(axis=1)
     edge = len(pixels) // 20
+    if edge:  # sorting them all takes four times as long
+        pixels = np.partition(pixels, (edge, len(pixels) - edge - 1))
     return float(pixels[edge : len(pixels) - edge].mean())
 
 

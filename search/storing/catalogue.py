@@ -16,7 +16,7 @@ from search.database.tables import collection, content, embedding, image, ledger
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import Collection, ImageRecord, LedgerEntry
 from search.storing.collection_rows import COLLECTION_NAMED, STATE_NAMED, collection_in, every_collection
-from search.storing.image_records import ids_of_content, image_in, images_of, records
+from search.storing.image_records import ids_of_content, image_in, images_of, images_with, records
 from search.storing.labels import Labels
 from search.storing.local_rows import LocalRows
 
@@ -143,11 +143,10 @@ class Catalogue:
             else:
                 ids = np.fromiter(connection.execute(query).scalars(), np.int64)
                 ids = passing_ids(connection, target, condition, ids)[:limit]
-            mine = images_of(target.id).order_by(image.c.id)
             return [
                 record
                 for part in chunks(ids.tolist())
-                for record in records(connection, target.id, mine.where(image.c.id.in_(part)))
+                for record in records(connection, target.id, images_with(target.id, part).order_by(image.c.id))
             ]
 
     def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
@@ -156,7 +155,7 @@ class Catalogue:
             return {
                 record.id: record
                 for part in chunks(ids)
-                for record in records(connection, collection_id, images_of(collection_id).where(image.c.id.in_(part)))
+                for record in records(connection, collection_id, images_with(collection_id, part))
             }
 
     def perceptual_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:

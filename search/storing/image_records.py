@@ -1,5 +1,6 @@
 """Images as records: what the catalogue knows of each, with its labels, for answers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, Select, select, union
@@ -24,6 +25,10 @@ def image_in(connection: Connection, collection_id: int, image_id: int) -> Image
 
 def images_of(collection_id: int) -> Select[tuple[object, ...]]:
     """Return the query for the living images of a collection, to be narrowed and given to `records`."""
+    return _living().where(image.c.collection_id == collection_id)
+
+
+def _living() -> Select[tuple[object, ...]]:
     return (
         select(
             image.c.id,
@@ -41,8 +46,15 @@ def images_of(collection_id: int) -> Select[tuple[object, ...]]:
             image.c.metadata,
         )
         .join(content, content.c.id == image.c.content_id)
-        .where(image.c.collection_id == collection_id, ~image.c.deleted)
+        .where(~image.c.deleted)
     )
+
+
+def images_with(collection_id: int, ids: Sequence[int]) -> Select[tuple[object, ...]]:
+    """Return the query for the living images of a collection that have one of these ids."""
+    # The sum keeps SQLite from going through all images of the collection by its index to find ten of them.
+    ours = image.c.collection_id + 0 == collection_id
+    return _living().where(image.c.id.in_(ids), ours)
 
 
 def ids_of_content(collection_id: int, sha256: bytes, pixel_hash: bytes) -> Select[tuple[int]]:

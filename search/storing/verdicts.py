@@ -79,6 +79,16 @@ class Verdicts:
                 connection.execute(insert(verdict), values)
         return len(newest)
 
+    def forget(self, one: bytes, other: bytes) -> None:
+        """Take back what was said of two contents, named by their sha256 in either order.
+
+        Raises:
+            StoreUnavailable: the database is locked, full or read-only; nothing was written.
+        """
+        first, second = sorted((one, other))
+        with self._database.writing() as connection:
+            connection.execute(delete(verdict).where((verdict.c.first == first) & (verdict.c.second == second)))
+
 
 def _sha256(text: str) -> bytes:
     try:

@@ -20,7 +20,7 @@ def test_the_duplicates_tab_lists_the_planted_group(page: Page) -> None:
     expect(group.locator(".tile", has_text="smaller.jpg").locator(".score")).to_have_text(re.compile(r"^(0\.\d|1\.0)"))
     expect(page.locator(".totals dt")).to_have_text(["group", "copies", "reclaimable", "images compared"])
     expect(page.locator(".totals dd")).to_have_text(["1", "2", re.compile(r"^[\d.]+ KiB$"), str(INDEXED)])
-    expect(page.get_by_text("This page changes nothing.")).to_be_visible()
+    expect(page.get_by_text("No file is changed here.")).to_be_visible()
 
 
 def test_a_higher_threshold_asks_for_surer_groups_and_is_part_of_the_address(page: Page) -> None:

@@ -1,0 +1,53 @@
+"""The handler of the ingest gate."""
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from api.check_shapes import CheckAnswer, CheckBody
+from api.checks import check_image, check_picture
+from api.problems import unsupported_media
+from api.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.workspace import Workspace
+from search.records import Collection
+
+BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "threshold": {"type": "number", "minimum": -1, "maximum": 1},
+                        "accurate": {"type": "boolean", "default": False},
+                    },
+                }
+            },
+            "application/json": {"schema": CheckBody.model_json_schema()},
+        },
+    }
+}
+
+
+async def check(request: Request, workspace: Work, target: Target) -> CheckAnswer:
+    """Tell whether an uploaded picture is new to a collection, or a copy of an image there; nothing is stored."""
+    kind = media_type(request)
+    if kind == "application/json":
+        return await run_in_threadpool(_by_stored, workspace, target, parsed(CheckBody, await json_body(request)))
+    if kind != "multipart/form-data":
+        raise unsupported_media(kind, "application/json or multipart/form-data")
+    async with request.form(max_files=1, max_fields=4) as form:
+        body = parsed(CheckBody, text_fields(form))
+        upload = uploaded(form, body)
+        if upload is None:
+            return await run_in_threadpool(_by_stored, workspace, target, body)
+        data = await upload.read()
+    found = await run_in_threadpool(check_picture, workspace, target, data, "the upload", body.request())
+    return CheckAnswer.model_validate(found.as_json())
+
+
+def _by_stored(workspace: Workspace, target: Collection, body: CheckBody) -> CheckAnswer:
+    image = stored_image(workspace, target, body)
+    return CheckAnswer.model_validate(check_image(workspace, target, image, body.request()).as_json())

@@ -1,0 +1,80 @@
+"""The report of a dedup job in a folder: report.html, groups.csv, groups.json, groups.parquet."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from api.duplicate_report.page import SHOWN_GROUPS, ReportFacts, page_of
+from api.duplicate_report.pictures import GroupPictures
+from api.duplicate_report.tables import write_csv, write_json, write_parquet
+from search.duplicates.find_duplicates import DuplicateReport
+from search.errors import UsageError
+
+PAGE: Final = "report.html"
+Progress = Callable[[int, int], None]
+
+
+def write_report(  # noqa: PLR0913, PLR0917 -- what a report is made of
+    report: DuplicateReport,
+    collection: str,
+    source: str,
+    pictures: GroupPictures,
+    folder: Path,
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """Write the four files and return the place of the page. Each is there whole, or as it was before.
+
+    source: who says which scores count, as `threshold_source` of `dedup`. progress: called with (groups shown, groups
+    that the page will show).
+
+    Raises:
+        UsageError: the folder cannot be made or written.
+    """
+    now = datetime.now(UTC)
+    threshold = report.threshold
+    facts = ReportFacts(collection, report.images, threshold, source, f"{now:%d %B %Y}".lstrip("0"))
+    told = {
+        "collection": collection,
+        "made_at": now.isoformat(timespec="seconds"),
+        "threshold": threshold,
+        "threshold_source": source,
+        "images": report.images,
+        "groups_total": len(report.groups),
+        "bytes_reclaimable": report.bytes_reclaimable,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _whole(folder / "groups.csv") as file:
+            write_csv(report.groups, file)
+        with _whole(folder / "groups.json") as file:
+            write_json(told, report.groups, file)
+        with _whole(folder / "groups.parquet") as file:
+            write_parquet(report.groups, file)
+        with _whole(folder / PAGE) as file, file.open("w", encoding="utf-8") as opened:
+            shown = min(len(report.groups), SHOWN_GROUPS)
+            done = 0
+            for part in page_of(facts, report.groups, pictures):
+                opened.write(part)
+                if part.endswith("</section>\n"):
+                    done += 1
+                    progress(done, shown)
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder}: {error.strerror}; choose another folder for -o") from error
+    return folder / PAGE
+
+
+@contextmanager
+def _whole(place: Path) -> Iterator[Path]:
+    """Give a file beside a place, which takes the place when it is complete."""
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(place)
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()

@@ -1,0 +1,101 @@
+"""What handlers take from a request: the workspace, the collection, and bodies of JSON or of forms."""
+
+from typing import Annotated, Protocol, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from api import schemas
+from api.workspace import Workspace
+from search.errors import UsageError
+from search.records import Collection, ImageRecord
+
+Body = TypeVar("Body", bound=schemas.Shape)
+ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`"
+
+
+class Naming(Protocol):
+    """A body that may name a stored image."""
+
+    id: str | None
+    key: str | None
+
+
+def _workspace(request: Request) -> Workspace:
+    workspace: Workspace = request.app.state.workspace
+    return workspace
+
+
+Work = Annotated[Workspace, Depends(_workspace)]
+
+
+def _target(collection: str, workspace: Work) -> Collection:
+    return workspace.collection(collection)
+
+
+Target = Annotated[Collection, Depends(_target)]
+
+
+def media_type(request: Request) -> str:
+    """Return the type of a request's body, without parameters, in lower case."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+async def json_body(request: Request) -> object:
+    """Return the body of a JSON request.
+
+    Raises:
+        UsageError: it is no JSON.
+    """
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the body is not valid JSON: {error}") from error
+
+
+def parsed(shape: type[Body], values: object) -> Body:
+    """Return values as what they should be.
+
+    Raises:
+        RequestValidationError: they are something else.
+    """
+    try:
+        return shape.model_validate(values, strict=False)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+def text_fields(form: FormData) -> dict[str, str]:
+    """Return the fields of a form that are no files."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def uploaded(form: FormData, body: Naming) -> UploadFile | None:
+    """Return the uploaded picture; None when the form names a stored image.
+
+    Raises:
+        UsageError: a picture comes together with an id or a key, or another field holds a file.
+    """
+    files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
+    if set(files) - {"image"}:
+        raise UsageError(f"the picture belongs in the form field `image`, not {sorted(files)[0]!r}")
+    if files and (body.id is not None or body.key is not None):
+        raise UsageError(ONE_OF)
+    return files.get("image")
+
+
+def stored_image(workspace: Workspace, target: Collection, body: Naming) -> ImageRecord:
+    """Return the image that a body names.
+
+    Raises:
+        UsageError: it names none, or in two ways.
+        ImageNotFound: there is no such image.
+    """
+    if (body.id is None) == (body.key is None):
+        raise UsageError(ONE_OF)
+    catalogue = workspace.store.catalogue
+    if body.id is not None:
+        return catalogue.image_by_id(target.id, int(body.id))
+    return catalogue.image_by_key(target.id, body.key or "")
