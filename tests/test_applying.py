@@ -280,7 +280,7 @@ def test_a_group_whose_second_file_cannot_be_moved_is_whole_again(
 
     at_the_rename(full)
     report = album.apply(plan)
-    assert report.stopped == "second.jpg: No space left on device"
+    assert report.stopped == f"{album.photos / 'second.jpg'}: No space left on device"
     assert (report.files, album.files()) == (0, before)
 
 
@@ -295,7 +295,8 @@ def test_the_first_error_of_a_disk_ends_everything(
 
     at_the_rename(fail)
     report = album.apply(plan)
-    assert (report.stopped, album.hidden(plan)) == ("b copy.jpg: Input/output error", ["a copy.jpg"])
+    assert report.stopped == f"{album.photos / 'b copy.jpg'}: Input/output error"
+    assert album.hidden(plan) == ["a copy.jpg"]
     assert "a copy.jpg" not in album.searched()
 
 
@@ -436,3 +437,16 @@ def test_a_file_on_another_disk_than_its_root_cannot_be_quarantined(album: Album
     wrong = replace(plan, groups=(replace(group, members=(member,)),))
     (skipped,) = album.apply(wrong, dry_run=True).skipped
     assert "lies on another file system than /" in skipped.why
+
+
+def test_two_names_of_one_file_that_are_both_copies_both_move(album: Album) -> None:
+    album.put("a.jpg", "picture a")
+    album.put("one.jpg", "picture a")
+    os.link(album.photos / "one.jpg", album.photos / "two.jpg")
+    album.index()
+    plan = album.plan(album.group("a.jpg", "one.jpg", "two.jpg"))
+    before = album.files()
+    assert album.apply(plan).files == 2
+    assert album.hidden(plan) == ["one.jpg", "two.jpg"]
+    album.undo(plan)
+    assert album.files() == before
