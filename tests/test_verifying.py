@@ -214,17 +214,18 @@ def test_the_first_error_of_a_disk_ends_everything(
     assert "a copy.jpg" not in album.searched()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_folder_that_may_not_be_written_skips_its_groups_and_names_the_file(album: Album) -> None:
     plan = album.copies("a", "closed/b")
-    for path in (album.photos.parent, *album.photos.parent.rglob("*")):
+    is_root = os.geteuid() == 0
+    for path in (album.photos.parent, *album.photos.parent.rglob("*")) if is_root else ():
         os.chown(path, NOBODY, NOBODY)
     (album.photos / "closed").chmod(0o555)
-    os.seteuid(NOBODY)
+    os.seteuid(NOBODY if is_root else os.geteuid())  # root may write everywhere
     try:
         (skipped,) = album.apply(plan).skipped
     finally:
-        os.seteuid(0)
+        os.seteuid(0 if is_root else os.geteuid())
+        (album.photos / "closed").chmod(0o755)
     assert (skipped.path.name, skipped.why) == ("b copy.jpg", "its folder is read-only, or closed to this user")
     assert album.hidden(plan) == ["a copy.jpg"]
 
