@@ -2,11 +2,8 @@
 
 import hashlib
 import os
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
-
-from search.plans.places import QUARANTINE
 
 
 class File(NamedTuple):
@@ -56,7 +53,7 @@ def contents(files: dict[str, File]) -> set[str]:
 
 
 def lost(before: dict[str, File], after: dict[str, File]) -> list[str]:
-    """Return what is wrong in the middle: each file, known by its inode, is there once or as often as it had names."""
+    """Return what is wrong in the middle: each file, known by its inode, is there as it was, under whatever name."""
     now, wrong = by_inode(after), []
     for inode, file in by_inode(before).items():
         names = [path for path, one in before.items() if one.inode == inode]
@@ -66,9 +63,6 @@ def lost(before: dict[str, File], after: dict[str, File]) -> list[str]:
             wrong.append(f"{names} was changed: {file} -> {now[inode]}")
     if not contents(before) <= contents(after):
         wrong.append("a content is lost")
-    hidden = Counter(one.inode for path, one in after.items() if QUARANTINE in path and one.digest)
-    live = Counter(one.inode for path, one in after.items() if QUARANTINE not in path and one.digest)
-    wrong += [f"{before}: in two places" for before in hidden if live[before] and hidden[before] > 1]
     return wrong
 
 

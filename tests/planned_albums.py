@@ -51,7 +51,7 @@ class Album:
         """Let the catalogue know every .jpg."""
         paths: dict[bytes, list[Path]] = {}
         for path in sorted(self.photos.rglob("*.jpg")):
-            if not path.is_symlink():
+            if not path.is_symlink() and QUARANTINE not in path.parts:
                 paths.setdefault(path.read_bytes(), []).append(path)
         tree = Tree(self.photos, list(paths.values()), [])
         self.target = indexed(self.store, tree, np.random.default_rng(0), rooted=True, joined=False)

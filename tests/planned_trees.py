@@ -26,7 +26,7 @@ from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
 from search.errors import GuardRefused, LookalikeError
 from search.faults import PLAN_POINTS
-from search.plans import acting, apply_plan, verifying
+from search.plans import acting, group_moves, verifying
 from search.plans.apply_plan import ApplyJob, ApplyReport
 from search.plans.choosing import Wanted
 from search.plans.history import Action
@@ -69,7 +69,7 @@ def grown(rng: np.random.Generator, root: Path) -> Tree:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{NAMES[rng.integers(len(NAMES))]} {number}{copy}.jpg"
             if copies and rng.random() < 0.15:
-                os.link(copies[0], path)
+                os.link(copies[rng.integers(len(copies))], path)
             else:
                 path.write_bytes(data)
                 _decorate(rng, path)
@@ -273,7 +273,7 @@ def racing(rng: np.random.Generator, images: list[Path]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (acting, "rename_to_free"), (acting, "fault"), (apply_plan, "act"), (verifying, "sha256_of"), (os, "link"),
+            (acting, "rename_to_free"), (acting, "fault"), (group_moves, "act"), (verifying, "sha256_of"), (os, "link"),
         ):  # fmt: skip
             if module is not os:
                 patch.setattr(module, name, step(getattr(module, name)))

@@ -19,6 +19,7 @@ from search.finding.generations import Generation
 from search.finding.snapshot import Snapshot
 from search.index.inverted import InvertedIndex
 from search.moving import backup
+from search.plans import history, purge_quarantine, undo_plan, verifying
 from search.records import Collection
 from search.spaces.space_upgrade import SpaceUpgrade
 from search.storing import removals
@@ -167,3 +168,19 @@ def naming_whatever_was_built(patch: Patch) -> None:
 
 def trusting_what_was_looked_up(patch: Patch) -> None:
     patch.setattr("search.storing.commits._require_embedded", lambda *_: None)
+
+
+def without_looking_again(patch: Patch) -> None:
+    """Before files are moved."""
+    patch.setattr(verifying, "require_as_planned", lambda *_: None)
+    patch.setattr(verifying, "have_same_bytes", lambda *_: True)
+    patch.setattr(verifying.Verifier, "_require_sha256", lambda *_: None)
+
+
+def without_looking_again_before_deleting(patch: Patch) -> None:
+    patch.setattr(purge_quarantine, "require_another_copy", lambda move: None)
+
+
+def without_settling(patch: Patch) -> None:
+    """What a killed process left between an intent and its outcome."""
+    patch.setattr(undo_plan, "settle", lambda journal: history.history(journal.lines))

@@ -20,8 +20,9 @@ from search.errors import LookalikeError
 from search.finding.generation_parts import StoredRows
 from search.finding.snapshot import SnapshotReader
 from search.storing.commits import Batch, Committer, no_embeddings
+from search.storing.store import Store
 from search.upkeep import compaction
-from tests import fault_worker, plants, test_bit_flips
+from tests import fault_worker, planned_trees, plants, test_bit_flips
 from tests.fakes import new_image
 from tests.fault_worker import DIMS, add, open_store, publish, remove
 from tests.power_loss import violations_after_power_loss
@@ -137,6 +138,14 @@ def copy_beside_a_compaction(folder: Path) -> None:
         assert len(SnapshotReader(store.database, store.blobs, target).current()) == living
 
 
+def planned_trees_until_one_fails(folder: Path) -> None:
+    """tests/test_planned_trees.py."""
+    empty = folder / "empty"
+    Store.create(empty).close()
+    for seed in range(300):
+        assert planned_trees.violations(empty, folder, range(seed, seed + 1)) == []
+
+
 def nothing(_patch: Patch) -> None:
     """The check itself is sound."""
 
@@ -172,6 +181,8 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
     "images of a backup": (plants.backing_up_all_but_one, moving_machine, "missing from the catalogue"),
     "embeddings in use": (plants.dropping_embeddings_in_use, machine, "mismatch"),
     "index built meanwhile": (plants.naming_whatever_was_built, removal_beside_a_build, "2 == 0"),
+    "last copy": (plants.without_looking_again_before_deleting, planned_trees_until_one_fails, "it was the last copy"),
+    "what a kill left": (plants.without_settling, planned_trees_until_one_fails, "is left|->"),
     "content dropped meanwhile": (plants.trusting_what_was_looked_up, copy_beside_a_compaction, "1 == 2"),
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from search.database.tables import embedding, image
 from search.embeddings import unit_rows
@@ -15,10 +15,10 @@ from search.finding.snapshot import SnapshotReader
 from search.records import Collection, Embeddings, uri_of_path
 from search.storing.commits import Batch, Committer, no_embeddings
 from search.storing.image_rows import NewImage
-from search.storing.removals import ids_at, remove_image, remove_images
+from search.storing.removals import ids_at, images_holding, recall_images, remove_image, remove_images
 from search.storing.store import Store
 from tests.conftest import Draw
-from tests.fakes import FAKE_DIMS, new_image
+from tests.fakes import FAKE_DIMS, facts, new_image
 from tests.jobs import index
 
 
@@ -125,3 +125,36 @@ def test_a_copy_of_a_content_that_was_dropped_meanwhile_is_refused_and_not_lost(
     with pytest.raises(StoreUnavailable, match="run again"):
         Committer(store.database, store.blobs, target).commit(Batch([new_image("copy", 6)], no_embeddings(FAKE_DIMS)))
     assert store.catalogue.count_images(target.id) == 6
+
+
+@pytest.mark.parametrize("image_id", [2, 5])
+def test_a_recalled_image_is_found_again_with_its_id_its_key_and_its_embedding(
+    store: Store, target: Collection, filled: Embeddings, image_id: int
+) -> None:
+    reader = SnapshotReader(store.database, store.blobs, target)
+    before = store.catalogue.image_by_id(target.id, image_id)
+    remove_image(store.database, target, image_id)
+    assert image_id not in reader.current().rows()[0].tolist()
+    assert recall_images(store.database, target, [image_id]) == 1
+    for one in (reader, SnapshotReader(store.database, store.blobs, target)):
+        assert one.current().search(filled[image_id - 1 : image_id], 1).ids.tolist() == [image_id]
+    assert store.catalogue.image_by_id(target.id, image_id) == before
+    assert recall_images(store.database, target, [image_id]) == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_image_whose_key_or_embedding_is_gone_is_not_recalled(store: Store, target: Collection) -> None:
+    remove_images(store.database, target, [2, 3])
+    Committer(store.database, store.blobs, target).commit(Batch([new_image("1")], rows(1)))  # the key of image 2
+    with store.database.writing() as connection:
+        content_id = connection.execute(select(image.c.content_id).where(image.c.id == 3)).scalar_one()
+        connection.execute(delete(embedding).where(embedding.c.content_id == content_id))
+    assert recall_images(store.database, target, [2, 3]) == 0
+
+
+@pytest.mark.usefixtures("filled")
+def test_images_are_known_by_what_they_hold_at_a_place(store: Store, target: Collection) -> None:
+    at = {f"file:///photos/{name}": facts(name).sha256 for name in "12"}
+    assert images_holding(store.database, target, at) == {2: "file:///photos/1", 3: "file:///photos/2"}
+    remove_images(store.database, target, [2])
+    assert images_holding(store.database, target, at | {"file:///photos/2": bytes(32)}) == {}

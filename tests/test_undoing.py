@@ -58,6 +58,8 @@ def test_undo_overwrites_nothing_and_restores_the_rest(album: Album) -> None:
         [("a copy.jpg", restoring.TAKEN)],
     )
     assert (album.photos / "a copy.jpg").read_text() == "a new picture"
+    (album.photos / "a copy.jpg").write_text("picture a")  # of the same bytes, and still another file
+    assert album.undo(plan).files == 0
     (album.photos / "a copy.jpg").unlink()
     assert album.undo(plan).files == 1
 
@@ -200,6 +202,7 @@ def test_a_clock_of_1970_does_not_make_files_old(album: Album, wrong: float, mon
     monkeypatch.setattr(time, "time", lambda: wrong)
     album.apply(plan)
     monkeypatch.setattr(time, "time", lambda: right)
+    assert album.purge(MONTH_S, dry_run=True).files == 0
     assert (album.purge(MONTH_S).files, album.purge(MONTH_S).young) == (0, 1)
     monkeypatch.setattr(time, "time", lambda: right + MONTH_S + 60)
     assert album.purge(MONTH_S).files == 1

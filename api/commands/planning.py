@@ -10,7 +10,7 @@ import typer
 
 from api.console import Session, counted, out, print_json, say, size_text
 from api.exits import ELSE, LEDGER
-from api.plan_texts import apply_lines, left_lines, purge_lines, undo_lines
+from api.plan_texts import apply_lines, left_lines, purge_lines, shown, undo_lines
 from api.work_progress import work_progress
 from search.errors import GuardRefused, LookalikeError, UsageError
 from search.plans.apply_plan import ApplyJob, require_valid
@@ -178,7 +178,7 @@ def _ask_to_apply(session: Session, choice: Choice, wanted: Wanted, *, yes: bool
     verb = "move" if wanted.action == "quarantine" else f"replace by {wanted.action}s"
     if not yes and not session.json and sys.stdin.isatty():
         for one in choice.largest(LARGEST):
-            say(f"  {len(one.members)} of {one.group.keeper.as_json()['path']}")
+            say(f"  {counted(len(one.members), 'copy', 'copies')} of {shown(one.group.keeper.path)}")
     tail = "; `lookalike undo` brings them back" if wanted.action == "quarantine" else ""
     _ask(session, f"{verb} {files} of {groups} ({size_text(choice.size_bytes)}){tail}", choice.files, yes=yes)
 

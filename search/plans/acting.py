@@ -33,7 +33,7 @@ def act(move: Move, file: VerifiedFile, group: VerifiedGroup) -> None:
         OSError: a disk does not answer; `settled` (search/plans/history.py) says where it is.
     """
     with as_mismatch(file.path), opened(file.path) as now, made_folder(move.hidden.parent, file.root) as hidden:
-        if now.signature != file.seen:
+        if not file.is_as_seen(now):
             raise Mismatch(file.path, "was changed a moment ago")
         group.require_keeper()
         if move.action == "quarantine":

@@ -4,32 +4,32 @@ A group is done whole or not at all. What does not fit skips its group and is na
 job. Killed at any moment, each file is at one place, and the next `apply` or `undo` finds out at which.
 """
 
-import errno
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from search.database.database import chunks
 from search.errors import GuardRefused, StoreUnavailable, UsageError
-from search.plans.acting import act, require_able, sync_folders
-from search.plans.choosing import Choice, Left, Wanted, choose, require_modest
+from search.plans.acting import require_able
+from search.plans.choosing import Choice, Chosen, Left, Wanted, choose, require_modest
 from search.plans.disk import Mismatch
 from search.plans.forgetting import forget_moved
-from search.plans.history import MOVING, Action, Move, announce, history, record, settle
+from search.plans.group_moves import move_groups
+from search.plans.history import Action, history, settle
 from search.plans.journal import Journal, read_journal
-from search.plans.places import QUARANTINE, place_of, remove_empty
+from search.plans.places import QUARANTINE, remove_empty
 from search.plans.plan import Plan, iso, path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
-from search.plans.restoring import restore
-from search.plans.verifying import VerifiedFile, VerifiedGroup, Verifier
-from search.records import displayable, uri_of_path
+from search.plans.verifying import VerifiedGroup, Verifier
+from search.records import displayable
 from search.storing.store import Store
 
-# With these the disk itself is in doubt, and nothing more is asked of it.
-IN_DOUBT: Final = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
+# Groups of one intent: each is synced to the disk, which takes longer than everything else.
+AT_ONCE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ class ApplyJob:
         with Journal(self._journal) as journal:
             # Something may have been moved by a run that was killed since this one has chosen.
             self.choice = choose(self._plan, settle(journal), self._wanted)
+            report.left = self.choice.left
             try:
                 self._groups(journal, action, report, count)
             finally:
@@ -130,7 +131,7 @@ class ApplyJob:
                 f"what was moved is safe, but the catalogue could not be told: {error}; then run the same command again"
             ) from error
         except OSError as error:
-            report.stopped = report.stopped or _told(error, uri_of_path(str(self._journal)))
+            report.stopped = report.stopped or _told(error, self._journal)
 
     def _bytes(self) -> int:
         return sum(
@@ -149,17 +150,33 @@ class ApplyJob:
 
     def _groups(self, journal: Journal | None, action: Action, report: ApplyReport, count: Count) -> None:
         verifier = Verifier(self._plan, with_sidecars=action == "quarantine")
-        for chosen in self.choice.chosen:
+        for part in chunks(self.choice.chosen, AT_ONCE):
+            with ExitStack() as keepers:  # which stay open until their groups are done
+                groups = self._verified(verifier, part, keepers, report, count)
+                if journal is not None and groups:
+                    moved = move_groups(journal, self._plan.id, action, groups)
+                    report.skipped += [Skipped(group, one.path, one.why) for group, one in moved.mismatches]
+                    report.stopped = report.stopped or _told(moved.error, self._journal)
+                    groups = moved.groups
+            for group in groups:
+                _note(report, group)
+            if report.stopped:
+                return
+
+    def _verified(
+        self, verifier: Verifier, part: Sequence[Chosen], keepers: ExitStack, report: ApplyReport, count: Count
+    ) -> list[VerifiedGroup]:
+        """Return the groups that are as planned; where a disk does not answer, those before it."""
+        groups = []
+        for chosen in part:
             try:
-                with verifier.verified(chosen, count.add) as group:
-                    if journal is not None:
-                        _do(journal, self._plan.id, action, group)
-                    _note(report, group)
+                groups.append(keepers.enter_context(verifier.verified(chosen, count.add)))
             except Mismatch as mismatch:
                 report.skipped.append(Skipped(chosen.group.number, mismatch.path, mismatch.why))
             except OSError as error:
-                report.stopped = _told(error, chosen.group.keeper.uri)
-                return
+                report.stopped = _told(error, chosen.group.keeper.path)
+                break
+        return groups
 
 
 def require_valid(store: Store, plan: Plan) -> None:
@@ -177,56 +194,6 @@ def require_valid(store: Store, plan: Plan) -> None:
         )
 
 
-def _do(journal: Journal, plan_id: str, action: Action, group: VerifiedGroup) -> None:
-    """Move the files of a group, all or none.
-
-    Raises:
-        Mismatch: a file changed in the meantime; the group is as it was.
-        OSError: a disk does not answer, or is full; then the group is as it was where that could still be done.
-    """
-    moves = [_move(plan_id, action, group, file, number) for number, file in enumerate(group.files)]
-    announce(journal, MOVING, moves)
-    begun: list[Move] = []
-    try:
-        for move, file in zip(moves, group.files, strict=True):
-            begun.append(move)
-            act(move, file, group)
-        sync_folders(moves)
-    except (Mismatch, OSError) as error:
-        if not (isinstance(error, OSError) and error.errno in IN_DOUBT):
-            _undo_begun(begun)
-        raise
-    finally:
-        record(journal, MOVING, moves)
-
-
-def _undo_begun(moves: Sequence[Move]) -> None:
-    for move in reversed(moves):
-        # It was not moved, or it stays in the quarantine: the outcome says which.
-        with suppress(Mismatch, OSError):
-            restore(move)
-
-
-def _move(plan_id: str, action: Action, group: VerifiedGroup, file: VerifiedFile, number: int) -> Move:
-    hidden = place_of(file.path, file.root, plan_id)
-    return Move(
-        group=group.number,
-        action=action,
-        home=uri_of_path(str(file.path)),
-        quarantine=uri_of_path(str(hidden)),
-        root=uri_of_path(str(file.root)),
-        inode=file.seen.inode,
-        size_bytes=file.seen.size_bytes,
-        sha256=file.sha256,
-        keeper=uri_of_path(str(group.keeper.path)),
-        keeper_sha256=group.keeper_sha256,
-        keeper_inode=group.keeper_seen.inode,
-        exact=file.exact,
-        temporary=None if action == "quarantine" else f".lookalike-{plan_id}-{group.number}-{number}.partial",
-        sidecar_of=None if file.sidecar_of is None else uri_of_path(str(file.sidecar_of)),
-    )
-
-
 def _note(report: ApplyReport, group: VerifiedGroup) -> None:
     report.groups += 1
     for file in group.files:
@@ -235,6 +202,9 @@ def _note(report: ApplyReport, group: VerifiedGroup) -> None:
         report.bytes += file.seen.size_bytes
 
 
-def _told(error: OSError, uri: str) -> str:
-    place = error.filename if isinstance(error.filename, str) else displayable(path_of(uri))
-    return f"{place}: {error.strerror or error}"
+def _told(error: OSError | None, path: Path) -> str | None:
+    """Return what a disk said, None where it said nothing. path: of what was being done, where the error has none."""
+    if error is None:
+        return None
+    place = Path(error.filename) if isinstance(error.filename, str) else path
+    return f"{displayable(place)}: {error.strerror or error}"

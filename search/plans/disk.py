@@ -149,6 +149,15 @@ def as_mismatch(path: Path) -> Iterator[None]:
         raise Mismatch(path, why) from error
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let what the disk says name a whole path: the system knows what it was asked for, a name in an open folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
 def _why(error: OSError) -> str | None:
     if error.errno == errno.ENOENT:
         return "is gone"

@@ -15,7 +15,8 @@ from typing import Final
 from search.database.database import chunks
 from search.duplicates.sidecars import Beside
 from search.faults import fault
-from search.plans.disk import Mismatch, folder_at, have_same_bytes, opened, seen, sha256_of
+from search.plans.acting import sync_folders
+from search.plans.disk import Mismatch, folder_at, have_same_bytes, naming, opened, seen, sha256_of
 from search.plans.durations import DAY_S
 from search.plans.history import DATED, PURGING, Known, Move, announce, history, record, settle
 from search.plans.journal import Journal, read_journal
@@ -28,7 +29,7 @@ from search.storing.store import Store
 
 DEFAULT_AGE_S: Final = 30 * DAY_S
 EARLIEST: Final = 1_767_225_600.0  # 1 January 2026
-AT_ONCE: Final = 64  # files of one intent
+AT_ONCE: Final = 256  # files of one intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def _purge_plan(store: Store, old: Old, report: PurgeReport, count: Count) -> No
                 announce(journal, PURGING, moves)
                 try:
                     _delete(part, report, count, really=True)
+                    sync_folders(moves)
                 finally:
                     record(journal, PURGING, moves)
     except OSError as error:
@@ -168,7 +170,8 @@ def _delete(files: Sequence[Known], report: PurgeReport, count: Count, *, really
             report.kept.append(NotRestored(move.hidden, why))
         else:
             if really:
-                _unlink(move)
+                with naming(move.hidden):
+                    _unlink(move)
             report.files += 1
             report.bytes += move.size_bytes
         count.add(move.size_bytes)
@@ -178,7 +181,6 @@ def _unlink(move: Move) -> None:
     fault("purge.delete")
     with folder_at(move.hidden.parent) as folder:
         os.unlink(move.hidden.name, dir_fd=folder)
-        os.fsync(folder)
     fault("purge.deleted")
 
 

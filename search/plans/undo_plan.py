@@ -8,7 +8,7 @@ from typing import Final
 from search.database.database import chunks
 from search.errors import GuardRefused, SourceUnavailable, UsageError
 from search.plans.acting import sync_folders
-from search.plans.disk import Mismatch
+from search.plans.disk import Mismatch, naming
 from search.plans.forgetting import recall_restored
 from search.plans.history import RESTORING, History, Known, announce, history, record, settle
 from search.plans.journal import Journal, read_journal
@@ -20,7 +20,7 @@ from search.plans.restoring import require_restorable, restore
 from search.records import displayable
 from search.storing.store import Store
 
-AT_ONCE: Final = 64  # files of one intent
+AT_ONCE: Final = 256  # files of one intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def _restore(journal: Journal, files: list[Known], report: UndoReport) -> None:
     try:
         for move in moves:
             try:
-                restore(move)
+                with naming(move.hidden):
+                    restore(move)
             except Mismatch as mismatch:
                 report.skipped.append(NotRestored(mismatch.path, mismatch.why))
         sync_folders(moves)

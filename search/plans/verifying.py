@@ -37,6 +37,12 @@ class VerifiedFile:
     exact: bool
     sidecar_of: Path | None = None
 
+    def is_as_seen(self, now: OpenFile) -> bool:
+        """Return whether nobody touched it. Of a file with several names, moving one changes what is known of all."""
+        found = now.signature
+        alone = os.fstat(now.handle).st_nlink == 1
+        return found == self.seen if alone else found.data == self.seen.data
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedGroup:
