@@ -17,8 +17,9 @@ from search.calibration.evidence import Evidence
 from search.calibration.isotonic import isotonic
 
 DRAWS: Final = 400
-# How much pairs of one source hang together is measured where so many sources err: with fewer it cannot be.
-ERRORS_TO_SEE: Final = 5
+# How much pairs of one source hang together is measured where so many sources err: fewer say little about the one that
+# is confused in all its copies.
+ERRORS_TO_SEE: Final = 10
 
 Knot = tuple[float, float]
 
