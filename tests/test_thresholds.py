@@ -70,7 +70,7 @@ def test_two_look_alikes_that_are_both_asked_for_are_one_piece_of_evidence() -> 
 def test_the_precision_on_unseen_pairs_is_what_was_asked_for_less_a_point_at_most(
     precision: float, prevalence: float
 ) -> None:
-    reached = [LabelledPairs(drawn(seed, 1500, copies=3), prevalence, seed).threshold(precision) for seed in range(8)]
+    reached = [LabelledPairs(drawn(seed, 2000, copies=3), prevalence, seed).threshold(precision) for seed in range(8)]
     scores = [one.score for one in reached if one.score is not None]
     kept = [realised(score, prevalence) for score in scores]
     assert len(kept) >= 5

@@ -13,7 +13,7 @@ from search.calibration.thresholds import Knot, LabelledPairs, Reached
 AUTOMATIC: Final = 0.99  # the precision from which nobody need look
 REVIEW: Final = 0.90  # and that from which somebody should
 PREVALENCE: Final = 0.5
-SAMPLES: Final = 1_500  # images: .99 takes 600 of which none errs, or these with two that do
+SAMPLES: Final = 2_000  # images: .99 takes 600 of which none errs, or these with three that do
 OUTGROWN: Final = 2  # times the images that were there: hits of wrong ones grow with their number
 
 
