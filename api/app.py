@@ -37,6 +37,8 @@ PAGE = {
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
     "filter_box.js": _JAVASCRIPT,
+    "key_view.js": _JAVASCRIPT,
+    "keys.js": _JAVASCRIPT,
     "label_chooser.js": _JAVASCRIPT,
     "large_view.js": _JAVASCRIPT,
     "live_review.js": _JAVASCRIPT,

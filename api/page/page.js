@@ -4,6 +4,8 @@ import { address, read } from "./addresses.js";
 import { showBrowse } from "./browse_view.js";
 import { showDuplicates } from "./duplicates_view.js";
 import { el } from "./elements.js";
+import { hasKey, useKey } from "./keys.js";
+import { keyView } from "./key_view.js";
 import { closeLargeView } from "./large_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, keep } from "./pictures.js";
@@ -156,11 +158,28 @@ function reload() {
 
 function fail(error) {
   if (error.name === "AbortError") return;
+  if (error.status === 401) return askForKey(hasKey() ? error.message : null);
   const gone = error instanceof ServerGone;
   const banner = notice(error.message, { title: gone ? "Server gone" : error.title });
   announce("");
   if (gone) untilBack(banner);
   else if (error.status === undefined) throw error;
+}
+
+/** Show nothing but the wish for a key. why: what is wrong with the one there was. */
+function askForKey(why) {
+  if (main.querySelector("#key")) return;
+  leave();
+  useKey(null);
+  known.at = -Infinity;
+  known.collections = [];
+  closeLargeView();
+  clearNotices();
+  announce("");
+  drawBar(read(location.hash));
+  document.title = "Key · Lookalike";
+  main.replaceChildren(keyView(why, reload));
+  main.querySelector("#key").focus({ preventScroll: true });
 }
 
 let waitingForServer = false;
@@ -229,6 +248,7 @@ function drawBar(where) {
   document.getElementById("collection").replaceChildren(...options);
   document.getElementById("choice").hidden = known.collections.length < 2;
   document.getElementById("counts").replaceChildren(...(collection ? counts(collection) : []));
+  document.getElementById("forget").hidden = !hasKey();
   document.getElementById("about").textContent = collection ? licence(collection) : "\u00a0";
 }
 
@@ -265,6 +285,11 @@ addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=file]), textarea")) return;
   event.preventDefault();
   focusChooser();
+});
+document.getElementById("forget").addEventListener("click", () => {
+  useKey(null);
+  memories.clear();
+  reload();
 });
 acceptPictures({ found: search, refused: (text) => notice(text, { kind: "hint" }) });
 arrive();
