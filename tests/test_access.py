@@ -22,7 +22,7 @@ from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.errors import GuardRefused, StoreUnavailable, UsageError
-from search.storing.api_keys import ROLES, ApiKey, ApiKeys
+from search.storing.api_keys import ROLES, ApiKey, ApiKeys, Role
 from search.storing.store import Store
 from tests.fakes import FakeBackbone
 
@@ -48,6 +48,9 @@ NEEDS = {
 ADMIN_KEY = "an admin key of a file, 0123456789abcdef".replace(" ", "-")
 
 
+Made = dict[tuple[Role, str | None], tuple[ApiKey, str]]
+
+
 @dataclass(frozen=True)
 class Keyed:
     """An application that asks for keys, its keys, and one of every kind: by role, and the collection it is for."""
@@ -55,7 +58,7 @@ class Keyed:
     app: FastAPI
     client: TestClient
     keys: ApiKeys
-    made: dict[tuple[str, str | None], tuple[ApiKey, str]]
+    made: Made
 
 
 def application(store: Path, gate: Gate, workspace: Workspace) -> FastAPI:
@@ -72,7 +75,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     with Workspace(root) as workspace:
         keys = ApiKeys(workspace.store.database)
         own = workspace.collection("own")
-        made = {(role, None): keys.create(role) for role in ROLES}
+        made: Made = {(role, None): keys.create(role) for role in ROLES}
         for role in ROLES:
             made[role, "own"] = keys.create(role, only=own)
         app = application(root, KeyGate(keys, None, always=False), workspace)
@@ -104,7 +107,7 @@ def test_every_route_is_for_its_role_and_collection_and_for_nobody_else(keyed: K
     for (has, only), (_, secret) in keyed.made.items():
         for collection in ("own", "other", "nowhere"):
             status = ask(keyed.client, operation, collection, bearer(secret)).status_code
-            enough = role == "nothing" or ROLES.index(has) >= ROLES.index(role)  # type: ignore[arg-type]
+            enough = role == "nothing" or ROLES.index(has) >= ROLES.index(role)
             inside = only is None or role == "nothing" or ("{collection}" not in operation or collection == only)
             inside = inside and not (only is not None and NEEDS[operation].endswith("of all"))
             where = f"{operation} in {collection} with {has} for {only}"

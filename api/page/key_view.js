@@ -22,7 +22,7 @@ export function keyView(why, opened) {
   const trouble = el("p", { class: "trouble", id: "key-trouble", role: "alert" });
   const button = el("button", { class: "button main" }, "Open");
   const say = (text) => {
-    trouble.textContent = text;
+    trouble.textContent = text.charAt(0).toUpperCase() + text.slice(1);
     field.toggleAttribute("aria-invalid", text !== "");
   };
   const form = el(

@@ -130,6 +130,10 @@ function settle(memory) {
 async function search(files) {
   const [file] = files;
   clearNotices();
+  if (locked()) {
+    notice("The server wants a key first.", { kind: "hint" });
+    return;
+  }
   if (!(await isReadable(file))) {
     const text = `${file.name} cannot be read. A folder cannot be searched for; choose one picture.`;
     notice(text, { title: "Not a file" });
@@ -168,7 +172,7 @@ function fail(error) {
 
 /** Show nothing but the wish for a key. why: what is wrong with the one there was. */
 function askForKey(why) {
-  if (main.querySelector("#key")) return;
+  if (locked()) return;
   leave();
   useKey(null);
   known.at = -Infinity;
@@ -180,6 +184,10 @@ function askForKey(why) {
   document.title = "Key · Lookalike";
   main.replaceChildren(keyView(why, reload));
   main.querySelector("#key").focus({ preventScroll: true });
+}
+
+function locked() {
+  return main.querySelector("#key") !== null;
 }
 
 let waitingForServer = false;
