@@ -36,7 +36,7 @@ class ForeignPages:
             detail = "a page of another site sent this; only pages of this server and programs may"
             await problem("ForeignPage", HTTPStatus.FORBIDDEN, detail)(scope, receive, send)
         elif kind in FORM_TYPES:
-            detail = f"send JSON, or a picture as multipart/form-data, not {kind}: pages of other sites could send that, too"
+            detail = f"send JSON, or a picture as multipart/form-data, not {kind}, which any page could send"
             await problem("UnsupportedMediaType", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
