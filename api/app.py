@@ -22,6 +22,7 @@ from api.metrics import CONTENT_TYPE, Metrics
 from api.problems import install, problem
 from api.readiness import Readiness
 from api.routes import router
+from api.safe_fetch import Fetch, FetchNothing
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 
@@ -71,6 +72,7 @@ class Parts:
     allowed_hosts: tuple[str, ...] = ("*",)
     started: Callable[[], None] = lambda: None
     gate: Gate = OpenGate()
+    fetch: Fetch = FetchNothing()
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -86,6 +88,7 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.workspace = parts.workspace
     app.state.thumbnails = parts.thumbnails
+    app.state.fetch = parts.fetch
     app.state.reports = DuplicateReports(parts.workspace)
     app.state.label_counts = LabelCounts(parts.workspace)
     install(app)

@@ -19,11 +19,15 @@ HOW = "send it as `Authorization: Bearer lk_...`; `lookalike keys create` makes 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """How a server asks for keys. public: other machines can reach it. admin_key_file: holds a key of its own."""
+    """Whom a server lets in, and how far. public: other machines can reach it. admin_key_file: holds a key of its own.
+
+    allow_url: it fetches pictures from addresses that visitors name (api/safe_fetch.py).
+    """
 
     mode: AuthMode
     public: bool
     admin_key_file: Path | None = None
+    allow_url: bool = False
 
 
 def auth_mode(text: str) -> AuthMode:

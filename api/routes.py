@@ -15,7 +15,8 @@ from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.queries import Found
-from api.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.request_parts import ONE_OF, Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.safe_fetch import Fetch
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
@@ -209,18 +210,18 @@ _search_bodies = {
 @router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
 @needs("read")
 async def search(request: Request, workspace: Work, target: Target) -> schemas.SearchAnswer:
-    """Return the images closest to an uploaded picture, or to a stored image by id or key."""
+    """Return the images closest to an uploaded picture, to a stored image by id or key, or to a picture by its url."""
     kind = media_type(request)
     if kind == "application/json":
         body = parsed(schemas.SearchBody, await json_body(request))
-        return await run_in_threadpool(_by_stored, workspace, target, body)
+        return await _without_upload(request, workspace, target, body)
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=1, max_fields=8) as form:
         body = parsed(schemas.SearchBody, text_fields(form))
         upload = uploaded(form, body)
         if upload is None:
-            return await run_in_threadpool(_by_stored, workspace, target, body)
+            return await _without_upload(request, workspace, target, body)
         data, name = await upload.read(), upload.filename or "upload"
     found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", body.request())
     return _answer({"name": name}, found)
@@ -280,6 +281,25 @@ def groups(
 def _names(condition: str, tag: str) -> bool:
     """Tell whether an If-None-Match header names this tag (RFC 9110: a list, weak tags and * count)."""
     return any(given.strip().removeprefix("W/") in (tag, "*") for given in condition.split(","))
+
+
+async def _without_upload(
+    request: Request, workspace: Workspace, target: Collection, body: schemas.SearchBody
+) -> schemas.SearchAnswer:
+    """Search by an address, an id or a key.
+
+    Raises:
+        UsageError: none of them is given, or several, or the address is refused.
+    """
+    if body.url is None:
+        return await run_in_threadpool(_by_stored, workspace, target, body)
+    if (body.id, body.key) != (None, None):
+        raise UsageError(f"{ONE_OF}, `url`")
+    fetch: Fetch = request.app.state.fetch
+    wanted = body.request()
+    data = await fetch.get(body.url)
+    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the picture at this address", wanted)
+    return _answer({"url": body.url}, found)
 
 
 def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBody) -> schemas.SearchAnswer:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import uvicorn
 
-from api.app import Parts, create_app
+from api.app import MAX_BODY_BYTES, Parts, create_app
 from api.key_gate import Guard, gate_of
 from api.readiness import Readiness
+from api.safe_fetch import FetchLimits, FetchNothing, SafeFetch
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
@@ -64,6 +65,7 @@ def run_server(
             allowed_hosts=address.names,
             started=lambda: ready(_url(listening)),
             gate=gate,
+            fetch=SafeFetch(FetchLimits(most_bytes=MAX_BODY_BYTES)) if guard.allow_url else FetchNothing(),
         )
         config = uvicorn.Config(
             create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False

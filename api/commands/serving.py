@@ -41,6 +41,9 @@ def serve(
         Path | None,
         typer.Option(help="File with a key that may do everything.", envvar="LOOKALIKE_ADMIN_KEY_FILE"),
     ] = None,
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Fetch pictures from addresses of the internet that visitors name.")
+    ] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
@@ -53,7 +56,7 @@ def serve(
     from api.server import Address, run_server
 
     session: Session = context.obj
-    guard = Guard(auth_mode(auth), public=host not in LOOPBACK, admin_key_file=admin_key_file)
+    guard = Guard(auth_mode(auth), public=host not in LOOPBACK, admin_key_file=admin_key_file, allow_url=allow_url)
 
     # After uvicorn has closed everything it raises the signal again: asked to end and ended is a success.
     signal.signal(signal.SIGTERM, _stopped)
