@@ -90,7 +90,11 @@ def served(internet: Internet) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             internet.requests.append((self.headers["Host"], self.path, dict(self.headers)))
-            internet.pages.get(self.path, lambda to: to.send_error(404))(self)
+            page = internet.pages.get(self.path)
+            if page is None:
+                self.send_error(404)
+            else:
+                page(self)
 
         def log_message(self, *_: object) -> None:
             pass
