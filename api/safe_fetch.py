@@ -129,6 +129,7 @@ class SafeFetch:
         timeout = aiohttp.ClientTimeout(
             total=self._limits.total_s, connect=self._limits.connect_s, sock_read=self._limits.silence_s
         )
+        # A session of its own for each hop: nothing that one server says, such as a cookie, is told to the next.
         async with (
             aiohttp.ClientSession(
                 connector=connector,
@@ -136,7 +137,6 @@ class SafeFetch:
                 headers=HEADERS,
                 trust_env=False,
                 auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
             ) as session,
             session.get(url, allow_redirects=False) as answer,
         ):

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from socket import AF_INET, socket
 from threading import Thread
 from typing import Any
 
 import pytest
+from aiohttp.abc import ResolveResult
 
 from api.public_addresses import is_public
 from api.safe_fetch import REFUSED, AddressRefused, FetchLimits, FetchNothing, SafeFetch
@@ -406,24 +407,33 @@ def test_only_an_answer_of_200_is_a_picture(internet: Internet, status: int) -> 
 
 
 def test_no_more_than_so_many_are_fetched_at_once(internet: Internet) -> None:
-    together: list[int] = [0, 0]
+    now, most = 0, 0
 
-    def counting(to: BaseHTTPRequestHandler) -> None:
-        together[0] += 1
-        together[1] = max(together)
-        while together[0] < 2 and len(internet.requests) < 2:
-            pass
-        together[0] -= 1
-        picture(to)
-
-    internet.pages["/a.png"] = counting
+    async def resolve(_host: str, _port: int) -> list[str]:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return [PUBLIC]
 
     async def many() -> list[bytes]:
-        fetch = SafeFetch(FetchLimits(at_once=2), internet.resolve)
+        fetch = SafeFetch(FetchLimits(at_once=2), resolve)
         return await asyncio.gather(*(fetch.get("http://pictures.example/a.png") for _ in range(6)))
 
     assert asyncio.run(many()) == [PICTURE] * 6
-    assert together[1] == 2
+    assert most == 2
+
+
+def test_whatever_the_library_comes_to_dial_must_have_been_looked_at(
+    internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def elsewhere(*_: object, **_more: object) -> list[ResolveResult]:
+        return [ResolveResult(hostname="x", host="127.0.0.1", port=80, family=AF_INET, proto=0, flags=0)]
+
+    monkeypatch.setattr("api.safe_fetch._Pinned.resolve", elsewhere)
+    with pytest.raises(AddressRefused):
+        internet.get("http://pictures.example/a.png")
+    assert (internet.resolved, internet.dialled) == (["pictures.example"], [])
 
 
 def test_where_it_is_off_nothing_is_fetched() -> None:
