@@ -30,6 +30,8 @@ from tests.fakes import FakeBackbone
 IN = "/v1/collections/{collection}"
 NEEDS = {
     "GET /healthz": "nothing",
+    f"POST {IN}/check": "read",
+    f"DELETE {IN}/verdicts/{{first}}/{{second}}": "dedup",
     "GET /readyz": "nothing",
     "GET /metrics": "read of all",
     "GET /v1/collections": "read",
@@ -93,7 +95,7 @@ def operations(app: FastAPI) -> list[str]:
 
 def ask(client: TestClient, operation: str, collection: str, headers: dict[str, str]) -> Response:
     method, path = operation.split(" ")
-    filled = path.format(collection=collection, image_id="999999", key="nothing")
+    filled = path.format(collection=collection, image_id="999999", key="nothing", first="a" * 64, second="b" * 64)
     return client.request(method, filled, headers=headers)
 
 
