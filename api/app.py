@@ -7,19 +7,22 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import schemas
+from api.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.duplicate_reports import DuplicateReports
+from api.foreign_pages import ForeignPages
 from api.label_counts import LabelCounts
 from api.metrics import CONTENT_TYPE, Metrics
 from api.problems import install, problem
 from api.readiness import Readiness
 from api.routes import router
+from api.safe_fetch import Fetch, FetchNothing
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 
@@ -35,6 +38,8 @@ PAGE = {
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
     "filter_box.js": _JAVASCRIPT,
+    "key_view.js": _JAVASCRIPT,
+    "keys.js": _JAVASCRIPT,
     "label_chooser.js": _JAVASCRIPT,
     "large_view.js": _JAVASCRIPT,
     "live_review.js": _JAVASCRIPT,
@@ -66,6 +71,8 @@ class Parts:
     readiness: Readiness
     allowed_hosts: tuple[str, ...] = ("*",)
     started: Callable[[], None] = lambda: None
+    gate: Gate = OpenGate()
+    fetch: Fetch = FetchNothing()
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -76,10 +83,12 @@ def create_app(parts: Parts) -> FastAPI:
         description="Search image collections by picture. Scores are cosine similarities: higher is closer.",
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(permitted)],
         lifespan=_lifespan(parts),
     )
     app.state.workspace = parts.workspace
     app.state.thumbnails = parts.thumbnails
+    app.state.fetch = parts.fetch
     app.state.reports = DuplicateReports(parts.workspace)
     app.state.label_counts = LabelCounts(parts.workspace)
     install(app)
@@ -87,6 +96,8 @@ def create_app(parts: Parts) -> FastAPI:
     _add_probes(app, parts.readiness)
     _add_metrics(app, parts.workspace)
     _add_page(app)
+    app.add_middleware(Authentication, gate=parts.gate, open_to_all=open_paths(app))
+    app.add_middleware(ForeignPages)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
     # Not the max_body_size of FastAPI: that one answers outside all middleware, in plain text.
@@ -110,6 +121,7 @@ def _lifespan(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[N
 def _add_probes(app: FastAPI, readiness: Readiness) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="The process answers")
+    @needs("nothing")
     def healthz() -> schemas.Health:
         return schemas.Health(status="ok")
 
@@ -117,6 +129,7 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Searches will be answered", responses=not_yet)
+    @needs("nothing")
     def readyz() -> Response:
         reason = readiness.reason()
         if reason is None:
@@ -127,7 +140,10 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
 def _add_metrics(app: FastAPI, workspace: Workspace) -> None:
     figures = Metrics(workspace.recall_watch)
 
-    @app.get("/metrics", summary="Figures for monitoring, in the text format of Prometheus", response_class=Response)
+    about = "Figures for monitoring, in the text format of Prometheus"
+
+    @app.get("/metrics", summary=about, response_class=Response, dependencies=[bearer])
+    @needs("read")
     def metrics() -> Response:
         return Response(figures.text(), media_type=CONTENT_TYPE)
 
@@ -142,6 +158,7 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _file(data: bytes, kind: str) -> Callable[[], Response]:
+    @needs("nothing")
     def file() -> Response:
         return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
 

@@ -3,6 +3,7 @@
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from api.access import needs
 from api.check_shapes import CheckAnswer, CheckBody
 from api.checks import check_image, check_picture
 from api.problems import unsupported_media
@@ -31,6 +32,7 @@ BODIES = {
 }
 
 
+@needs("read")
 async def check(request: Request, workspace: Work, target: Target) -> CheckAnswer:
     """Tell whether an uploaded picture is new to a collection, or a copy of an image there; nothing is stored."""
     kind = media_type(request)

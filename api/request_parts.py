@@ -76,12 +76,12 @@ def uploaded(form: FormData, body: Naming) -> UploadFile | None:
     """Return the uploaded picture; None when the form names a stored image.
 
     Raises:
-        UsageError: a picture comes together with an id or a key, or another field holds a file.
+        UsageError: a picture comes together with an id, a key or a url, or another field holds a file.
     """
     files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
     if set(files) - {"image"}:
         raise UsageError(f"the picture belongs in the form field `image`, not {sorted(files)[0]!r}")
-    if files and (body.id is not None or body.key is not None):
+    if files and any(getattr(body, name, None) is not None for name in ("id", "key", "url")):
         raise UsageError(ONE_OF)
     return files.get("image")
 

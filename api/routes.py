@@ -10,11 +10,13 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from api import check_routes, review_routes, schemas
+from api.access import CalledBy, bearer, needs
 from api.duplicate_reports import DuplicateReports
 from api.label_counts import LabelCounts
 from api.problems import Problem, unsupported_media
 from api.queries import Found
-from api.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.request_parts import ONE_OF, Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.safe_fetch import Fetch
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.errors import BadImage, ImageNotFound, UsageError
@@ -31,9 +33,10 @@ MAX_THUMBNAIL = 2048
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
 
 _problems: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}} for status in (400, 404, 413, 415, 422, 503)
+    status: {"model": Problem, "content": {"application/problem+json": {}}}
+    for status in (400, 401, 403, 404, 413, 415, 422, 503)
 }
-router = APIRouter(prefix="/v1", responses=_problems)
+router = APIRouter(prefix="/v1", responses=_problems, dependencies=[bearer])
 router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=check_routes.BODIES)(
     check_routes.check
 )
@@ -43,19 +46,22 @@ router.delete("/collections/{collection}/verdicts/{first}/{second}", status_code
 
 
 @router.get("/collections", summary="All collections")
-def collections(workspace: Work) -> schemas.Page[schemas.Collection]:
-    """List every collection with its counts."""
-    items = [schemas.Collection.model_validate(one.as_json()) for one in workspace.status()]
+@needs("read", across=True)
+def collections(workspace: Work, caller: CalledBy) -> schemas.Page[schemas.Collection]:
+    """List every collection that the key is for with its counts."""
+    items = [schemas.Collection.model_validate(one.as_json()) for one in workspace.status(caller.only)]
     return schemas.Page(items=items, next_cursor=None)
 
 
 @router.get("/collections/{collection}", summary="One collection")
+@needs("read")
 def collection_counts(workspace: Work, target: Target) -> schemas.Collection:
     """Tell what a collection holds and whether all of it can be found."""
     return schemas.Collection.model_validate(collection_status(workspace.store, target).as_json())
 
 
 @router.get("/collections/{collection}/images", response_model_exclude_unset=True, summary="Images, a page at a time")
+@needs("read")
 def images(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor = None) -> schemas.Page[schemas.Image]:
     """List images in the order they were indexed."""
     page = workspace.store.catalogue.images(target.id, after=int(cursor or 0), limit=limit)
@@ -65,12 +71,14 @@ def images(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor =
 
 
 @router.get("/collections/{collection}/images/by-key/{key:path}", response_model_exclude_unset=True)
+@needs("read")
 def image_by_key(workspace: Work, target: Target, key: str) -> schemas.Image:
     """Return the image with this key."""
     return schemas.Image.model_validate(workspace.store.catalogue.image_by_key(target.id, key).as_json())
 
 
 @router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)
+@needs("read")
 def image_by_id(response: Response, workspace: Work, target: Target, image_id: ImageId) -> schemas.Image:
     """Return the image with this id; its ETag can be sent with a change."""
     return _tagged(response, workspace.store.catalogue.image_by_id(target.id, image_id))
@@ -90,6 +98,7 @@ _patch_bodies = {
     openapi_extra=_patch_bodies,
     responses={412: {"model": Problem, "description": "the image is not what If-Match names"}},
 )
+@needs("write")
 async def change_image(
     request: Request, response: Response, workspace: Work, target: Target, image_id: ImageId
 ) -> schemas.Image:
@@ -108,12 +117,14 @@ async def change_image(
 
 
 @router.delete("/collections/{collection}/images/{image_id}", status_code=HTTPStatus.NO_CONTENT)
+@needs("write")
 def delete_image(workspace: Work, target: Target, image_id: ImageId) -> None:
     """Remove an image from the collection; its file stays. From the answer on no search names it."""
     remove_image(workspace.store.database, target, image_id)
 
 
 @router.get("/collections/{collection}/labels", summary="Labels, most frequent first")
+@needs("read")
 def labels(
     request: Request, target: Target, limit: Limit = 100, cursor: Cursor = None
 ) -> schemas.Page[schemas.LabelCount]:
@@ -131,6 +142,7 @@ def labels(
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "unchanged"}},
 )
+@needs("read")
 def thumbnail(
     request: Request,
     workspace: Work,
@@ -141,7 +153,7 @@ def thumbnail(
     """Return a JPEG of an image, without its metadata."""
     image = workspace.store.catalogue.image_by_id(target.id, image_id)
     tag = f'"{image.sha256.hex()[:32]}-{size}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=300"}
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=300", "Vary": "Authorization"}
     if _names(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     thumbnails: Thumbnails = request.app.state.thumbnails
@@ -196,19 +208,20 @@ _search_bodies = {
 
 
 @router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
+@needs("read")
 async def search(request: Request, workspace: Work, target: Target) -> schemas.SearchAnswer:
-    """Return the images closest to an uploaded picture, or to a stored image by id or key."""
+    """Return the images closest to an uploaded picture, to a stored image by id or key, or to a picture by its url."""
     kind = media_type(request)
     if kind == "application/json":
         body = parsed(schemas.SearchBody, await json_body(request))
-        return await run_in_threadpool(_by_stored, workspace, target, body)
+        return await _without_upload(request, workspace, target, body)
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=1, max_fields=8) as form:
         body = parsed(schemas.SearchBody, text_fields(form))
         upload = uploaded(form, body)
         if upload is None:
-            return await run_in_threadpool(_by_stored, workspace, target, body)
+            return await _without_upload(request, workspace, target, body)
         data, name = await upload.read(), upload.filename or "upload"
     found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", body.request())
     return _answer({"name": name}, found)
@@ -219,6 +232,7 @@ async def search(request: Request, workspace: Work, target: Target) -> schemas.S
     openapi_extra=_explain_body,
     responses={200: {"content": {"image/png": {}, "application/json": {}}, "description": "why"}},
 )
+@needs("read")
 async def explain(request: Request, workspace: Work, target: Target, image_id: ImageId) -> Response:
     """Tell why an upload and an image are the same picture or not: JSON, or a PNG if the client accepts that."""
     if media_type(request) != "multipart/form-data":
@@ -237,6 +251,7 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
 
 
 @router.get("/collections/{collection}/groups", response_model_exclude_unset=True)
+@needs("read")
 def groups(
     request: Request,
     target: Target,
@@ -266,6 +281,25 @@ def groups(
 def _names(condition: str, tag: str) -> bool:
     """Tell whether an If-None-Match header names this tag (RFC 9110: a list, weak tags and * count)."""
     return any(given.strip().removeprefix("W/") in (tag, "*") for given in condition.split(","))
+
+
+async def _without_upload(
+    request: Request, workspace: Workspace, target: Collection, body: schemas.SearchBody
+) -> schemas.SearchAnswer:
+    """Search by an address, an id or a key.
+
+    Raises:
+        UsageError: none of them is given, or several, or the address is refused.
+    """
+    if body.url is None:
+        return await run_in_threadpool(_by_stored, workspace, target, body)
+    if (body.id, body.key) != (None, None):
+        raise UsageError(f"{ONE_OF}, `url`")
+    fetch: Fetch = request.app.state.fetch
+    wanted = body.request()
+    data = await fetch.get(body.url)
+    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the picture at this address", wanted)
+    return _answer({"url": body.url}, found)
 
 
 def _by_stored(workspace: Workspace, target: Collection, body: schemas.SearchBody) -> schemas.SearchAnswer:

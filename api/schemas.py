@@ -11,6 +11,7 @@ from search.finding.find_similar import MAX_K
 T = TypeVar("T")
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
 WHERE = Field(description="what a match must fulfil", examples=['width >= 1000 and label = "tabby"'])
+URL = Field(description="the address of a picture, where the server has --allow-url", max_length=2048)
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
 
@@ -119,6 +120,7 @@ class Query(Shape):
 
     id: str | None = None
     key: str | None = None
+    url: str | None = None
     name: str | None = None
 
 
@@ -138,10 +140,11 @@ class SearchAnswer(Shape):
 
 
 class SearchBody(Shape):
-    """A search by something that is stored already: exactly one of id and key."""
+    """A search by something that need not be sent: exactly one of id, key and url."""
 
     id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
     key: Annotated[str, AfterValidator(_text)] | None = None
+    url: Annotated[str, AfterValidator(_text), URL] | None = None
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
     where: Annotated[str, AfterValidator(_text), WHERE] | None = None

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import uvicorn
 
-from api.app import Parts, create_app
+from api.app import MAX_BODY_BYTES, Parts, create_app
+from api.key_gate import Guard, gate_of
 from api.readiness import Readiness
+from api.safe_fetch import FetchLimits, FetchNothing, SafeFetch
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.errors import UsageError
+from search.storing.api_keys import ApiKeys
 
 SHUTDOWN_S = 20
 BACKLOG = 2048
@@ -31,21 +34,28 @@ class Address:
 
 
 def run_server(
-    root: Path, address: Address, ready: Callable[[str], None], *, device: str = "auto", weights: Path | None = None
+    root: Path,
+    address: Address,
+    guard: Guard,
+    ready: Callable[[str], None],
+    *,
+    device: str = "auto",
+    weights: Path | None = None,
 ) -> None:
     """Serve the store in this folder until Ctrl-C or SIGTERM. ready: called with the URL once it listens.
 
     Raises:
         LookalikeError: by name, why the store cannot be opened.
-        UsageError: the address cannot be used.
+        GuardRefused: other machines could reach it, and nobody has a key.
+        UsageError: the address or the file with the admin key cannot be used.
     """
-    listening = _listen(address.host, address.port)
     children = max(1, (os.cpu_count() or 1) // 2)
     with ExitStack() as stack:
-        stack.callback(listening.close)
         workspace = stack.enter_context(
             Workspace(root, device=device, weights=weights, children=children, lasting=True)
         )
+        gate = gate_of(ApiKeys(workspace.store.database), guard)
+        listening = stack.enter_context(_listen(address.host, address.port))
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
         parts = Parts(
@@ -54,6 +64,8 @@ def run_server(
             readiness=Readiness(workspace),
             allowed_hosts=address.names,
             started=lambda: ready(_url(listening)),
+            gate=gate,
+            fetch=SafeFetch(FetchLimits(most_bytes=MAX_BODY_BYTES)) if guard.allow_url else FetchNothing(),
         )
         config = uvicorn.Config(
             create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False
@@ -63,7 +75,9 @@ def run_server(
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named, not left to the system: asyncio sends small answers at once (TCP_NODELAY) on connections whose protocol it
+    # is told alone; on others each answer waits some 40 ms for the client's acknowledgement of its head.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -152,6 +152,7 @@ MENDED = [
     "report_unreadable",
     "calibration_dangling",
     "findings_unreadable",
+    "api_key_dangling",
     "post_transform_dangling",
     "transform_damaged",
     "transform_unknown",

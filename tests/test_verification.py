@@ -11,6 +11,7 @@ from sqlalchemy import case, delete, insert, select, text, update
 
 from search.blobs.checksums import block_checksums
 from search.database.tables import (
+    api_key,
     calibration,
     collection,
     content,
@@ -114,6 +115,7 @@ FITTED = {
 }
 WAY = {"collection_id": 1, "from_space_id": 1, "to_space_id": 1, "state": "ready", "started_at": 1.0, "changed_at": 1.0}
 MEASURED = {"collection_id": 1, "space_id": 1, "transform": "", "made_at": 1.0, "findings": {}}
+KEY = {"name": "", "prefix": "lk_", "sha256": bytes(32), "role": "read", "created_at": 1.0}
 FIRST = {"content_id": 1, "space_id": 1, "region": 1, "segment_id": 1, "row": 0}
 Plant = Callable[[Store], None]
 SHALLOW: dict[str, Plant] = {
@@ -180,6 +182,7 @@ DEEP: dict[str, Plant] = {
     "progress_unreadable": lambda store: change(store, "UPDATE job SET progress = '7'"),
     "report_unreadable": lambda store: change(store, insert(reembedding).values(WAY | {"report": ["a", "list"]})),
     "calibration_dangling": lambda store: change(store, insert(calibration).values(MEASURED | {"space_id": 9})),
+    "api_key_dangling": lambda store: change(store, insert(api_key).values(KEY | {"collection_id": 9})),
     "findings_unreadable": lambda store: change(store, insert(calibration).values(MEASURED | {"findings": [1]})),
     "post_transform_dangling": lambda store: change(store, insert(post_transform).values(FITTED | {"space_id": 9})),
     "transform_damaged": lambda store: change(store, insert(post_transform).values(FITTED | {"fingerprint": "0" * 64})),

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from api.console import Session, say
-from search.errors import GuardRefused, UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOOPBACK_NAMES = (*LOOPBACK, "[::1]")
@@ -30,7 +29,21 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", envvar="LOOKALIKE_PORT")
     ] = 8080,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    auth: Annotated[str, typer.Option(help="auto or none.", envvar="LOOKALIKE_AUTH")] = "auto",
+    auth: Annotated[
+        str,
+        typer.Option(
+            help="keys: every request needs one. none: no request does, for proxies. auto: as soon as there is a key, "
+            "or other machines can reach the address.",
+            envvar="LOOKALIKE_AUTH",
+        ),
+    ] = "auto",
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a key that may do everything.", envvar="LOOKALIKE_ADMIN_KEY_FILE"),
+    ] = None,
+    allow_url: Annotated[
+        bool, typer.Option("--allow-url", help="Fetch pictures from addresses of the internet that visitors name.")
+    ] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
@@ -39,16 +52,11 @@ def serve(
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Serve the web page and the HTTP API."""
+    from api.key_gate import Guard, auth_mode
     from api.server import Address, run_server
 
     session: Session = context.obj
-    if auth not in ("auto", "none"):
-        raise UsageError(f"--auth {auth!r} is not one of auto, none (this release has no keys yet)")
-    if host not in LOOPBACK and auth != "none":
-        raise GuardRefused(
-            f"{host} can be reached by other machines and this release has no API keys yet: "
-            "put a proxy with authentication before it and pass --auth none"
-        )
+    guard = Guard(auth_mode(auth), public=host not in LOOPBACK, admin_key_file=admin_key_file, allow_url=allow_url)
 
     # After uvicorn has closed everything it raises the signal again: asked to end and ended is a success.
     signal.signal(signal.SIGTERM, _stopped)
@@ -59,7 +67,7 @@ def serve(
             threading.Timer(OPEN_AFTER_S, webbrowser.open, (url,)).start()
 
     names = tuple(allow_host or (LOOPBACK_NAMES if host in LOOPBACK else ("*",)))
-    run_server(session.store, Address(host, port, names), ready, device=device, weights=weights)
+    run_server(session.store, Address(host, port, names), guard, ready, device=device, weights=weights)
 
 
 def _stopped(_signal: int, _frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 import { address } from "./addresses.js";
 import { copyButton, el, icon } from "./elements.js";
+import { show } from "./keys.js";
 import { noPicture } from "./tiles.js";
 import { explanation, thumbnail } from "./server.js";
 import { edit, name, number, part, pixels, place, score, share, size } from "./words.js";
@@ -45,12 +46,14 @@ function draw(shown, at, step) {
 
 /** The picture, first as the small one that is at hand, so that nothing waits and nothing jumps. */
 function stage(collection, image) {
-  const shown = el("img", { width: image.width, height: image.height, alt: name(image), draggable: "false" });
-  shown.src = thumbnail(collection, image.id, 320);
+  const empty = () =>
+    el("img", { width: image.width, height: image.height, alt: name(image), draggable: "false" });
+  const shown = empty();
+  const sharp = empty();
   shown.addEventListener("error", () => shown.replaceWith(noPicture("The file cannot be shown")), { once: true });
-  const sharp = new Image();
-  sharp.addEventListener("load", () => (shown.src = sharp.src), { once: true });
-  sharp.src = thumbnail(collection, image.id, LARGE);
+  sharp.addEventListener("load", () => shown.replaceWith(sharp), { once: true });
+  show(shown, thumbnail(collection, image.id, 320));
+  show(sharp, thumbnail(collection, image.id, LARGE));
   return el("div", { class: "stage" }, shown);
 }
 

@@ -4,6 +4,8 @@ import { address, read } from "./addresses.js";
 import { showBrowse } from "./browse_view.js";
 import { showDuplicates } from "./duplicates_view.js";
 import { el } from "./elements.js";
+import { hasKey, useKey } from "./keys.js";
+import { keyView } from "./key_view.js";
 import { closeLargeView } from "./large_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, keep } from "./pictures.js";
@@ -128,6 +130,10 @@ function settle(memory) {
 async function search(files) {
   const [file] = files;
   clearNotices();
+  if (locked()) {
+    notice("The server wants a key first.", { kind: "hint" });
+    return;
+  }
   if (!(await isReadable(file))) {
     const text = `${file.name} cannot be read. A folder cannot be searched for; choose one picture.`;
     notice(text, { title: "Not a file" });
@@ -156,11 +162,32 @@ function reload() {
 
 function fail(error) {
   if (error.name === "AbortError") return;
+  if (error.status === 401) return askForKey(hasKey() ? error.message : null);
   const gone = error instanceof ServerGone;
   const banner = notice(error.message, { title: gone ? "Server gone" : error.title });
   announce("");
   if (gone) untilBack(banner);
   else if (error.status === undefined) throw error;
+}
+
+/** Show nothing but the wish for a key. why: what is wrong with the one there was. */
+function askForKey(why) {
+  if (locked()) return;
+  leave();
+  useKey(null);
+  known.at = -Infinity;
+  known.collections = [];
+  closeLargeView();
+  clearNotices();
+  announce("");
+  drawBar(read(location.hash));
+  document.title = "Key · Lookalike";
+  main.replaceChildren(keyView(why, reload));
+  main.querySelector("#key").focus({ preventScroll: true });
+}
+
+function locked() {
+  return main.querySelector("#key") !== null;
 }
 
 let waitingForServer = false;
@@ -229,6 +256,7 @@ function drawBar(where) {
   document.getElementById("collection").replaceChildren(...options);
   document.getElementById("choice").hidden = known.collections.length < 2;
   document.getElementById("counts").replaceChildren(...(collection ? counts(collection) : []));
+  document.getElementById("forget").hidden = !hasKey();
   document.getElementById("about").textContent = collection ? licence(collection) : "\u00a0";
 }
 
@@ -265,6 +293,11 @@ addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=file]), textarea")) return;
   event.preventDefault();
   focusChooser();
+});
+document.getElementById("forget").addEventListener("click", () => {
+  useKey(null);
+  memories.clear();
+  reload();
 });
 acceptPictures({ found: search, refused: (text) => notice(text, { kind: "hint" }) });
 arrive();

@@ -1,5 +1,7 @@
 // Everything this page asks the server.
 
+import { ask as send } from "./keys.js";
+
 /** The server answered with a problem document. */
 class Problem extends Error {
   constructor(status, title, detail, position) {
@@ -14,7 +16,7 @@ class Problem extends Error {
 /** The server did not answer at all. */
 export class ServerGone extends Error {}
 
-const TITLES = { 404: "Not found", 413: "Too large", 415: "Not a picture", 503: "Not available right now" };
+const TITLES = { 403: "Not allowed", 404: "Not found", 413: "Too large", 415: "Not a picture", 503: "Not available right now" };
 const GONE = "The server does not answer. Is it still running? This page goes on by itself when it is back.";
 
 /** Return all collections with their counts. */
@@ -87,7 +89,7 @@ export async function explanation(collection, file, id) {
   const body = new FormData();
   body.append("image", file, file.name || "pasted picture");
   const url = `${inside(collection)}/images/${encodeURIComponent(id)}/explain`;
-  const answer = await fetch(url, { method: "POST", body, headers: { Accept: "image/png" } });
+  const answer = await send(url, { method: "POST", body, headers: { Accept: "image/png" } });
   if (!answer.ok) throw new Problem(answer.status, "", (await answer.json()).detail);
   return answer.blob();
 }
@@ -140,7 +142,7 @@ function parameters(values) {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, { ...options, cache: "no-store" });
+    response = await send(path, { ...options, cache: "no-store" });
   } catch (error) {
     throw error.name === "AbortError" ? error : new ServerGone(GONE);
   }

@@ -2,6 +2,7 @@
 
 import { address } from "./addresses.js";
 import { el, icon } from "./elements.js";
+import { show } from "./keys.js";
 import { thumbnail } from "./server.js";
 import { folder, name, place, share, shortLabel } from "./words.js";
 
@@ -97,15 +98,10 @@ export function focusTile(list, id) {
 
 /** Return the small picture of an image; where there is none, say so. */
 export function picture(collection, image, size = THUMBNAIL) {
-  const shown = el("img", {
-    src: thumbnail(collection, image.id, size),
-    alt: "",
-    loading: "lazy",
-    decoding: "async",
-    draggable: "false",
-  });
+  const shown = el("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
   shown.addEventListener("load", () => shown.classList.add("loaded"), { once: true });
   shown.addEventListener("error", () => shown.replaceWith(noPicture("The file cannot be shown")), { once: true });
+  show(shown, thumbnail(collection, image.id, size));
   return shown;
 }
 

@@ -291,3 +291,20 @@ verdict = _table(
     Column("made_at", Float, nullable=False),
     UniqueConstraint("first", "second"),
 )
+
+# Keys of the HTTP API. What the key is, nobody can read here: its sha256 is enough to know it again, as it is random.
+# Rows are never removed: a server of which all keys were revoked still asks for one.
+api_key = _table(
+    "api_key",
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    # How it begins, to tell keys apart in lists.
+    Column("prefix", Text, nullable=False),
+    Column("sha256", LargeBinary(32), nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    # The only collection it is for; NULL for all.
+    Column("collection_id", ForeignKey("collection.id")),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from search.database.database import chunks
 from search.database.sequences import advance_all
 from search.database.tables import (
+    api_key,
     calibration,
     collection,
     content,
@@ -286,6 +287,7 @@ _REPAIRS: dict[str, tuple[str, Act]] = {
     "metadata_unreadable": (f"keep the text, as the field `{KEPT_AS}` of new metadata", keep_text),
     "progress_unreadable": ("empty the job's progress; the next job has its own", empty(job.c.progress)),
     "calibration_dangling": ("drop calibrations of no collection", drop_orphans(calibration)),
+    "api_key_dangling": ("drop keys for collections that are not there", drop_orphans(api_key)),
     "findings_unreadable": ("forget the calibration; `calibrate` makes another", empty(calibration.c.findings)),
     "report_unreadable": ("empty the report; `reembed` makes it again", empty(reembedding.c.report)),
 }

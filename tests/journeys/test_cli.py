@@ -237,7 +237,7 @@ def test_backbones_lists_the_builtin_first(run: Run) -> None:
         (["index", "--backbone", "nonsense", "."], 2, "no backbone 'nonsense': `lookalike backbones` lists some"),
         (["promote"], 2, "has no space to promote"),
         (["rollback"], 2, "there is nothing to roll back"),
-        (["serve", "--host", "0.0.0.0"], 4, "--auth none"),
+        (["serve", "--host", "0.0.0.0"], 4, "there is no valid key yet"),
         (["status", "--store", "/no/store"], 2, "no store in /no/store"),
         (["embed", "/etc/hostname", "-o", "/tmp/x.npy"], 1, "picture format"),
     ],

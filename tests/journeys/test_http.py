@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from api.app import MAX_BODY_BYTES, Parts, create_app
 from api.cli import main
 from api.readiness import Readiness
+from api.safe_fetch import REFUSED, AddressRefused
 from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
@@ -396,3 +397,40 @@ def test_an_accurate_search_by_form_and_by_json_says_what_was_verified(client: T
     by_id = client.post("/v1/collections/default/search", json={"id": answer["matches"][0]["id"], "accurate": True})
     assert by_id.json()["matches"][0]["verified"] == "yes"
     assert upload(client, path.read_bytes(), box="nonsense").status_code in (400, 422)
+
+
+class Pages:
+    """Stands in for the internet: the addresses there are, and what lies at them."""
+
+    def __init__(self, pages: dict[str, bytes]) -> None:
+        self._pages = pages
+
+    async def get(self, address: str) -> bytes:
+        if address not in self._pages:
+            raise AddressRefused(REFUSED)
+        return self._pages[address]
+
+
+def test_a_picture_is_searched_by_its_address_where_that_is_allowed(client: TestClient, album: Path) -> None:
+    url = "https://pictures.example/3.png"
+    refused = client.post(f"{BASE}/search", json={"url": url})
+    assert (refused.status_code, "--allow-url" in problem(refused)["detail"]) == (422, True)
+    state = client.app.state  # type: ignore[attr-defined]
+    before, state.fetch = state.fetch, Pages({url: (album / "photos" / "3.png").read_bytes(), "x": b"<html>"})
+    try:
+        as_json = client.post(f"{BASE}/search", json={"url": url, "k": 2, "where": "width > 1"}).json()
+        as_form = client.post(f"{BASE}/search", files={"url": (None, url), "k": (None, "2")}).json()
+        assert as_json["query"] == as_form["query"] == {"url": url}
+        assert as_json["matches"] == as_form["matches"]
+        assert (as_json["matches"][0]["relation"], as_json["matches"][0]["path"][-5:]) == ("identical", "3.png")
+        gone = client.post(f"{BASE}/search", json={"url": "https://pictures.example/4.png"})
+        assert (gone.status_code, problem(gone)["type"]) == (422, "urn:lookalike:problem:AddressRefused")
+        page = client.post(f"{BASE}/search", json={"url": "x"})
+        assert (page.status_code, problem(page)["reason"]) == (422, "not_an_image")
+        for more in ({"id": "1"}, {"key": "a"}):
+            assert "exactly one of" in problem(client.post(f"{BASE}/search", json={"url": url} | more))["detail"]
+        both = client.post(f"{BASE}/search", files={"image": b"x"}, data={"url": url})
+        assert "exactly one of" in problem(both)["detail"]
+        assert client.post(f"{BASE}/search", json={"url": "https://" + "a" * 2048}).status_code == 422
+    finally:
+        state.fetch = before

@@ -1,7 +1,9 @@
 """The real server process: it says where it listens, answers, and stops when asked."""
 
+import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from api.cli import main
+from api.server import _listen
 from tests.conftest import painted
 
 
@@ -60,6 +63,25 @@ def test_the_server_answers_keeps_its_address_and_ends_when_asked(store: Path) -
         process.wait(timeout=20)
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_answers_are_sent_at_once_and_not_when_their_head_was_acknowledged(host: str) -> None:
+    sent_at_once: list[int] = []
+
+    async def accept_one() -> None:
+        def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sent_at_once.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with _listen(host, 0) as listening:
+            async with await asyncio.start_server(accepted, sock=listening):
+                reader, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+                await reader.read()
+                writer.close()
+
+    asyncio.run(accept_one())
+    assert sent_at_once[0] != 0
 
 
 def test_a_store_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from api.access import Gate, OpenGate
 from api.app import Parts, create_app
 from api.cli import main
 from api.readiness import Readiness
@@ -66,10 +68,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with the collections `default`, `few`, `named`, whose images have labels, and `wide`.
+def served(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the collections `default`, `few`, `named`, whose images have labels, and `wide`.
 
-    chromium: without it none is started.
+    chromium: without it none is made.
     """
     store = tmp_path_factory.mktemp("served") / "store"
     options = ["--store", str(store), "--progress", "none"]
@@ -88,13 +90,25 @@ def url(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFactory)
         painted(width, (width, 120)).save(wide / f"wide {width}.png")
     with pytest.raises(SystemExit, match="0"):
         main([*options, "--collection", "wide", "index", str(wide)])
+    return store
+
+
+@pytest.fixture(scope="package")
+def url(served: Path) -> Iterator[str]:
+    """The address of a server of that store."""
+    with Workspace(served) as workspace, serving(workspace, OpenGate()) as address:
+        yield address
+
+
+@contextmanager
+def serving(workspace: Workspace, gate: Gate) -> Iterator[str]:
+    """Serve a store; the address."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
-        Workspace(store) as workspace,
         DecoderPool(BUILTIN_PREPARATION, children=1) as pool,
         ThreadPoolExecutor(1) as thread,
     ):
-        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",))
+        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",), gate=gate)
         server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
         running = thread.submit(server.run, [listening])
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
