@@ -28,7 +28,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from bench.reporting import heading, ratios, shown, write
 from bench.synthetic_embeddings import Synthetic
+from search.embeddings import lengthened
 from search.index.cpu_pairs import CpuPairs
+from search.index.pair_scoring import HeldRows
 from search.pairing.near_pairs import FoundPairs, near_pairs
 from search.pairing.pair_file import PairFile
 from search.records import Embeddings
@@ -42,20 +44,29 @@ ADDED: Final = 0.01
 LISTS: Final = 0  # rows up to which everything is compared
 
 
-class MatrixRows:
-    """Rows of a matrix as near_pairs reads them; row n is image n + 1, and lies at place n + 1."""
+class MatrixRows(HeldRows):
+    """Rows of a matrix in memory; row n is image n + 1, and lies at place n + 1."""
 
     def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
-        self.dims = int(embeddings.shape[1])
+        super().__init__(embeddings)
         self.ids: NDArray[np.int64] = np.arange(1, len(embeddings) + 1)
         self.places = self.ids.astype(np.uint64)
 
+
+class MappedRows:
+    """The same of half precision in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._stored = np.load(path, mmap_mode="r")
+        self.dims = int(self._stored.shape[1])
+        self.ids: NDArray[np.int64] = np.arange(1, len(self._stored) + 1)
+        self.places = self.ids.astype(np.uint64)
+
     def __len__(self) -> int:
-        return len(self._embeddings)
+        return len(self._stored)
 
     def read(self, numbers: NDArray[np.int64]) -> Embeddings:
-        return np.asarray(self._embeddings[numbers], np.float32)
+        return lengthened(self._stored[numbers])
 
 
 def main() -> None:
@@ -251,7 +262,7 @@ def million_child(path: Path) -> None:
             print(f"  {100 * done / total:.0f} % after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             shown_share += 0.05
 
-    rows = MatrixRows(np.load(path, mmap_mode="r"))
+    rows = MappedRows(path)
     with tempfile.TemporaryDirectory() as folder:
         took, found = timed(lambda: near_pairs(rows, THRESHOLD, file=PairFile(Path(folder), 1, "b"), progress=progress))
         kept = PairFile(Path(folder), 1, "b").path.stat().st_size

@@ -171,6 +171,10 @@ def test_a_run_that_is_interrupted_goes_on_where_it_was(
     assert shares == sorted(shares)
     assert shares[0] > 0
     assert told(near_pairs(album, THRESHOLD, file=file, exact_rows=exact_rows)) == everything
+    known = file.load(THRESHOLD)
+    assert known is not None
+    assert known.is_whole
+    assert len(known) == 400
 
 
 @both_ways

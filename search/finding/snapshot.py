@@ -225,15 +225,7 @@ class Snapshot:
         Raises:
             ImageNotFound: the image is not in this snapshot.
         """
-        wanted = np.array([image_id], np.int64)
-        place = rows_of(self.delta.ids, wanted)
-        if len(place):
-            return (self.delta.embeddings if self.delta.stored is None else self.delta.stored)[place]
-        if self.generation is not None:
-            row = np.setdiff1d(rows_of(self.generation.ids, wanted), self._stale)
-            if len(row):
-                return self.generation.stored_embeddings_at(row)
-        raise ImageNotFound(f"there is no image with id {image_id} in this collection")
+        return self.embeddings_of(np.array([image_id], np.int64), stored=True)
 
     def all_ids(self) -> NDArray[np.int64]:
         """Return the ids of all images that can be found, ascending."""
@@ -256,10 +248,8 @@ class Snapshot:
         out = np.empty((len(ids), known.shape[1]), np.float32)
         out[new] = known[places[new]]
         if not new.all():
-            rows = self._generation_rows_of(ids[~new])
-            assert self.generation is not None  # noqa: S101 -- it has those rows
-            read = self.generation.stored_embeddings_at if stored else self.generation.embeddings_at
-            out[~new] = read(rows)
+            generation, rows = self._in_generation(ids[~new])
+            out[~new] = generation.stored_embeddings_at(rows) if stored else generation.embeddings_at(rows)
         return out
 
     def places_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -271,24 +261,23 @@ class Snapshot:
         new, _ = self._in_delta(ids)
         segments, rows = np.full((2, len(ids)), -1, np.int64)
         if not new.all():
-            found = self._generation_rows_of(ids[~new])
-            assert self.generation is not None  # noqa: S101 -- it has those rows
-            segments[~new], rows[~new] = self.generation.segments[found], self.generation.rows[found]
+            generation, found = self._in_generation(ids[~new])
+            segments[~new], rows[~new] = generation.segments[found], generation.rows[found]
         return segments, rows
 
     def _in_delta(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return which images are in the delta, and where."""
         places = np.searchsorted(self.delta.ids, ids)
-        padded = np.append(self.delta.ids, -1)
-        return padded[places] == ids, places
+        return np.append(self.delta.ids, -1)[places] == ids, places
 
-    def _generation_rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        known = np.empty(0, np.int64) if self.generation is None else self.generation.ids
-        rows = np.searchsorted(known, ids)
-        strange = (np.append(known, -1)[rows] != ids) | np.isin(rows, self._stale)
+    def _in_generation(self, ids: NDArray[np.int64]) -> tuple[Generation, NDArray[np.int64]]:
+        if self.generation is None:
+            raise ImageNotFound(f"there is no image with id {ids[0]} in this collection")
+        rows = np.searchsorted(self.generation.ids, ids)
+        strange = (np.append(self.generation.ids, -1)[rows] != ids) | np.isin(rows, self._stale)
         if strange.any():
             raise ImageNotFound(f"there is no image with id {ids[strange][0]} in this collection")
-        return rows
+        return self.generation, rows
 
     def sample(self, count: int) -> NDArray[np.int64]:
         """Return the ids of `count` images from all over the collection, ascending; fewer where there are fewer.

@@ -50,6 +50,8 @@ class HeldRows:
     @classmethod
     def of(cls, source: RowSource) -> "HeldRows":
         """Return all rows of a source, read a part at a time: what reading takes beside them stays small."""
+        if isinstance(source, HeldRows):
+            return source
         rows = np.empty((len(source), source.dims), np.float32)
         for part in in_parts(len(source), READ_ROWS):
             rows[part] = source.read(np.arange(part.start, part.stop))
@@ -58,13 +60,13 @@ class HeldRows:
     def __len__(self) -> int:
         return len(self.rows if self._order is None else self._order)
 
-    def places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def lies_at(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where rows lie."""
         return np.ascontiguousarray(numbers if self._order is None else self._order[numbers], np.int64)
 
     def read(self, numbers: NDArray[np.int64]) -> Embeddings:
         """As RowSource.read; rows that follow each other come as a view."""
-        places = self.places(numbers)
+        places = self.lies_at(numbers)
         if len(places) and places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
             return self.rows[places[0] : places[-1] + 1]
         picked: Embeddings = self.rows[places]
@@ -155,7 +157,7 @@ class PairScoring:
 def _fetched(source: RowSource, numbers: NDArray[np.int64]) -> tuple[Embeddings, NDArray[np.int64]]:
     """Return rows in memory, and the place of each number among them."""
     if isinstance(source, HeldRows):
-        return source.rows, source.places(numbers)
+        return source.rows, source.lies_at(numbers)
     each, places = np.unique(numbers, return_inverse=True)
     return np.ascontiguousarray(source.read(each)), places.astype(np.int64)
 

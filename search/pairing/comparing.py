@@ -18,7 +18,7 @@ from search.pairing.known_pairs import KnownPairs, PairRecall
 CHECKPOINT_S = 30.0  # what a power cut costs
 SAMPLE_ROWS: Final = 1_000  # by which lists are tuned, and as many by which their recall is measured
 NEW_SAMPLE_ROWS: Final = 100  # of rows that were added to lists
-LISTS_AT_ONCE: Final = 512
+LISTS_AT_ONCE: Final = 256
 VISITORS_AT_ONCE: Final = 8_192
 SQUARE: Final = 4_096
 
