@@ -1,6 +1,6 @@
 """The ingest gate at 200 thousand images: how long `POST .../check` takes, over a socket, one upload at a time.
 
-    python -m bench.check_gate FOLDER [--rows 200000] [--queries 100] [--kept FOLDER] [--json FILE]
+    python -m bench.check_gate [FOLDER] [--rows 200000] [--queries 100] [--kept FOLDER] [--json FILE]
 
 Three quarters of the photographs in FOLDER and parts of them are indexed with the built-in backbone; the other images
 are rows that vary as their embeddings do, with a cosine of .6 at most with any of those, so that the index has its size
@@ -38,6 +38,7 @@ from PIL import Image
 
 from api.console import Session
 from api.indexing import IndexRequest, run_index
+from bench.indexing_speed import sample
 from bench.reporting import heading, write
 from indexer.backbones.backbones import BUILTIN
 from search.finding.generations import Generations
@@ -67,15 +68,16 @@ class Query(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of photographs")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--queries", type=int, default=100, help="of each kind")
+    parser.add_argument("--queries", type=int, default=100, help="of each kind, as far as there are pictures")
     parser.add_argument("--kept", type=Path, help="folder for pictures and store; default: a temporary one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         kept = options.kept or Path(scratch)
-        photographs = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        folder = options.folder or sample(Path(scratch) / "sample")
+        photographs = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         there, away = photographs[: len(photographs) * 3 // 4], photographs[len(photographs) * 3 // 4 :]
         if not (kept / "ready").exists():
             made(kept / "there", there)
@@ -86,7 +88,7 @@ def main() -> None:
             answers = [timed(address, process, query) for query in asked]
     warm = WARMING * len(KINDS)
     measured = figures(asked[warm:], answers[warm:])
-    print(heading(f"{options.rows:,} images, {options.queries} queries of each kind; bar: p99 {BAR_MS} ms"))
+    print(heading(f"{options.rows:,} images; bar: p99 {BAR_MS} ms"))
     for kind, one in measured.items():
         times = f"p50 {one['p50']:6.1f}   p99 {one['p99']:6.1f}   longest {one['longest']:6.1f}   CPU {one['cpu']:5.1f}"
         print(f"{kind:15} {one['queries']:4} queries   {times}   right {one['right']}")
@@ -160,9 +162,10 @@ def filler(number: int) -> NewImage:
 
 def queries(stored: list[Path], away: list[Path], count: int) -> Iterator[Query]:
     """Yield the uploads, kind by kind in turns; no stored image is behind two of them."""
+    count = min(count, len(stored) // 3)
+    if count <= WARMING:
+        raise SystemExit(f"{len(stored)} pictures are too few")
     chosen = np.random.default_rng(1).permutation(len(stored))[: 3 * count].tolist()
-    if len(chosen) < 3 * count:
-        raise SystemExit(f"{len(stored)} pictures are too few for {count} queries of each kind")
     unknown = [data for number, path in enumerate(away) for data in parts(path, 10_000 + number)]
     strangers = np.random.default_rng(2).permutation(len(unknown)).tolist()
     for number in range(count):

@@ -32,17 +32,28 @@ export class LiveReview {
     if (!keeper.sha256 || !member.sha256 || keeper.sha256 === member.sha256) return tile;
     Object.assign(tile.dataset, { first: keeper.sha256, second: member.sha256 });
     if (member.confirmed) tile.dataset.before = "duplicate";
-    const said = el("p", { class: "said" });
-    const buttons = ORDER.map((verdict) =>
-      el(
-        "button",
-        { type: "button", class: "button quiet", "data-say": verdict, onclick: (event) => this.press(event, tile, verdict) },
-        capital(WORDS[verdict]),
-      ),
-    );
-    tile.append(said, el("div", { class: "says", role: "group", "aria-label": "What it is" }, ...buttons));
+    const said = el("span", { class: "said" });
+    const buttons = ORDER.map((verdict) => this.button(tile, verdict));
+    tile.append(el("div", { class: "says", role: "group", "aria-label": "What it is" }, ...buttons, said));
     this.mark(tile);
     return tile;
+  }
+
+  /** Return a button that says what its key says; small, since every copy has three. */
+  button(tile, verdict) {
+    const name = capital(WORDS[verdict]);
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "button quiet",
+        title: name,
+        "aria-label": name,
+        "data-say": verdict,
+        onclick: (event) => this.press(event, tile, verdict),
+      },
+      KEYS[verdict],
+    );
   }
 
   press(event, tile, verdict) {
