@@ -15,7 +15,7 @@ from search.finding.accurate import StoredPictures
 from search.geometry.bending import unbent
 from search.geometry.equal_pictures import equal_pictures
 from search.geometry.keypoints import Keypoints
-from search.geometry.verification import ANOTHER_SHOT, Verification, reversed_roles
+from search.geometry.verification import ANOTHER_SHOT, TOO_LITTLE, Verification, reversed_roles
 from search.geometry.verify import prepared, verify_in_order
 from search.records import Verified
 from search.storing.verdicts import Verdict
@@ -145,11 +145,7 @@ class Judge:
             while (keypoints := known.popleft()) is None:
                 yield None
             self.looked_at += 1
-            again = unbent(found, own, keypoints)
-            equal = equal_pictures(own, keypoints) if found.answer == "cannot" else again
-            # Where the inliers lie is of no use any more, and it is most of what an answer holds.
-            answer = replace(reversed_roles(equal or found), places=None)
-            yield _Looked(answer, min(len(own), len(keypoints)))
+            yield _looked_at(own, keypoints, found)
         yield from known  # type: ignore[misc]  # only None is left
 
     def _keypoints(self, pictures: StoredPictures, nodes: Sequence[int]) -> Iterator[Keypoints | None]:
@@ -167,3 +163,14 @@ class _Looked:
 
     found: Verification
     keypoints: int
+
+
+def _looked_at(own: Keypoints, other: Keypoints, found: Verification) -> _Looked:
+    """Return what a verification is worth among copies. own: of the centre, other: of the picture beside it."""
+    fewest = min(len(own), len(other))
+    if fewest < TEXTURED and found.answer == "yes":
+        # A few blobs agree with other blobs.
+        found = replace(found, answer="cannot", reason=TOO_LITTLE)
+    sure = equal_pictures(own, other) if found.answer == "cannot" else unbent(found, own, other)
+    # Where the inliers lie is of no use any more, and it is most of what an answer holds.
+    return _Looked(replace(reversed_roles(sure or found), places=None), fewest)
