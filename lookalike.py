@@ -175,15 +175,40 @@ class Lookalike:
         )
         return check_image(workspace, target, stored, wanted)
 
-    def dedup(self, threshold: float | None = None) -> DuplicateReport:
-        """Return the duplicate groups; nothing is changed. threshold: least cosine of a near copy.
+    def dedup(  # noqa: PLR0913 -- a notebook wants options, not an object of them
+        self,
+        threshold: float | None = None,
+        *,
+        precision: float = 0.99,
+        calibrate: bool = True,
+        within: PathLike | None = None,
+        between: str | None = None,
+        protect: Sequence[PathLike] = (),
+        prefer: Sequence[PathLike] = (),
+        keep: Sequence[str] | None = None,
+    ) -> DuplicateReport:
+        """Return the duplicate groups; nothing is changed.
+
+        threshold: least cosine of a near copy, instead of a precision. calibrate: first, where nobody has. within: only
+        images below a folder. between: only pairs with another collection, which holds the keepers. protect: folders
+        whose files are always kept; prefer: folders whose files are kept before others. keep: keeper rules in order.
 
         Raises:
             LookalikeError: by name, whatever stopped it.
         """
+        from api.deduplicating import DedupOptions, Told, deduplicate
+        from search.duplicates.keeping import RULES, KeeperRules, rules_named
+
         workspace = self._open()
-        target = workspace.collection(self.collection)
-        return workspace.find_duplicates(target, workspace.dedup_threshold(target, threshold).score)
+        protected, preferred = ([_absolute(folder) for folder in folders] for folders in (protect, prefer))
+        rules = KeeperRules(RULES if keep is None else rules_named(keep), tuple(protected), tuple(preferred))
+        place = None if within is None else _absolute(within)
+        options = DedupOptions(threshold, precision, calibrate, rules, place, between)
+        told = Told(say=logging.getLogger(__name__).info)
+        found = deduplicate(workspace, workspace.collection(self.collection), options, told)
+        for note in found.notes:
+            logging.getLogger(__name__).info(note)
+        return found.report
 
     def remove(
         self,
@@ -245,6 +270,10 @@ class Lookalike:
         if self._workspace is None:
             self._workspace = Workspace(self.store, device=self._device)
         return self._workspace
+
+
+def _absolute(path: PathLike) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def _told(found: Found) -> list[Match]:

@@ -48,14 +48,14 @@ class Explained(NamedTuple):
 class AccurateSearches:
     """What accurate searches of one store share: decoding children, and the keypoints of images. Thread-safe.
 
-    stored: the pixels of indexed images.
+    stored: the pixels of indexed images. threads: that compare them.
     """
 
     def __init__(self, store: Store, *, remote: bool, tell: Tell = log.info) -> None:
         """remote: images behind a network may be read, too. tell: called with a line for people who wait."""
         self._tell = tell
         self._catalogue = store.catalogue
-        self._threads = cores = usable_cores()
+        self.threads = cores = usable_cores()
         # Children of their own: those of the queries' space prepare pictures, and must not wait for fifty others.
         self._pool = DecoderPool(BUILTIN_PREPARATION, children=cores)
         self._maps: dict[str, SpaceMaps] = {}
@@ -143,7 +143,7 @@ class AccurateSearches:
 
     def _search(self, snapshot: Snapshot, seen: SeenPicture, wanted: Wanted, began: float) -> Looked:
         sharing, maps = self._sharing(snapshot.collection), self._maps_of(snapshot.collection.space)
-        search = AccurateSearch(snapshot, self._catalogue, self.stored, sharing, self._threads, maps)
+        search = AccurateSearch(snapshot, self._catalogue, self.stored, sharing, self.threads, maps)
         candidates = search.candidates(seen.views, wanted, seen.geometry)
         found = time.perf_counter()
         matches = search.matches(seen, candidates, wanted)

@@ -24,6 +24,7 @@ from api.readiness import Readiness
 from api.routes import router
 from api.safe_fetch import Fetch, FetchNothing
 from api.thumbnails import Thumbnails
+from api.verdict_routes import router as verdict_router
 from api.workspace import Workspace
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -93,6 +94,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.label_counts = LabelCounts(parts.workspace)
     install(app)
     app.include_router(router)
+    app.include_router(verdict_router)
     _add_probes(app, parts.readiness)
     _add_metrics(app, parts.workspace)
     _add_page(app)

@@ -28,6 +28,7 @@ from api.commands import (
     serving,
     upgrading,
     upkeep,
+    verdicts,
 )
 from api.console import ProgressMode, Session, print_json, say
 from api.exits import DONE, ELSE, INTERRUPTED, USAGE, exit_code
@@ -51,6 +52,7 @@ for module in (
     deduplication,
     planning,
     calibrating,
+    verdicts,
     operations,
     removing,
     keys,

@@ -95,13 +95,14 @@ def table(*headings: str) -> Table:
     return made
 
 
-def group_lines(number: int, group: DuplicateGroup) -> list[tuple[str, str, str, str]]:
-    """Return the rows of one duplicate group: mark, score, size and place of the keeper and of each member."""
+def group_lines(number: int, group: DuplicateGroup) -> list[tuple[str, str, str, str, str]]:
+    """Return the rows of one duplicate group: mark, score, kind, size and place of the keeper and of each member."""
     keeper = group.keeper
-    rows = [(f"{number}", "keep", _shape(keeper), f"{shown_place(keeper)}  ({group.reason})")]
+    rows = [(f"{number}", "keep", "", _shape(keeper), f"{shown_place(keeper)}  ({group.reason})")]
     for member in group.members:
         mark = "same" if member.relation == "identical" else f"{member.score:.3f}"
-        rows.append(("", mark, _shape(member.image), shown_place(member.image)))
+        kind = member.kind.replace("_", " ")
+        rows.append(("", mark, kind, _shape(member.image), shown_place(member.image)))
     return rows
 
 

@@ -5,10 +5,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from api.queries import DedupThreshold
 from api.workspace import Workspace
 from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup
 from search.records import Collection, ImageRecord
+from search.storing.verdicts import Newest, Verdicts
 
 KEPT = 4
 
@@ -18,15 +20,17 @@ class DuplicateReports:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._kept: OrderedDict[tuple[int, int, float], DuplicateReport] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, DedupThreshold, Newest], DuplicateReport] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, target: Collection, threshold: float) -> DuplicateReport:
-        """Return the report of a collection as it is now."""
-        name = (target.id, target.sequence, threshold)
+    def get(self, target: Collection, chosen: DedupThreshold) -> DuplicateReport:
+        """Return the report of a collection as it is now, and as people have spoken by now."""
+        said = Verdicts(self._workspace.store.database).newest()
+        name = (target.id, target.sequence, chosen, said)
         with self._lock:
             if name not in self._kept:
-                self._kept[name] = self._workspace.find_duplicates(target, threshold)
+                request = self._workspace.duplicate_request(target, chosen)
+                self._kept[name] = self._workspace.find_duplicates(target, request)
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(name)

@@ -32,11 +32,11 @@ ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
 MAX_THUMBNAIL = 2048
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
 
-_problems: dict[int | str, dict[str, Any]] = {
+problems: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
     for status in (400, 401, 403, 404, 413, 415, 422, 503)
 }
-router = APIRouter(prefix="/v1", responses=_problems, dependencies=[bearer])
+router = APIRouter(prefix="/v1", responses=problems, dependencies=[bearer])
 router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=check_routes.BODIES)(
     check_routes.check
 )
@@ -262,7 +262,7 @@ def groups(
     """List duplicate groups, largest first. Computed once per state of the collection and threshold."""
     reports: DuplicateReports = request.app.state.reports
     chosen = request.app.state.workspace.dedup_threshold(target, threshold)
-    report = reports.get(target, chosen.score)
+    report = reports.get(target, chosen)
     start = int(cursor or 0)
     page = reports.shown(target, report.groups[start : start + limit])
     more = start + limit < len(report.groups)

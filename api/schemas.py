@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from api.queries import QueryRequest
 from search.duplicates.groups import DuplicateKind
 from search.finding.find_similar import MAX_K
+from search.storing.verdicts import Said
 
 T = TypeVar("T")
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
@@ -166,6 +167,7 @@ class SearchBody(Shape):
 class Member(Match):
     """A copy of a keeper."""
 
+    sha256: Annotated[str, Field(description="of its content, by which verdicts know it")]
     kind: Annotated[DuplicateKind, Field(description="what it is to its keeper")]
     confirmed: Annotated[bool, Field(description="whether somebody said that the two are duplicates")]
 
@@ -173,6 +175,7 @@ class Member(Match):
 class Keeper(Image):
     """The image of a group to keep, and why."""
 
+    sha256: Annotated[str, Field(description="of its content, by which verdicts know it")]
     reason: str
 
 
@@ -181,6 +184,8 @@ class Group(Shape):
 
     keeper: Keeper
     weakest: Annotated[float, Field(description="the lowest score of a member")]
+    review: Annotated[bool, Field(description="so many members that somebody should look at them first")]
+    answered: Annotated[bool, Field(description="somebody has spoken about every member and the keeper")]
     members: list[Member]
 
 
@@ -200,6 +205,29 @@ class Groups(Page[Group]):
     groups_total: int
     copies_total: int
     bytes_reclaimable: int
+
+
+class Verdict(Shape):
+    """What somebody said about two contents, the lower sha256 first. made_at: seconds since 1970."""
+
+    first: str
+    second: str
+    verdict: Said
+    made_at: float
+
+
+class VerdictBody(Shape):
+    """What two pictures are to each other. first, second: the key, id or sha256 of each."""
+
+    first: Annotated[str, AfterValidator(_text), Field(max_length=4096)]
+    second: Annotated[str, AfterValidator(_text), Field(max_length=4096)]
+    verdict: Said
+
+
+class VerdictsBody(Shape):
+    """Several verdicts, written down all or none."""
+
+    items: Annotated[list[VerdictBody], Field(min_length=1, max_length=1000)]
 
 
 class Index(Shape):

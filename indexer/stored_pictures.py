@@ -10,9 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.decoding.decoder_pool import DecoderPool
+from indexer.decoding.decoder_pool import LARGEST_THUMBNAIL, DecoderPool
+from indexer.file_facts import file_facts
 from indexer.sources.stored_files import StoredFiles, is_remote
+from search.duplicates.measuring import Measured
 from search.errors import BadImage
+from search.geometry.enlargement import detail_profile
 from search.geometry.keypoint_cache import KeypointCache
 from search.geometry.keypoints import STORED, Detail, Keypoints, extract
 from search.geometry.pixel_edits import PictureFile
@@ -62,6 +65,25 @@ class StoredFilePictures:
         except BadImage:
             return None
         return data if hashlib.sha256(data).digest() == image.sha256 else None
+
+    def measured(self, images: Sequence[ImageRecord]) -> list[Measured | None]:
+        """Return what the file of each image says beside its picture, None as in `keypoints`."""
+        with ThreadPoolExecutor(self._threads) as threads:
+            return list(threads.map(self._measured, images))
+
+    def _measured(self, image: ImageRecord) -> Measured | None:
+        data = self.data(image)
+        if data is None:
+            return None
+        facts = file_facts(data)
+        try:
+            pixels = self._pool.pixels(data, LARGEST_THUMBNAIL, image.uri)
+        except BadImage:
+            return None
+        # Reduced pixels are as fine as pixels get.
+        whole = max(pixels.shape[:2]) == max(image.width, image.height)
+        profile = detail_profile(pixels) if whole else None
+        return Measured(profile, facts.quality, facts.lossless, facts.tags)
 
     def _keypoints(self, image: ImageRecord) -> Keypoints | None:
         name = image.sha256.hex()

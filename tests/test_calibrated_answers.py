@@ -226,7 +226,7 @@ def test_verdicts_go_in_and_out(printed: Printed, tmp_path: Path) -> None:
     [
         ("first,second\n", "has no column verdict"),
         (f"first,second,verdict\n{'b' * 64},x,same\n", "line 2: 'x' is no sha256"),
-        (f"first,second,verdict\n{'b' * 64},{'a' * 64}\n", "line 2: a verdict is one of same, different"),
+        (f"first,second,verdict\n{'b' * 64},{'a' * 64}\n", "line 2: a verdict is one of duplicate, not_duplicate"),
     ],
 )
 def test_a_file_that_is_no_list_of_verdicts_changes_nothing(

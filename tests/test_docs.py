@@ -12,6 +12,7 @@ import typer
 from api import exits
 from api.cli import GLOBAL_OPTIONS, app
 from api.routes import router
+from api.verdict_routes import router as verdict_router
 from search.errors import BadImage
 from search.upkeep.references import references
 from search.upkeep.stored_json import json_columns, kind_of
@@ -54,7 +55,7 @@ def test_every_kind_of_fault_is_listed() -> None:
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in OPERATIONS] == []
 
 
-@pytest.mark.parametrize("path", sorted({route.path for route in router.routes}))  # type: ignore[attr-defined]
+@pytest.mark.parametrize("path", sorted({route.path for route in (*router.routes, *verdict_router.routes)}))  # type: ignore[attr-defined]
 def test_every_route_has_a_row(path: str) -> None:
     assert f"{path.replace(':path', '')}`" in (ROOT / "docs" / "http.md").read_text()
 

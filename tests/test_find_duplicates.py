@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from api.workspace import Workspace
-from search.duplicates.find_duplicates import find_duplicates
+from search.duplicates.find_duplicates import DuplicateRequest, find_duplicates
 from search.duplicates.groups import DuplicateGroup
 from search.embeddings import unit_rows
 from search.finding.find_similar import QueryContent, Wanted, find_similar
@@ -31,7 +31,7 @@ def commit(store: Store, target: Collection, *items: tuple[str, Embeddings, Cont
 
 def groups_of(store: Store, target: Collection, threshold: float) -> list[list[str]]:
     snapshot = SnapshotReader(store.database, store.blobs, target).current()
-    report = find_duplicates(snapshot, store.catalogue, threshold)
+    report = find_duplicates(snapshot, store.catalogue, DuplicateRequest(threshold, threshold))
     return [names(group) for group in report.groups]
 
 
@@ -62,7 +62,7 @@ def test_the_same_pixels_in_another_file_are_identical_whatever_the_threshold(
         ("a.bmp", unit(1, 0), facts("a.bmp", pixels="same", width=300)),
     )
     snapshot = SnapshotReader(local_store.database, local_store.blobs, local).current()
-    report = find_duplicates(snapshot, local_store.catalogue, 1.0)
+    report = find_duplicates(snapshot, local_store.catalogue, DuplicateRequest(1.0, 1.0))
     assert [(m.relation, m.score) for m in report.groups[0].members] == [("identical", 1.0)]
     assert report.bytes_reclaimable == 1000
 
@@ -85,7 +85,7 @@ def test_all_pairs_are_found_as_by_brute_force(store: Store, target: Collection)
     Committer(store.database, store.blobs, target).commit(Batch(images, embeddings))
     threshold = 0.88
     snapshot = SnapshotReader(store.database, store.blobs, target).current()
-    report = find_duplicates(snapshot, store.catalogue, threshold)
+    report = find_duplicates(snapshot, store.catalogue, DuplicateRequest(threshold, threshold))
     stored = snapshot.rows()[1]
     near = stored @ stored.T >= threshold
     in_groups = {image.id - 1 for group in report.groups for image in (group.keeper, *(m.image for m in group.members))}

@@ -61,12 +61,14 @@ def test_a_folder_that_is_gone_holds_no_sidecars(tmp_path: Path) -> None:
     assert beside(tmp_path / "gone", "a.jpg") == []
 
 
-def test_the_raw_of_a_jpeg_lies_beside_it(tmp_path: Path) -> None:
+def test_the_other_half_of_a_raw_and_a_jpeg_lies_beside_it(tmp_path: Path) -> None:
     laid(tmp_path, "a.jpg", "a.DNG", "b.jpg", "c.png", "c.dng")
     look = Beside()
-    assert look.raw_of(tmp_path / "a.jpg") == tmp_path / "a.DNG"
-    assert look.raw_of(tmp_path / "b.jpg") is None
-    assert look.raw_of(tmp_path / "c.png") is None  # nobody's camera writes those
+    assert look.other_half_of(tmp_path / "a.jpg") == tmp_path / "a.DNG"
+    assert look.other_half_of(tmp_path / "a.DNG") == tmp_path / "a.jpg"
+    assert look.other_half_of(tmp_path / "b.jpg") is None
+    assert look.other_half_of(tmp_path / "c.png") is None  # no camera writes those
+    assert look.other_half_of(tmp_path / "c.dng") is None
 
 
 def image_at(path: str) -> ImageRecord:

@@ -1,32 +1,22 @@
-"""`calibrate`, `verdicts`: what scores mean, and what people say about pairs."""
+"""`calibrate`: what scores mean."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from api.console import Session, counted, out, print_json, print_table, table
+from api.console import Session, counted, out, print_json
 from api.work_progress import work_progress
 from api.workspace import Workspace
 from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, SAMPLES, Calibration, Operating
-from search.errors import UsageError
-from search.storing.store import Store
-from search.storing.verdicts import Verdict, Verdicts, verdict_on
 
-COLUMNS = ("first", "second", "verdict", "made_at")
 MINUTE_S = 60
-
-verdicts = typer.Typer(help="What people say about two pictures; `calibrate` believes them.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(calibrate)
-    for command in (import_, export, list_):
-        verdicts.command(command.__name__.rstrip("_"))(command)
-    app.add_typer(verdicts, name="verdicts")
 
 
 def calibrate(
@@ -95,79 +85,3 @@ def _more(point: Operating) -> str:
         return ""
     found = ", ".join(f"{100 * share:.0f} % of {stratum}" for stratum, share in point.recall.items())
     return f"; finds {found} edits"
-
-
-def import_(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV with the columns first, second, verdict (same or different).")],
-) -> None:
-    """Take over verdicts: two sha256 and what they are, a line each; the last on a pair counts."""
-    session: Session = context.obj
-    said = _read(file)
-    with Store(session.store) as store:
-        taken = Verdicts(store.database).say(said)
-    if session.json:
-        print_json({"imported": taken})
-    else:
-        out().print(f"{counted(taken, 'verdict', 'verdicts')} taken over; `lookalike calibrate` makes use of them")
-
-
-def export(context: typer.Context, file: Annotated[Path, typer.Argument(help="The CSV to write.")]) -> None:
-    """Write all verdicts as CSV."""
-    session: Session = context.obj
-    with Store(session.store) as store:
-        said = Verdicts(store.database).all()
-    try:
-        with file.open("w", newline="", encoding="utf-8") as opened:
-            rows = csv.DictWriter(opened, COLUMNS)
-            rows.writeheader()
-            rows.writerows(one.as_json() for one in said)
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}; name another file") from error
-    if session.json:
-        print_json({"exported": len(said), "file": str(file)})
-    else:
-        out().print(f"{counted(len(said), 'verdict', 'verdicts')} written to {file}")
-
-
-def list_(context: typer.Context) -> None:
-    """Show all verdicts."""
-    session: Session = context.obj
-    with Store(session.store) as store:
-        said = Verdicts(store.database).all()
-    if session.json:
-        print_json({"items": [one.as_json() for one in said]})
-        return
-    rows = table("verdict", "first", "second")
-    for one in said:
-        rows.add_row(one.said, one.first.hex(), one.second.hex())
-    if said:
-        print_table(rows)
-    else:
-        out().print("no verdicts")
-
-
-def _read(file: Path) -> list[Verdict]:
-    """Return the verdicts in a CSV.
-
-    Raises:
-        UsageError: it cannot be read, lacks a column, or a line is no verdict.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8") as opened:
-            rows = csv.DictReader(opened)
-            missing = {"first", "second", "verdict"} - set(rows.fieldnames or ())
-            if missing:
-                raise UsageError(f"{file} has no column {', '.join(sorted(missing))}")
-            return [_verdict(file, rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"cannot read {file}: {error}") from error
-
-
-def _verdict(file: Path, line: int, row: dict[str, str | None]) -> Verdict:
-    made_at = row.get("made_at")
-    try:
-        moment = float(made_at) if made_at else None
-        return verdict_on(row["first"] or "", row["second"] or "", row["verdict"] or "", moment)
-    except (UsageError, ValueError) as error:
-        raise UsageError(f"{file}, line {line}: {error}") from error

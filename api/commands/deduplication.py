@@ -1,26 +1,28 @@
 """`dedup`."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
 
-from api.console import Session, counted, group_lines, out, print_json, print_table, size_text, table
+from api.console import Session, counted, group_lines, out, print_json, print_table, say, size_text, table
+from api.deduplicating import DedupOptions, Told, deduplicate
 from api.queries import ThresholdSource
+from api.work_progress import work_progress
 from api.workspace import Workspace
+from search.calibration.calibration import AUTOMATIC
 from search.duplicates.find_duplicates import DuplicateReport
-from search.index.pair_finder import Progress as DedupProgress
+from search.duplicates.groups import REVIEW_MEMBERS
+from search.duplicates.keeping import RULES, KeeperRules, rules_named
 from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import PlanOptions, write_plan
 
 SHOWN_GROUPS = 1000
+SHOWN_SIMILAR = 1000
+MINUTE_S = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -28,12 +30,26 @@ def register(app: typer.Typer) -> None:
     app.command()(dedup)
 
 
-def dedup(
+def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
     context: typer.Context,
+    precision: Annotated[
+        float, typer.Option(help="Share of the near copies that are right; calibrates first where nobody has.")
+    ] = AUTOMATIC,
     threshold: Annotated[
-        float | None,
-        typer.Option(min=-1, max=1, help="Least cosine of a near copy; default: calibrated, else by backbone."),
+        float | None, typer.Option(min=-1, max=1, help="Least cosine of a near copy, instead of --precision.")
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Calibrate first where nobody has; else only sure pairs count.")
+    ] = True,
+    within: Annotated[Path | None, typer.Option(help="Only images below this folder.")] = None,
+    between: Annotated[
+        str | None, typer.Option(help="Only pairs with this other collection, which holds the keepers.")
+    ] = None,
+    protect: Annotated[list[Path] | None, typer.Option(help="Folder whose files are always kept; repeatable.")] = None,
+    prefer: Annotated[
+        list[Path] | None, typer.Option(help="Folder whose files are kept before others; repeatable, best first.")
+    ] = None,
+    keep: Annotated[str, typer.Option(help="Keeper rules, most important first.")] = ",".join(RULES),
     expires: Annotated[str, typer.Option(help="How long the plan may be applied: 12h, 30d or 2w.")] = "30d",
     output: Annotated[
         Path | None,
@@ -42,24 +58,37 @@ def dedup(
 ) -> None:
     """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
-    options = PlanOptions(seconds_of(expires, "--expires"))
+    folders = KeeperRules(rules_named(keep.split(",")), _absolute(protect), _absolute(prefer))
+    place = None if within is None else _absolute([within])[0]
+    options, planned = DedupOptions(threshold, precision, calibrate, folders, place, between), _plan_options(expires)
     with Workspace(session.store) as workspace:
         target = workspace.collection(session.collection)
-        chosen = workspace.dedup_threshold(target, threshold)
-        with _bar(session) as progress:
-            report = workspace.find_duplicates(target, chosen.score, progress)
-        plan = write_plan(workspace.store, target, report, chosen.source, options) if report.groups else None
-        page = None if output is None else _write(session, workspace, report, chosen.source, output)
+        found = deduplicate(workspace, target, options, _told(session))
+        plan = None
+        if found.report.groups and between is None:
+            plan = write_plan(workspace.store, target, found.report, found.source, planned)
+        page = None if output is None else _write(session, workspace, found.report, found.source, output)
     if session.json:
-        place = None if plan is None else str(PlanFiles(session.store).path(plan.id))
-        shape = report_json(report, chosen.source) | {"plan": None if plan is None else plan.id, "plan_path": place}
+        shape = report_json(found.report, found.source) | {"between": between, "notes": list(found.notes)}
+        shape |= {"plan": None if plan is None else plan.id, "plan_path": _plan_path(session, plan)}
         print_json(shape if page is None else shape | {"report": str(page)})
         return
-    _print_report(report)
+    for note in found.notes:
+        say(note)
+    _print_report(found.report)
     if page is not None:
         out().print(f"the report is {page}")
     if plan is not None:
-        _print_plan(session, plan)
+        out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {_plan_path(session, plan)}")
+        out().print(f"next: lookalike apply {plan.id} --dry-run")
+
+
+def _plan_options(expires: str) -> PlanOptions:
+    return PlanOptions(seconds_of(expires, "--expires"))
+
+
+def _plan_path(session: Session, plan: Plan | None) -> str | None:
+    return None if plan is None else str(PlanFiles(session.store).path(plan.id))
 
 
 def _write(
@@ -67,7 +96,6 @@ def _write(
 ) -> Path:
     from api.duplicate_report.pictures import StoredGroupPictures
     from api.duplicate_report.writing import write_report
-    from api.work_progress import work_progress
 
     pictures = StoredGroupPictures(workspace.accurate_searches().stored)
     with work_progress(session.progress, "shown", "groups") as advance:
@@ -75,42 +103,57 @@ def _write(
 
 
 def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, object]:
-    """Return the object of `dedup`; source: "none" where nobody has calibrated or chosen."""
+    """Return the object of `dedup`; source: "none" where scores alone do not count."""
     return {
         "plan": None,
         "threshold": report.threshold,
         "threshold_source": source,
         "pair_recall": report.pair_recall,
+        "looked_from": report.floor,
+        "pairs_looked_at": report.looked_at,
         "images": report.images,
         "groups_total": len(report.groups),
+        "groups_for_review": sum(group.review for group in report.groups),
         "bytes_reclaimable": report.bytes_reclaimable,
         "truncated": len(report.groups) > SHOWN_GROUPS,
         "groups": [group.as_json() for group in report.groups[:SHOWN_GROUPS]],
+        "similar_total": len(report.similar),
+        "similar": [shots.as_json() for shots in report.similar[:SHOWN_SIMILAR]],
     }
 
 
-def _print_plan(session: Session, plan: Plan) -> None:
-    out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {PlanFiles(session.store).path(plan.id)}")
-    out().print(f"next: lookalike apply {plan.id} --dry-run")
+def _absolute(folders: list[Path] | None) -> tuple[Path, ...]:
+    return tuple(folder.expanduser().absolute() for folder in folders or ())
 
 
-@contextmanager
-def _bar(session: Session) -> Iterator[DedupProgress]:
-    if session.progress != "auto" or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
-    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=120) as bar:
-        task = bar.add_task("comparing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def _told(session: Session) -> Told:
+    def say_to_people(text: str) -> None:
+        if session.progress in ("auto", "plain"):
+            say(text)
+
+    def estimated(seconds: float) -> None:
+        say_to_people(f"calibrating takes about {counted(round(seconds / MINUTE_S) or 1, 'minute', 'minutes')}")
+
+    return Told(partial(work_progress, session.progress), say_to_people, estimated)
 
 
 def _print_report(report: DuplicateReport) -> None:
     console = out()
     if not report.groups:
         console.print(f"no duplicates among {report.images} images (near copies from {report.threshold:.2f})")
-        return
-    rows = table(">group", ">score", "size", "image")
+    else:
+        _print_groups(report)
+    if report.similar:
+        shots = sum(len(one.images) for one in report.similar)
+        console.print(
+            f"{counted(len(report.similar), 'set', 'sets')} of similar shots ({shots} images: bursts, other shots of a "
+            "scene, RAW and JPEG) are no duplicates; --json lists them"
+        )
+
+
+def _print_groups(report: DuplicateReport) -> None:
+    console = out()
+    rows = table(">group", ">score", "kind", "size", "image")
     for number, group in enumerate(report.groups[:SHOWN_GROUPS], start=1):
         for row in group_lines(number, group):
             rows.add_row(*row)
@@ -119,5 +162,8 @@ def _print_report(report: DuplicateReport) -> None:
     found = f"{counted(len(report.groups), 'group', 'groups')} with {counted(copies, 'copy', 'copies')}"
     among = f"({size_text(report.bytes_reclaimable)}) among {counted(report.images, 'image', 'images')}"
     console.print(f"\n{found} {among}; near copies from a score of {report.threshold:.2f}. Nothing was changed.")
+    large = sum(group.review for group in report.groups)
+    if large:
+        console.print(f"{counted(large, 'group has', 'groups have')} more than {REVIEW_MEMBERS} copies: look at them")
     if len(report.groups) > SHOWN_GROUPS:
         console.print(f"the first {SHOWN_GROUPS} groups are shown")

@@ -17,7 +17,7 @@ from search.calibration.bounds import lower_bound
 from search.calibration.evidence import NO_STRATUM, Evidence
 from search.geometry.verification import Answer
 from search.records import ImageRecord
-from search.storing.verdicts import Said
+from search.storing.verdicts import Said, one_picture
 
 NEAR_BITS: Final = 25  # of the 256 of a perceptual hash: a tenth; unrelated pictures differ in about 128
 
@@ -59,9 +59,12 @@ class Known:
 
     @property
     def same(self) -> bool | None:
-        """Return whether they are one picture, None where nothing tells. People are right."""
+        """Return whether they are one picture, None where nothing tells. People are right.
+
+        Who said "not a duplicate" or "a stack" said what to do with them; then nothing else is asked, either.
+        """
         if self.said is not None:
-            return self.said == "same"
+            return one_picture(self.said)
         if self.alike or self.answer == "yes":
             return True
         return False if self.answer == "no" else None

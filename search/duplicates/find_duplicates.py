@@ -1,34 +1,86 @@
 """Job: find exact and near copies in a snapshot, as star groups. Reads only.
 
-Tiers: equal bytes (sha256), equal decoded pixels, and embeddings that score at least a threshold. Blank pictures and
-others without texture are never near copies: their embeddings say nothing.
+    equal bytes or pixels -> one node -> exact range search over the nodes -> what people said, dates and places
+                          -> pixels -> scores, where somebody stands for them -> stars around keepers
+
+Blank pictures and others without texture are never near copies: their embeddings say nothing.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from search.duplicates.grouping import star_groups
-from search.duplicates.groups import DuplicateGroup
-from search.finding.plain_pictures import MIN_CONTRAST
+import numpy as np
+from numpy.typing import NDArray
+
+from search.calibration.calibration import Calibration
+from search.duplicates.candidates import Candidates, joined, numbered
+from search.duplicates.describing import Describing
+from search.duplicates.grouping import Star, StarGroups
+from search.duplicates.groups import DuplicateGroup, SimilarShots
+from search.duplicates.judging import Judge, Limits
+from search.duplicates.keeping import KeeperRules
+from search.duplicates.measuring import KeeperPictures
+from search.duplicates.nodes import Node, NodePair, nodes_of, sayings_of
+from search.duplicates.sidecars import Beside
+from search.finding.plain_pictures import MIN_CONTRAST, why_plain_image
 from search.finding.snapshot import Snapshot
-from search.index.pair_finder import Progress
+from search.index.pair_finder import NearPairs, Progress, exact_scores
 from search.pairing.collection_pairs import CollectionPairs
-from search.records import ImageRecord
+from search.records import Embeddings, ImageRecord, path_of_uri
 from search.storing.catalogue import Catalogue
+from search.storing.verdicts import Verdict
+
+NEIGHBOURS = 20  # of a picture by chance that are worth looking at
+SAMPLED = 2_000  # pictures, of which all pairs are compared
+FLOOR_STEP = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateRequest:
+    """What is wanted. threshold: from which score on a pair counts where its pixels cannot tell, None for never. floor:
+    pairs from this score on are looked at, or from a higher one, up to the ceiling, where there would be too many.
+    within: only images below this folder. known: what scores mean.
+    """
+
+    threshold: float | None
+    floor: float
+    rules: KeeperRules = field(default_factory=KeeperRules)
+    within: Path | None = None
+    known: Calibration | None = None
+    ceiling: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told how far it is: comparing: (rows, all of them); looking: (pictures with neighbours, all of them)."""
+
+    comparing: Progress = lambda done, total: None
+    looking: Progress = lambda done, total: None
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Who looks at pixels. pictures: None where nobody can. threads: that compare them."""
+
+    pictures: KeeperPictures | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateReport:
-    """What a dedup job found. images: how many were compared; bytes_reclaimable: size of all members together.
-
-    pair_recall: share of the near pairs that was found, measured on a sample; None where nothing can be missed.
+    """What a dedup job found. images: how many were compared; threshold: from which score on pairs counted, or were
+    looked at where scores alone do not count; pair_recall: share of the near pairs that was found, as a sample tells,
+    None where nothing can be missed; similar: what looks like copies and is none; looked_at: pairs.
     """
 
     images: int
     threshold: float
     groups: tuple[DuplicateGroup, ...]
     pair_recall: float | None = None
+    similar: tuple[SimilarShots, ...] = ()
+    floor: float | None = None
+    looked_at: int = 0
 
     @property
     def bytes_reclaimable(self) -> int:
@@ -36,34 +88,116 @@ class DuplicateReport:
         return sum(member.image.size_bytes for group in self.groups for member in group.members)
 
 
-def find_duplicates(
+def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together by a main
     snapshot: Snapshot,
     catalogue: Catalogue,
-    threshold: float,
-    progress: Progress = lambda done, total: None,
+    request: DuplicateRequest,
+    verdicts: Sequence[Verdict] = (),
+    looking: Looking | None = None,
+    told: Told | None = None,
     pairs: CollectionPairs | None = None,
 ) -> DuplicateReport:
     """Return all duplicate groups of a snapshot.
 
-    threshold: least cosine of a near copy. progress: called with (work done, all work), both in images. pairs: what
-    finds near pairs, by default the CPU, which keeps nothing for the next run. Identical contents are compared once.
+    pairs: what finds near pairs, by default the CPU, which keeps nothing for the next run. Identical contents are
+    compared once, and each pair that is near is looked at once at most.
     """
-    records = catalogue.images_by_id(snapshot.collection.id, snapshot.all_ids().tolist())
-    nodes = _by_pixels(records.values())
-    textured = [number for number, node in enumerate(nodes) if node[0].contrast >= MIN_CONTRAST]
-    compared = [nodes[number][0].id for number in textured]
-    edges: defaultdict[int, dict[int, float]] = defaultdict(dict)
-    found = (pairs or CollectionPairs(catalogue.database)).within(snapshot, compared, threshold, progress)
-    near = found.near
-    for left, right, score in zip(near.rows.tolist(), near.later.tolist(), near.scores.tolist(), strict=True):
-        one, other = textured[left], textured[right]
-        edges[one][other] = edges[other][one] = min(score, 1.0)
-    return DuplicateReport(len(records), threshold, tuple(star_groups(nodes, edges)), found.pair_recall)
+    looking, told = looking or Looking(), told or Told()
+    ids = snapshot.all_ids().tolist()
+    records = below(catalogue.images_by_id(snapshot.collection.id, ids).values(), request.within)
+    nodes = nodes_of(records, verdicts)
+    said = sayings_of(nodes, verdicts)
+    floor = crowded_floor(snapshot, request)
+    shown = textured(nodes)
+    compared = [nodes[number][0].id for number in shown.tolist()]
+    found = (pairs or CollectionPairs(catalogue.database)).within(snapshot, compared, floor, told.comparing)
+    near = joined(numbered(found.near, shown), pairs_said(said, nodes, [snapshot] * len(nodes)))
+    candidates = Candidates(len(nodes), near)
+    limits = Limits(request.threshold, floor)
+    judge = Judge(nodes, limits, said, looking.pictures, looking.threads)
+    stars = StarGroups(nodes, candidates, judge, request.rules, looking.pictures, said)
+    describing = Describing(looking.pictures, request.known, looking.threads)
+    formed = [_group(nodes, star, request.rules, describing) for star in stars.stars(told.looking)]
+    groups = sorted(_without_torn_pairs(formed), key=lambda group: (-len(group.members), group.keeper.id))
+    counted = floor if request.threshold is None else request.threshold
+    similar = judge.similar.shots()
+    return DuplicateReport(
+        len(records), counted, tuple(groups), found.pair_recall, similar, floor, judge.looked_at
+    )  # fmt: skip
 
 
-def _by_pixels(images: Iterable[ImageRecord]) -> list[list[ImageRecord]]:
-    """Return the images of each distinct picture; equal bytes always decode to equal pixels."""
-    nodes: defaultdict[bytes, list[ImageRecord]] = defaultdict(list)
-    for image in images:
-        nodes[image.pixel_hash].append(image)
-    return list(nodes.values())
+def below(images: Iterable[ImageRecord], folder: Path | None) -> list[ImageRecord]:
+    """Return the images below a folder, all where there is none."""
+    if folder is None:
+        return list(images)
+    placed = ((image, path_of_uri(image.uri)) for image in images)
+    return [image for image, path in placed if path is not None and path.is_relative_to(folder)]
+
+
+def crowded_floor(snapshot: Snapshot, request: DuplicateRequest) -> float:
+    """Return from which score on pairs are looked at: the floor of the request, or a higher one up to its ceiling.
+
+    Unrelated pictures of a large collection have neighbours by chance, the more, the larger it is. The floor rises
+    until a picture has about NEIGHBOURS of them, as a sample of rows tells; in steps, so that a collection that grew a
+    little is compared from the same score on, and pairs that are known need not be found again.
+    """
+    if request.ceiling <= request.floor or len(snapshot) <= NEIGHBOURS:
+        return request.floor
+    sample = snapshot.embeddings_of(np.sort(snapshot.sample(SAMPLED)))
+    scores = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
+    chance = float(np.quantile(scores, 1 - NEIGHBOURS / len(snapshot)))
+    return float(min(max(request.floor, np.ceil(chance / FLOOR_STEP) * FLOOR_STEP), request.ceiling))
+
+
+def textured(nodes: Sequence[Node]) -> NDArray[np.int64]:
+    """Return the numbers of the nodes that show something, ascending."""
+    shown = [node[0].contrast >= MIN_CONTRAST and why_plain_image(node[0]) is None for node in nodes]
+    return np.flatnonzero(np.array(shown, bool))
+
+
+def pairs_said(
+    said: Mapping[NodePair, Verdict], nodes: Sequence[Node], of: Sequence[Snapshot], *, stored: bool = False
+) -> NearPairs:
+    """Return the pairs that people called duplicates, however low they score.
+
+    of: the snapshot of each node. stored: score embeddings as segments keep them, as transforms of two differ.
+    """
+    pairs = [pair for pair, verdict in said.items() if verdict.is_duplicate]
+
+    def rows(side: int) -> Embeddings:
+        ids = [np.array([nodes[pair[side]][0].id], np.int64) for pair in pairs]
+        each = [of[pair[side]].embeddings_of(one, stored=stored) for pair, one in zip(pairs, ids, strict=True)]
+        return np.concatenate(each) if each else np.empty((0, 1), np.float32)
+
+    one, other = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    every = np.arange(len(pairs))
+    return NearPairs(one, other, exact_scores(rows(0), every, rows(1), every))
+
+
+def _group(nodes: Sequence[Node], star: Star, rules: KeeperRules, describing: Describing) -> DuplicateGroup:
+    keeper = star.keeper.image
+    same = [image for image in nodes[star.centre] if image.id != keeper.id and not rules.is_protected(image)]
+    near = [
+        (image, edge) for node, edge in star.edges.items() for image in nodes[node] if not rules.is_protected(image)
+    ]
+    members = [describing.exact(keeper, image) for image in same] + describing.members(keeper, near)
+    members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
+    return DuplicateGroup(keeper, star.keeper.reason, tuple(members))
+
+
+def _without_torn_pairs(groups: Sequence[DuplicateGroup]) -> list[DuplicateGroup]:
+    """Return groups without the members whose other half, the RAW of a JPEG or the reverse, would stay behind."""
+    beside = Beside()
+    going = {path_of_uri(member.image.uri) for group in groups for member in group.members}
+    found = []
+    for group in groups:
+        members = tuple(
+            member
+            for member in group.members
+            if (path := path_of_uri(member.image.uri)) is None
+            or (half := beside.other_half_of(path)) is None
+            or half in going
+        )
+        if members:
+            found.append(DuplicateGroup(group.keeper, group.reason, members))
+    return found

@@ -1,74 +1,128 @@
-"""From pairs to duplicate groups. Pure: no storage, no index.
+"""From pairs to duplicate groups: stars, formed one after the other around the likeliest keepers.
 
 Groups are stars: each member has a direct edge to the keeper, so that A-B and B-C never pull A and C together
 (chained groups of unrelated pictures are what users of other tools fear most). Images with the same pixels are one
-node, so that ten thousand copies of one picture cost ten thousand steps and not their square.
+node, so that ten thousand copies of one picture cost ten thousand steps and not their square. Where a member turns out
+to be the better keeper, the star is formed anew around it, so a picture of n copies costs about 2 n comparisons.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
-from search.records import ImageRecord
-
-# Where two copies are equally large, the format that kept more of the picture wins.
-LOSSLESS = frozenset({"png", "bmp", "tiff"})
-RULES = ("most pixels", "lossless format", "largest file", "oldest date", "shortest path", "indexed first")
-
-Node = Sequence[ImageRecord]
-Edges = Mapping[int, Mapping[int, float]]
-
-
-def star_groups(nodes: Sequence[Node], edges: Edges) -> list[DuplicateGroup]:
-    """Return groups of copies around the best keeper; every image is in at most one group.
-
-    nodes: the images of each distinct picture, at least one each. edges: symmetric, node -> node -> score. Keepers
-    are taken best first, so a group's keeper is the best of its members. Groups come largest first, members by
-    falling score, both with ties by lower id.
-    """
-    order = sorted(range(len(nodes)), key=lambda node: min(map(keeper_rank, nodes[node])))
-    free = set(order)
-    groups = []
-    for center in order:
-        if center not in free:
-            continue
-        free.discard(center)
-        near = {node: score for node, score in edges.get(center, {}).items() if node in free}
-        if not near and len(nodes[center]) == 1:
-            continue
-        free.difference_update(near)
-        groups.append(_group(nodes, center, near))
-    return sorted(groups, key=lambda group: (-len(group.members), group.keeper.id))
+from search.duplicates.candidates import Candidates
+from search.duplicates.comparing import Comparison, Copy
+from search.duplicates.judging import Edge, Judge
+from search.duplicates.keeping import Choice, KeeperRules, choose
+from search.duplicates.measuring import KeeperPictures
+from search.duplicates.nodes import Node, NodePair
+from search.geometry.verification import reversed_roles
+from search.index.pair_finder import Progress
+from search.storing.verdicts import Verdict
 
 
-def keeper_rank(image: ImageRecord) -> tuple[float, bool, int, int, int, int]:
-    """Return a sort key: the image to keep comes first. Deterministic; the last resort is the lower id."""
-    return (
-        -image.width * image.height,
-        image.format not in LOSSLESS,
-        -image.size_bytes,
-        image.mtime_ns,
-        len(image.uri),
-        image.id,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Star:
+    """A picture and its copies: nodes by number, each with its edge to the centre, which is the keeper's node."""
+
+    centre: int
+    edges: Mapping[int, Edge]
+    keeper: Choice
 
 
-def _group(nodes: Sequence[Node], center: int, near: Mapping[int, float]) -> DuplicateGroup:
-    keeper = min(nodes[center], key=keeper_rank)
-    members = [_exact(keeper, image) for image in nodes[center] if image.id != keeper.id]
-    members += [
-        DuplicateMember(image, score, "probable", "near") for node, score in near.items() for image in nodes[node]
-    ]
-    members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
-    return DuplicateGroup(keeper, _reason(keeper, [member.image for member in members]), tuple(members))
+class StarGroups:
+    """Forms stars of nodes; every node is in at most one."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together in one place
+        self,
+        nodes: Sequence[Node],
+        candidates: Candidates,
+        judge: Judge,
+        rules: KeeperRules,
+        pictures: KeeperPictures | None,
+        said: Mapping[NodePair, Verdict],
+    ) -> None:
+        self._nodes = [sorted(node, key=rules.at_first_sight) for node in nodes]
+        self._candidates = candidates
+        self._judge = judge
+        self._rules = rules
+        self._pictures = pictures
+        self._partners = _partners(said)
+        self._free = set(range(len(nodes)))
+
+    def stars(self, progress: Progress = lambda done, total: None) -> Iterator[Star]:
+        """Yield all stars with two images at least, those of likely keepers first.
+
+        What people called duplicates comes before everything else, so that no other star tears it apart.
+        """
+        met = {number for number in self._free if self._candidates.has_any(number)}
+        order = sorted(
+            met, key=lambda one: (-len(self._partners[one]), self._rules.at_first_sight(self._nodes[one][0]))
+        )
+        for number in sorted(self._free - met):
+            if len(self._nodes[number]) > 1:
+                yield Star(number, {}, self._choice(number, {}))
+        for done, centre in enumerate(order, start=1):
+            if centre in self._free:
+                star = self._around(centre)
+                self._free.difference_update((star.centre, *star.edges))
+                if star.edges or len(self._nodes[star.centre]) > 1:
+                    yield star
+            progress(done, len(order))
+
+    def _around(self, centre: int) -> Star:
+        """Return the star of a node, or that of the better keeper found in it.
+
+        Where each of several centres names another one, as measured differences allow, the one named most often wins.
+        """
+        star = self._star(centre, {})
+        tried, named = {centre: star}, Counter[int]()
+        while (better := self._node_of(star)) != star.centre:
+            named[better] += 1
+            if better in tried:
+                return self._kept_at(tried[max(tried, key=lambda one: (named[one], -one))])
+            moved = self._star(better, {star.centre: _turned(star.edges[better])})
+            if not self._partners[star.centre] & set(star.edges) <= {better, *moved.edges}:
+                return self._kept_at(star)  # moving would tear apart what people called duplicates
+            star = tried[better] = moved
+        return star
+
+    def _kept_at(self, star: Star) -> Star:
+        """Return a star with the best image of its centre as the keeper, whatever the others are."""
+        return Star(star.centre, star.edges, self._choice(star.centre, {}))
+
+    def _star(self, centre: int, known: Mapping[int, Edge]) -> Star:
+        """Return the star of a node. known: edges that were judged before."""
+        others, scores = self._candidates.of(centre)
+        asked = [
+            (other, score)
+            for other, score in zip(others.tolist(), scores.tolist(), strict=True)
+            if other in self._free and other not in known
+        ]
+        judged = self._judge.edges(centre, [other for other, _ in asked], [score for _, score in asked])
+        edges = dict(known) | judged
+        return Star(centre, edges, self._choice(centre, edges))
+
+    def _choice(self, centre: int, edges: Mapping[int, Edge]) -> Choice:
+        copies = [Copy(image, None) for image in self._nodes[centre]]
+        copies += [Copy(image, edge) for node, edge in edges.items() for image in self._nodes[node]]
+        return choose(self._rules, Comparison(self._nodes[centre][0], copies, self._pictures))
+
+    def _node_of(self, star: Star) -> int:
+        kept = star.keeper.image.id
+        return next(node for node in (star.centre, *star.edges) if any(image.id == kept for image in self._nodes[node]))
 
 
-def _exact(keeper: ImageRecord, image: ImageRecord) -> DuplicateMember:
-    kind: DuplicateKind = "same_bytes" if image.sha256 == keeper.sha256 else "same_pixels"
-    return DuplicateMember(image, 1.0, "identical", kind)
+def _partners(said: Mapping[NodePair, Verdict]) -> defaultdict[int, set[int]]:
+    partners: defaultdict[int, set[int]] = defaultdict(set)
+    for (one, other), verdict in said.items():
+        if verdict.is_duplicate:
+            partners[one].add(other)
+            partners[other].add(one)
+    return partners
 
 
-def _reason(keeper: ImageRecord, members: Sequence[ImageRecord]) -> str:
-    """Say by which rule the keeper came before the best of the others."""
-    rival = min(members, key=keeper_rank)
-    differs = [mine != theirs for mine, theirs in zip(keeper_rank(keeper), keeper_rank(rival), strict=True)]
-    return RULES[differs.index(True)]
+def _turned(edge: Edge) -> Edge:
+    """Return an edge as it looks from its other end."""
+    found = None if edge.found is None else reversed_roles(edge.found)
+    return Edge(edge.score, edge.verified, edge.confirmed, found)

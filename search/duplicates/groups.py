@@ -1,7 +1,7 @@
-"""What a dedup job finds: stars of a keeper and the images that are copies of it."""
+"""What a dedup job finds: stars of a keeper and the images that are copies of it, and what only looks like copies."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from search.records import Edit, ImageRecord, Relation, Verified
 
@@ -11,6 +11,10 @@ DuplicateKind = Literal[
     "same_bytes", "same_pixels", "re_encoded", "resized", "cropped", "turned", "edited", "near"
 ]  # fmt: skip
 EXACT: frozenset[DuplicateKind] = frozenset({"same_bytes", "same_pixels"})
+REVIEW_MEMBERS: Final = 50  # groups with more are for people to look at
+
+# Why two images that look like copies are none: another moment, the two files of one exposure, or a person says so.
+SimilarKind = Literal["burst", "another_shot", "raw_and_jpeg", "stack"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class DuplicateMember:
 
     def as_json(self) -> dict[str, object]:
         """Return the member object of the command line and of HTTP."""
-        shape = self.image.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
+        shape = _named(self.image) | {"score": self.score, "relation": self.relation, "verified": self.verified}
         shape |= {"kind": self.kind, "confirmed": self.confirmed}
         if self.probability is not None:
             shape["probability"] = self.probability
@@ -53,7 +57,36 @@ class DuplicateGroup:
         """Return the lowest score of a member: how far the group reaches."""
         return min((member.score for member in self.members), default=1.0)
 
+    @property
+    def review(self) -> bool:
+        """Return whether it is so large that somebody should look at it before anything is done."""
+        return len(self.members) > REVIEW_MEMBERS
+
+    @property
+    def answered(self) -> bool:
+        """Return whether somebody has spoken about every member and its keeper, so that nothing is left to ask."""
+        return all(member.confirmed for member in self.members)
+
     def as_json(self) -> dict[str, object]:
         """Return the group object of the command line and of HTTP."""
-        keeper = self.keeper.as_json() | {"reason": self.reason}
-        return {"keeper": keeper, "weakest": self.weakest, "members": [member.as_json() for member in self.members]}
+        keeper = _named(self.keeper) | {"reason": self.reason}
+        told = {"weakest": self.weakest, "review": self.review, "answered": self.answered}
+        return {"keeper": keeper, **told, "members": [member.as_json() for member in self.members]}
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarShots:
+    """Images that belong together and are no copies of each other. score: the lowest of the pairs that were met."""
+
+    kind: SimilarKind
+    images: tuple[ImageRecord, ...]
+    score: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object of the list `similar`."""
+        return {"kind": self.kind, "score": self.score, "images": [_named(image) for image in self.images]}
+
+
+def _named(image: ImageRecord) -> dict[str, object]:
+    """Return an image with the name that verdicts know it by."""
+    return image.as_json() | {"sha256": image.sha256.hex()}

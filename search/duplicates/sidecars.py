@@ -67,14 +67,15 @@ class Beside:
                 ]  # fmt: skip
         return [path.with_name(name) for name in sorted(set(found))]
 
-    def raw_of(self, path: Path) -> Path | None:
-        """Return the RAW file that a JPEG or HEIC was developed from: same stem, same folder; None without one."""
-        if path.suffix.lower() not in _DEVELOPED:
+    def other_half_of(self, path: Path) -> Path | None:
+        """Return the RAW file of a JPEG or HEIC, or the reverse: same stem, same folder; None where there is none."""
+        suffix, stem = path.suffix.lower(), path.stem.casefold()
+        if suffix not in RAW_SUFFIXES | _DEVELOPED:
             return None
-        stem = path.stem.casefold()
+        others = RAW_SUFFIXES if suffix in _DEVELOPED else _DEVELOPED
         names = self._names(path.parent).get(_first(path.name.casefold()), ())
-        raws = sorted(name for name in names if _after(name.casefold(), stem) in RAW_SUFFIXES)
-        return path.with_name(raws[0]) if raws else None
+        halves = sorted(name for name in names if _after(name.casefold(), stem) in others)
+        return path.with_name(halves[0]) if halves else None
 
     def _owner(self, folder: Path, stem: str) -> str | None:
         """Return the picture that what is named by a stem belongs to, None where several could claim it."""

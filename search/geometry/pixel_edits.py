@@ -67,6 +67,12 @@ def _blurred_as(found: Verification, candidate: Pixels, blur: list[Edit]) -> Pix
     return np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.uint8)
 
 
+def is_grey(found: Verification, query: PictureFile, candidate: PictureFile) -> bool:
+    """Tell whether the query lost the colours that the candidate has. Arguments as of `edits_between`."""
+    layers = _colour_layers(found, query.pixels, candidate.pixels)
+    return bool(layers) and any(edit.kind == "grey" for edit in _colours(layers))
+
+
 def _colour_layers(found: Verification, query: Pixels, candidate: Pixels) -> list[Aligned]:
     """Return the aligned red, green and blue of both pictures, [] where they do not meet."""
     if found.model is None:

@@ -134,3 +134,23 @@ def turned_back(found: Verification) -> Verification:
     places = None if found.places is None else found.places * (-1, 1, 1, 1) + (width, 0, 0, 0)
     shared = replace(found.shared, in_query=moved(flip, found.shared.in_query))
     return replace(found, model=found.model @ flip, mirrored=True, places=places, shared=shared)
+
+
+def reversed_roles(found: Verification) -> Verification:
+    """Return what was found with the two pictures in each other's places."""
+    turned = replace(
+        found,
+        query_size=found.candidate_size,
+        candidate_size=found.query_size,
+        query_cells=found.candidate_cells,
+        candidate_cells=found.query_cells,
+        places=None if found.places is None else found.places[:, (2, 3, 0, 1)],
+    )
+    if found.model is None or found.shared is None:
+        return turned
+    there = found.shared
+    return replace(
+        turned,
+        model=np.asarray(np.linalg.inv(found.model), np.float64),
+        shared=Overlap(there.in_candidate, there.in_query, there.of_candidate, there.of_query),
+    )

@@ -23,6 +23,11 @@ def image_in(connection: Connection, collection_id: int, image_id: int) -> Image
     return found[0]
 
 
+def images_at(connection: Connection, collection_id: int, uri: str) -> list[ImageRecord]:
+    """Return the images at a uri, by id: one, none, or several whose keys name the same file."""
+    return records(connection, collection_id, images_of(collection_id).where(image.c.uri == uri).order_by(image.c.id))
+
+
 def images_of(collection_id: int) -> Select[tuple[object, ...]]:
     """Return the query for the living images of a collection, to be narrowed and given to `records`."""
     return _living().where(image.c.collection_id == collection_id)

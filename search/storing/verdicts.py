@@ -1,18 +1,26 @@
-"""What people say about two pictures: one picture or two. By content, so that it holds in every collection."""
+"""What people say about two pictures. By content, so that it holds in every collection, space and place.
+
+duplicate (or same): one of the two is enough. keep_both: the same picture, and both stay. stack: they belong together,
+as the shots of a burst do. not_duplicate: no copies of each other, whatever they are. different: two pictures.
+"""
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from search.database.database import Database, chunks
 from search.database.tables import verdict
 from search.errors import UsageError
 
-Said = Literal["same", "different"]
+Said = Literal["duplicate", "not_duplicate", "keep_both", "stack", "same", "different"]
 SAID: tuple[Said, ...] = get_args(Said)
+# What each says about scores: that the two are one picture, or two. The others are about what to do, and a person who
+# says "not a duplicate" of a crop or of another shot has not said that the scores of the two should be low.
+_ONE_PICTURE: dict[Said, bool] = {"duplicate": True, "same": True, "keep_both": True, "different": False}
+_TOGETHER: frozenset[Said] = frozenset({"duplicate", "same"})
 SHA256_BYTES = 32
 
 
@@ -24,6 +32,21 @@ class Verdict:
     second: bytes
     said: Said
     made_at: float
+
+    @property
+    def same(self) -> bool | None:
+        """Return whether the two are one picture, None where that was not said."""
+        return one_picture(self.said)
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Return whether one of the two is enough."""
+        return self.said in _TOGETHER
+
+    @property
+    def keeps_apart(self) -> bool:
+        """Return whether the two shall not be in one group of duplicates."""
+        return self.said not in _TOGETHER
 
     def as_json(self) -> dict[str, object]:
         """Return the item of `verdicts list`."""
@@ -42,9 +65,22 @@ def verdict_on(one: str, other: str, said: str, made_at: float | None = None) ->
     if first == second:
         raise UsageError(f"a verdict is on two different contents, and both are {one}")
     for known in SAID:
-        if said.strip().lower() == known:
+        if said.strip().lower().replace(" ", "_").replace("-", "_") == known:
             return Verdict(first, second, known, time.time() if made_at is None else made_at)
     raise UsageError(f"a verdict is one of {', '.join(SAID)}, not {said!r}")
+
+
+def one_picture(said: Said) -> bool | None:
+    """Return whether somebody who says this says that the two are one picture, None where it says neither."""
+    return _ONE_PICTURE.get(said)
+
+
+class Newest(NamedTuple):
+    """A state of the verdicts: how many, and id and time of the last, None where there are none."""
+
+    number: int
+    last: int | None
+    made_at: float | None
 
 
 class Verdicts:
@@ -59,6 +95,12 @@ class Verdicts:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(verdict.c.first, verdict.c.second)).all()
         return [Verdict(bytes(row.first), bytes(row.second), row.verdict, row.made_at) for row in rows]
+
+    def newest(self) -> Newest:
+        """Return what changes whenever something is said."""
+        query = select(func.count(), func.max(verdict.c.id), func.max(verdict.c.made_at))
+        with self._database.reading() as connection:
+            return Newest(*connection.execute(query).one())
 
     def say(self, verdicts: Iterable[Verdict]) -> int:
         """Write verdicts down, all or none; return how many. The last on two contents counts.

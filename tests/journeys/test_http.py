@@ -151,7 +151,7 @@ def test_groups_hold_the_copy_and_the_near_copy(client: TestClient) -> None:
     shape = client.get(f"{BASE}/groups").json()
     assert (shape["groups_total"], shape["images"], shape["threshold_source"]) == (2, 10, "none")
     relations = {group["keeper"]["path"].rsplit("/")[-1]: group["members"][0]["relation"] for group in shape["items"]}
-    assert relations == {"0.png": "identical", "1.png": "probable"}
+    assert relations == {"0.png": "identical", "1.png": "same_picture"}
     first = client.get(f"{BASE}/groups", params={"limit": 1}).json()
     second = client.get(f"{BASE}/groups", params={"limit": 1, "cursor": first["next_cursor"]}).json()
     assert [*first["items"], *second["items"]] == shape["items"]

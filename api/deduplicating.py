@@ -1,0 +1,123 @@
+"""The journey `dedup`: what the scores are worth, found out first where nobody knows, then groups."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from api.queries import DedupThreshold, ThresholdSource
+from api.work_progress import Advance, Unit
+from search.calibration.bounds import pairs_needed
+from search.calibration.calibration import AUTOMATIC, REVIEW
+from search.duplicates.find_duplicates import DuplicateReport
+from search.duplicates.keeping import KeeperRules
+from search.errors import UsageError
+from search.records import Collection
+
+if TYPE_CHECKING:
+    from api.workspace import Workspace
+
+Bar = Callable[[str, Unit], AbstractContextManager[Advance]]
+
+
+@dataclass(frozen=True, slots=True)
+class DedupOptions:
+    """What is wanted. threshold: instead of the precision. calibrate: first, where nobody has. within: only images
+    below this folder. between: the name of another collection; only pairs with its images count.
+
+    Raises:
+        UsageError: a number is none that can be wanted.
+    """
+
+    threshold: float | None = None
+    precision: float = AUTOMATIC
+    calibrate: bool = True
+    rules: KeeperRules = field(default_factory=KeeperRules)
+    within: Path | None = None
+    between: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise UsageError(f"threshold is {self.threshold}, choose -1 to 1")
+        if not REVIEW <= self.precision < 1:
+            raise UsageError(f"precision is {self.precision}, choose {REVIEW} to less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Deduplicated:
+    """The groups, who stands for the threshold, and what a reader should know about it."""
+
+    report: DuplicateReport
+    source: ThresholdSource
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told how far it is. bar: gives what shows one step. say: a sentence. estimate: seconds of calibrating."""
+
+    bar: Bar = lambda _what, _unit: nullcontext(lambda _done, _total: None)
+    say: Callable[[str], None] = lambda _note: None
+    estimate: Callable[[float], None] = lambda _seconds: None
+
+
+NOBODY: Final = Told()
+
+
+def deduplicate(workspace: "Workspace", target: Collection, options: DedupOptions, told: Told = NOBODY) -> Deduplicated:
+    """Return the duplicate groups of a collection, calibrating it first where that is wanted and nobody has.
+
+    Raises:
+        LookalikeError: by name, whatever stopped it.
+    """
+    chosen, notes = _threshold(workspace, target, options, told)
+    request = workspace.duplicate_request(target, chosen, options.rules, options.within)
+    with told.bar("compared with all others", "images") as comparing, told.bar("looked at", "images") as looking:
+        if options.between is None:
+            report = workspace.find_duplicates(target, request, comparing, looking)
+        else:
+            report = workspace.find_leaks(target, workspace.collection(options.between), request, comparing, looking)
+    return Deduplicated(report, chosen.source, notes)
+
+
+def _threshold(
+    workspace: "Workspace", target: Collection, options: DedupOptions, told: Told
+) -> tuple[DedupThreshold, tuple[str, ...]]:
+    """Return the threshold, and what there is to say about it."""
+    if options.threshold is not None:
+        return workspace.dedup_threshold(target, options.threshold), ()
+    known = workspace.calibration(workspace.snapshot(target))
+    if known is None or known.automatic.precision != options.precision:
+        objection = _why_not_calibrated(workspace, target, options)
+        if objection is not None:
+            # A threshold for another precision promises nothing for this one.
+            return DedupThreshold(workspace.default_threshold(target), "none"), (f"{objection}; {_ONLY_SURE}",)
+        _calibrate(workspace, target, options, told)
+    chosen = workspace.dedup_threshold(target, None)
+    return chosen, () if chosen.source == "calibrated" else (f"too little evidence for a threshold; {_ONLY_SURE}",)
+
+
+_ONLY_SURE: Final = "only exact copies and pairs whose pixels show the same picture count"
+
+
+def _why_not_calibrated(workspace: "Workspace", target: Collection, options: DedupOptions) -> str | None:
+    """Return why calibrating is not worth beginning, None where it is."""
+    if not options.calibrate:
+        return "not calibrated, as you asked"
+    if target.space.is_imported:
+        return "not calibrated: the embeddings were imported"
+    images, needed = len(workspace.snapshot(target)), pairs_needed(options.precision)
+    if images < needed:
+        return f"not calibrated: {images:,} images are too few, {needed:,} might do"
+    return None
+
+
+def _calibrate(workspace: "Workspace", target: Collection, options: DedupOptions, told: Told) -> None:
+    from api.calibrating import CalibrationRequest, calibrate
+    from api.calibrating import Told as CalibratingTold
+
+    told.say("nobody has calibrated this collection: finding out first what its scores mean; --no-calibrate skips it")
+    with told.bar("asked for, and in edited copies", "images") as asking, told.bar("compared", "pairs") as comparing:
+        request = CalibrationRequest(precision=options.precision)
+        calibrate(workspace, target, request, CalibratingTold(asking, comparing, told.estimate))

@@ -1,0 +1,261 @@
+"""Several copies of one picture side by side: which show most, are finest, least altered, least compressed.
+
+Each question is put to those that are left, and answers with the best of them; what is close to the best is as good.
+Files are looked at only where the catalogue cannot tell, and once.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from search.duplicates.judging import Edge
+from search.duplicates.measuring import KeeperPictures, Measured
+from search.duplicates.sidecars import is_raw
+from search.geometry.consensus import distances
+from search.geometry.edits import model_edits
+from search.geometry.pixel_edits import PictureFile, is_grey
+from search.geometry.transformation import Model
+from search.geometry.verification import Verification, reversed_roles
+from search.geometry.widening import goes_on
+from search.records import ImageRecord, path_of_uri
+
+LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can be; the file tells whether it is
+_ALL_OF_IT: Final = 0.985  # share of a picture from which on all of it is shown: models are as good as that
+_WIDER: Final = 1.02  # times the area
+_FINER: Final = 1.15  # times the pixels along a side
+_TELLING: Final = 1.3  # and so many from which on the spectrum of an enlarged picture tells
+VOTERS: Final = 16  # pictures that are asked which of them is in the middle
+_FEWEST_VOTERS: Final = 3
+_TURN, _STRETCH = 3.0, 0.06  # degrees, and natural logarithm: as coarsely as models are good for
+_CLOSER, _CLOSER_LEVELS = 1.02, 0.1  # times the least mean difference, and levels
+_BETTER: Final = 3  # steps of quality
+_SOFT: Final = 6.0  # dB of details less than the typical copy; unsharp masks add 11 at most, blurring takes more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """One of the images to choose from. edge: to the picture around which they were found, None for that itself."""
+
+    image: ImageRecord
+    edge: Edge | None
+
+    @property
+    def found(self) -> Verification | None:
+        """What lays it over the centre, where pixels were compared."""
+        return None if self.edge is None else self.edge.found
+
+
+class Comparison:
+    """Copies of one picture, and what was found out about them so far."""
+
+    def __init__(self, centre: ImageRecord, copies: Sequence[Copy], pictures: KeeperPictures | None) -> None:
+        """centre: around which they were found. pictures: None where nobody can look at pixels."""
+        self.copies = copies
+        self._centre = centre
+        self._pictures = pictures
+        self._measured: dict[bytes, Measured | None] = {}
+        self._files: dict[bytes, PictureFile | None] = {}
+
+    def widest(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those that show most of the scene, without a frame around it."""
+        framed = 0
+        areas: list[float] = []
+        for copy in copies:
+            shared = None if copy.found is None else copy.found.shared
+            if shared is None:
+                areas.append(1.0)
+                continue
+            more, less = shared.of_query < _ALL_OF_IT, shared.of_candidate < _ALL_OF_IT
+            here, there = more and self._goes_on(copy, own=True), less and self._goes_on(copy, own=False)
+            framed += less and not there
+            area = (shared.of_candidate if there else 1.0) / (shared.of_query if here else 1.0)
+            areas.append(0.0 if more and not here else area)
+        # One of several may be cut along an edge of the scene; a frame shows beside all of them.
+        if 2 * framed > sum(copy.found is not None for copy in copies):
+            areas = [0.0 if copy.found is None else area for copy, area in zip(copies, areas, strict=True)]
+        most = max(areas)
+        return [copy for copy, area in zip(copies, areas, strict=True) if area * _WIDER >= most]
+
+    def lossless(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return the RAW files, else what was never compressed with a loss, else all."""
+        raw = [copy for copy in copies if _is_raw(copy.image)]
+        if raw:
+            return raw
+        possible = [copy for copy in copies if copy.image.format in LOSSLESS_FORMATS]
+        if not possible or len({copy.image.sha256 for copy in copies}) == 1:
+            return list(copies)
+        if self._pictures is None:
+            return [copy for copy in possible if copy.image.format != "webp"] or list(copies)
+        self._measure(possible)
+        return [copy for copy in possible if self._is_lossless(copy)] or list(copies)
+
+    def finest(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those with most pixels for the same part of the scene, without those that were made of fewer."""
+        density = {copy.image.id: self._density(copy) for copy in copies}
+        finest = max(density.values())
+        if min(density.values()) * _FINER >= finest:
+            return list(copies)
+        self._measure(copies)
+        real = dict(density)
+        for copy in copies:
+            own = density[copy.image.id]
+            as_dense = [one for one in copies if own / _FINER <= density[one.image.id] <= own * _FINER]
+            smaller = sorted({one for one in density.values() if one * _TELLING < own})
+            made_of = (one for one in smaller if self._are_enlarged(as_dense, own / one))
+            real[copy.image.id] = next(made_of, own)
+        best = max(real.values())
+        fine = [copy for copy in copies if real[copy.image.id] * _FINER >= best]
+        native = [copy for copy in fine if real[copy.image.id] == density[copy.image.id]]
+        return native or fine
+
+    def untouched(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those that nothing was taken away from, and of three pictures and more those in the middle of them.
+
+        Most of them agree on which side is left, which way is up and how wide it is for its height; and pixel by pixel
+        the others are nearest to them.
+        """
+        voters = list({copy.image.pixel_hash: copy for copy in self.copies[:VOTERS]}.values())
+        alone = len(voters) < _FEWEST_VOTERS
+        left = self._without_soft(self._without_grey(copies))
+        if alone or len(left) == 1:
+            return left
+        poses = Counter(_pose(copy) for copy in voters)
+        most = max(poses[_pose(copy)] for copy in left)
+        left = [copy for copy in left if poses[_pose(copy)] == most]
+        return self._nearest_to_all(left, voters)
+
+    def _nearest_to_all(self, copies: Sequence[Copy], voters: Sequence[Copy]) -> list[Copy]:
+        """Return those that the voters are nearest to."""
+        asked = list({copy.image.pixel_hash: copy for copy in (*voters, *copies)}.values())
+        files = [self._file(copy.image) for copy in asked]
+        seen = [(copy, file) for copy, file in zip(asked, files, strict=True) if file is not None]
+        if len(seen) < _FEWEST_VOTERS:
+            return list(copies)
+        own = (self._centre.width, self._centre.height)
+        found = distances(
+            [file.pixels for _, file in seen],
+            [_onto_centre(copy, own) for copy, _ in seen],
+            [(copy.image.width, copy.image.height) for copy, _ in seen],
+            own,
+        )
+        np.fill_diagonal(found, np.nan)
+        # Where two pictures do not meet there is nothing to count.
+        met = np.maximum(np.isfinite(found).sum(axis=1), 1)
+        mean = np.where(np.isfinite(found).any(axis=1), np.nan_to_num(found).sum(axis=1) / met, np.inf)
+        apart = {copy.image.pixel_hash: float(one) for (copy, _), one in zip(seen, mean, strict=True)}
+        known = [apart[copy.image.pixel_hash] for copy in copies if copy.image.pixel_hash in apart]
+        if not known:
+            return list(copies)
+        limit = min(known) * _CLOSER + _CLOSER_LEVELS
+        return [copy for copy in copies if apart.get(copy.image.pixel_hash, np.inf) <= limit]
+
+    def least_compressed(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those whose files were compressed least, unknown ones after all others."""
+        if len({copy.image.sha256 for copy in copies}) == 1:
+            return list(copies)
+        self._measure(copies)
+        known = [self._measured.get(copy.image.sha256) for copy in copies]
+        qualities = [-1 if one is None or one.quality is None else one.quality for one in known]
+        best = max(qualities)
+        return [copy for copy, quality in zip(copies, qualities, strict=True) if quality + _BETTER >= best]
+
+    def best_described(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those whose files and users say most: entries of EXIF and XMP, and of metadata."""
+        if len({copy.image.sha256 for copy in copies}) > 1:
+            self._measure(copies)
+        known = [self._measured.get(copy.image.sha256) for copy in copies]
+        told = [
+            (0 if one is None else one.tags) + len(copy.image.metadata) for copy, one in zip(copies, known, strict=True)
+        ]
+        return [copy for copy, count in zip(copies, told, strict=True) if count == max(told)]
+
+    def _goes_on(self, copy: Copy, *, own: bool) -> bool:
+        """Tell whether the picture that shows more goes on beyond what is shared. own: that of the copy."""
+        found, file = copy.found, self._file(copy.image if own else self._centre)
+        if found is None or found.shared is None or file is None:
+            return True
+        if own:
+            return goes_on(file.pixels, found.shared.in_query, found.query_size)
+        return goes_on(file.pixels, found.shared.in_candidate, found.candidate_size)
+
+    def _are_enlarged(self, copies: Sequence[Copy], times: float) -> bool:
+        """Tell whether most of several copies of one density were made of one with sides so many times shorter."""
+        measured = [self._measured.get(copy.image.sha256) for copy in copies]
+        profiles = [one.profile for one in measured if one is not None and one.profile is not None]
+        return 2 * sum(profile.is_enlarged(times) for profile in profiles) > len(profiles)
+
+    def _density(self, copy: Copy) -> float:
+        """Return how many pixels along a side show what one pixel of the centre shows."""
+        shared = None if copy.found is None else copy.found.shared
+        pixels, centre = copy.image.width * copy.image.height, self._centre.width * self._centre.height
+        if not pixels or not centre:
+            return 1.0
+        if shared is None:
+            return float((pixels / centre) ** 0.5)
+        return float((shared.of_query * pixels / (shared.of_candidate * centre)) ** 0.5)
+
+    def _without_grey(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those that have colours, if any has."""
+        centre_lost, lost = False, set[int]()
+        for copy in copies:
+            found, own, centre = copy.found, self._file(copy.image), self._file(self._centre)
+            if found is None or own is None or centre is None:
+                continue
+            if is_grey(found, own, centre):
+                lost.add(copy.image.id)
+            centre_lost |= is_grey(reversed_roles(found), centre, own)
+        left = [copy for copy in copies if copy.image.id not in lost and not (centre_lost and copy.found is None)]
+        return left or list(copies)
+
+    def _without_soft(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Return those that have as much detail as is typical of them; sharpened ones have more, blurred ones less."""
+        self._measure(copies)
+        measured = [self._measured.get(copy.image.sha256) for copy in copies]
+        details = [np.nan if one is None or one.profile is None else one.profile.fineness for one in measured]
+        if np.isfinite(details).sum() < len(copies):
+            return list(copies)
+        typical = float(np.median(details))
+        return [copy for copy, detail in zip(copies, details, strict=True) if detail > typical - _SOFT]
+
+    def _is_lossless(self, copy: Copy) -> bool:
+        measured = self._measured.get(copy.image.sha256)
+        return measured is not None and measured.lossless
+
+    def _measure(self, copies: Sequence[Copy]) -> None:
+        new = {copy.image.sha256: copy.image for copy in copies if copy.image.sha256 not in self._measured}
+        if new and self._pictures is not None:
+            images = list(new.values())
+            for image, measured in zip(images, self._pictures.measured(images), strict=True):
+                self._measured[image.sha256] = measured
+
+    def _file(self, image: ImageRecord) -> PictureFile | None:
+        if image.sha256 not in self._files:
+            self._files[image.sha256] = None if self._pictures is None else self._pictures.file(image)
+        return self._files[image.sha256]
+
+
+def _pose(copy: Copy) -> tuple[bool, int, int]:
+    """Return whether a copy is mirrored, how it is turned and how wide it is for its height, coarsely."""
+    if copy.found is None:
+        return False, 0, 0
+    done = {edit.kind: edit.amount or 0.0 for edit in model_edits(copy.found)}
+    return (
+        "mirrored" in done,
+        round(done.get("rotated", 0.0) / _TURN),
+        round(np.log(done.get("stretched", 1.0)) / _STRETCH),
+    )
+
+
+def _onto_centre(copy: Copy, centre: tuple[int, int]) -> Model:
+    """Return the model (3, 3) that lays a copy over the centre, in pixels of both."""
+    if copy.found is not None and copy.found.model is not None:
+        return copy.found.model
+    return np.diag((centre[0] / max(1, copy.image.width), centre[1] / max(1, copy.image.height), 1.0))
+
+
+def _is_raw(image: ImageRecord) -> bool:
+    path = path_of_uri(image.uri)
+    return path is not None and is_raw(path)

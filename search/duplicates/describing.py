@@ -1,0 +1,77 @@
+"""What a member of a group is to its keeper, told from what was done to the one to get the other."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from search.calibration.calibration import Calibration
+from search.duplicates.groups import DuplicateKind, DuplicateMember
+from search.duplicates.judging import Edge
+from search.duplicates.measuring import KeeperPictures
+from search.geometry.pixel_edits import PictureFile, edits_between
+from search.records import Edit, ImageRecord, Relation
+
+CERTAIN = 1.0  # of the same pixels
+_TURNED = frozenset({"mirrored", "rotated"})
+# A frame: whoever shows more of the scene is the keeper, so what a copy shows beyond it was put there.
+_EDITED = frozenset({
+    "framed", "stretched", "tilted", "grey", "recoloured", "brightened", "darkened", "blurred", "covered",
+})  # fmt: skip
+
+
+def kind_of(edits: Iterable[Edit]) -> DuplicateKind:
+    """Return the kind of a copy that the pixels show to be one, by the edit that matters most."""
+    done = {edit.kind for edit in edits}
+    if done & _TURNED:
+        return "turned"
+    if done & _EDITED:
+        return "edited"
+    if "cropped" in done:
+        return "cropped"
+    return "resized" if "scaled" in done else "re_encoded"
+
+
+class Describing:
+    """Makes members of images and their edges."""
+
+    def __init__(self, pictures: KeeperPictures | None, known: Calibration | None, threads: int) -> None:
+        """pictures: None where nobody can look at pixels. known: what scores mean, None where nobody knows."""
+        self._pictures = pictures
+        self._known = known
+        self._threads = threads
+
+    def members(self, keeper: ImageRecord, copies: Iterable[tuple[ImageRecord, Edge]]) -> list[DuplicateMember]:
+        """Return near copies as members, in their order."""
+        listed = list(copies)
+        looked_at = any(edge.verified == "yes" and edge.found is not None for _, edge in listed)
+        own = self._pictures.file(keeper) if self._pictures is not None and looked_at else None
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(lambda one: self._member(own, *one), listed))
+
+    def exact(self, keeper: ImageRecord, image: ImageRecord) -> DuplicateMember:
+        """Return an image with the keeper's pixels as a member."""
+        kind: DuplicateKind = "same_bytes" if image.sha256 == keeper.sha256 else "same_pixels"
+        probability = None if self._known is None else CERTAIN
+        return DuplicateMember(image, 1.0, "identical", kind, probability=probability)
+
+    def _member(self, own: PictureFile | None, image: ImageRecord, edge: Edge) -> DuplicateMember:
+        edits = self._edits(own, image, edge)
+        relation: Relation = "same_picture" if edge.verified == "yes" else "probable"
+        known = None if self._known is None else self._known.probability(edge.score)
+        if self._known is not None and edge.verified == "yes" and self._known.verified is not None:
+            known = max(known or 0.0, self._known.verified)
+        return DuplicateMember(
+            image,
+            edge.score,
+            relation,
+            "near" if edits is None else kind_of(edits),
+            edge.verified,
+            edits,
+            None if known is None else round(known, 6),
+            edge.confirmed,
+        )
+
+    def _edits(self, own: PictureFile | None, image: ImageRecord, edge: Edge) -> tuple[Edit, ...] | None:
+        if own is None or self._pictures is None or edge.found is None or edge.verified != "yes":
+            return None
+        file = self._pictures.file(image)
+        return None if file is None else tuple(edits_between(edge.found, file, own))

@@ -1,0 +1,124 @@
+"""Job: which images of one collection are copies of images of another one, as between training and test sets.
+
+    both collections as nodes -> pairs across -> judged as within one -> each image to the one it is most like
+
+The other collection holds the keepers: nothing of it is ever a member.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from search.duplicates.candidates import Candidates, joined
+from search.duplicates.describing import Describing
+from search.duplicates.find_duplicates import (
+    DuplicateReport,
+    DuplicateRequest,
+    Looking,
+    Told,
+    below,
+    crowded_floor,
+    pairs_said,
+    textured,
+)
+from search.duplicates.groups import DuplicateGroup
+from search.duplicates.judging import Edge, Judge, Limits
+from search.duplicates.nodes import Node, nodes_of, sayings_of
+from search.errors import UsageError
+from search.finding.snapshot import Snapshot
+from search.index.pair_finder import NearPairs, Progress
+from search.pairing.collection_pairs import CollectionPairs
+from search.records import ImageRecord
+from search.storing.catalogue import Catalogue
+from search.storing.verdicts import Verdict
+
+_CERTAIN = (True, True, 1.0)  # that somebody says so, that pixels do, and the score
+
+
+def find_leaks(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together by a main
+    snapshot: Snapshot,
+    other: Snapshot,
+    catalogue: Catalogue,
+    request: DuplicateRequest,
+    verdicts: Sequence[Verdict] = (),
+    looking: Looking | None = None,
+    told: Told | None = None,
+    pairs: CollectionPairs | None = None,
+) -> DuplicateReport:
+    """Return the images of a snapshot that are copies of images of another one, as groups around the latter.
+
+    Raises:
+        UsageError: they are of one collection.
+        SpaceMismatch: their scores cannot be compared.
+    """
+    name = other.collection.name
+    if snapshot.collection.id == other.collection.id:
+        raise UsageError(f"--between names {name} itself; name another collection")
+    looking, told = looking or Looking(), told or Told()
+    mine = below(_records(snapshot, catalogue), request.within)
+    theirs = _records(other, catalogue)
+    left, right = nodes_of(mine, verdicts), nodes_of(theirs, verdicts)
+    nodes, of = [*left, *right], [*([snapshot] * len(left)), *([other] * len(right))]
+    said = {pair: one for pair, one in sayings_of(nodes, verdicts).items() if pair[0] < len(left) <= pair[1]}
+    floor = crowded_floor(snapshot, request)
+    sides = [(part, textured(part)) for part in (left, right)]
+    asked = [[part[number][0].id for number in shown.tolist()] for part, shown in sides]
+    finding = pairs or CollectionPairs(catalogue.database)
+    found = finding.between((snapshot, asked[0]), (other, asked[1]), floor, told.comparing)
+    near = NearPairs(sides[0][1][found.near.rows], sides[1][1][found.near.later] + len(left), found.near.scores)
+    candidates = Candidates(len(nodes), joined(near, pairs_said(said, nodes, of, stored=True)))
+    judge = Judge(nodes, Limits(request.threshold, floor), said, looking.pictures, looking.threads)
+    edges = _best_edges(nodes, len(left), candidates, judge, told.looking)
+    describing = Describing(looking.pictures, request.known, looking.threads)
+    groups = [_group(nodes, node, copies, describing, name) for node, copies in edges.items()]
+    ordered = tuple(sorted(groups, key=lambda group: (-len(group.members), group.keeper.id)))
+    counted = floor if request.threshold is None else request.threshold
+    images, similar = len(mine) + len(theirs), judge.similar.shots()
+    return DuplicateReport(images, counted, ordered, found.pair_recall, similar, floor, judge.looked_at)
+
+
+def _records(snapshot: Snapshot, catalogue: Catalogue) -> list[ImageRecord]:
+    return list(catalogue.images_by_id(snapshot.collection.id, snapshot.all_ids().tolist()).values())
+
+
+def _best_edges(
+    nodes: Sequence[Node], mine: int, candidates: Candidates, judge: Judge, progress: Progress
+) -> Mapping[int, Mapping[int, Edge]]:
+    """Return by node of the other collection which nodes of this one are copies of it; each of them is in one group."""
+    best: dict[int, tuple[tuple[bool, bool, float], int, Edge]] = {}
+    for one, other in _same_pixels(nodes, mine):
+        best[one] = (_CERTAIN, other, Edge(1.0, None))
+    for done, centre in enumerate(range(mine, len(nodes)), start=1):
+        others, scores = candidates.of(centre)
+        pairs = zip(others.tolist(), scores.tolist(), strict=True)
+        asked = [pair for pair in pairs if pair[0] not in best or best[pair[0]][0] < _CERTAIN]
+        for node, edge in judge.edges(centre, [one for one, _ in asked], [score for _, score in asked]).items():
+            certainty = (edge.confirmed, edge.verified == "yes", edge.score)
+            if node not in best or certainty > best[node][0]:
+                best[node] = (certainty, centre, edge)
+        progress(done, len(nodes) - mine)
+    edges: defaultdict[int, dict[int, Edge]] = defaultdict(dict)
+    for node, (_, centre, edge) in sorted(best.items()):
+        edges[centre][node] = edge
+    return edges
+
+
+def _same_pixels(nodes: Sequence[Node], mine: int) -> Iterator[tuple[int, int]]:
+    """Yield a node of this collection and the first of the other one with the same pixels."""
+    theirs: dict[bytes, int] = {}
+    for number in range(mine, len(nodes)):
+        theirs.setdefault(nodes[number][0].pixel_hash, number)
+    for number, node in enumerate(nodes[:mine]):
+        other = theirs.get(node[0].pixel_hash)
+        if other is not None:
+            yield number, other
+
+
+def _group(
+    nodes: Sequence[Node], centre: int, edges: Mapping[int, Edge], describing: Describing, name: str
+) -> DuplicateGroup:
+    keeper = min(nodes[centre], key=lambda image: image.id)
+    same = [image for node in edges for image in nodes[node] if image.pixel_hash == keeper.pixel_hash]
+    near = [(image, edge) for node, edge in edges.items() for image in nodes[node] if image not in same]
+    members = [describing.exact(keeper, image) for image in same] + describing.members(keeper, near)
+    members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
+    return DuplicateGroup(keeper, f"in the collection {name}", tuple(members))

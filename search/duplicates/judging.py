@@ -1,0 +1,176 @@
+"""Whether two pictures are copies: what people said, what their dates and places say, then their pixels, then scores.
+
+A "no" of the pixels is a no, whatever the score. Where the pixels cannot tell, the score does, from the threshold on,
+and only where somebody stands for it: a calibration or the user.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from search.duplicates.nodes import Node, NodePair
+from search.duplicates.similar import SimilarPairs, as_shots
+from search.finding.accurate import StoredPictures
+from search.geometry.bending import unbent
+from search.geometry.equal_pictures import equal_pictures
+from search.geometry.keypoints import Keypoints
+from search.geometry.verification import ANOTHER_SHOT, TOO_LITTLE, Verification, reversed_roles
+from search.geometry.verify import prepared, verify_in_order
+from search.records import Verified
+from search.storing.verdicts import Verdict
+
+# Below the threshold only a "yes" counts; after so many in a row that are none, the rest of a picture's neighbours, all
+# less alike, are not looked at.
+PATIENCE: Final = 16
+# A picture with fewer keypoints shows next to nothing: a sky, a wall, a gradient. Every other such picture scores high.
+TEXTURED: Final = 8
+FILES_TRIED: Final = 3  # of images with the same pixels, until one can be read
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """threshold: from which score on a pair counts where its pixels cannot tell, None for never. floor: pairs from this
+    score on are looked at.
+    """
+
+    threshold: float | None
+    floor: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """Why one picture is a copy of another. found: with the keeper as the candidate, None where nobody looked."""
+
+    score: float
+    verified: Verified | None
+    confirmed: bool = False
+    found: Verification | None = None
+
+
+class Judge:
+    """Judges the pairs of a picture and its neighbours. Remembers what only looks like copies in `similar`."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        limits: Limits,
+        said: Mapping[NodePair, Verdict],
+        pictures: StoredPictures | None = None,
+        threads: int = 1,
+    ) -> None:
+        """said: by pairs of nodes, the lower first. pictures: None where nobody can look at pixels."""
+        self.similar = SimilarPairs()
+        self.looked_at = 0
+        self._nodes = nodes
+        self._limits = limits
+        self._said = said
+        self._pictures = pictures
+        self._threads = threads
+
+    def edges(self, centre: int, others: Sequence[int], scores: Sequence[float]) -> dict[int, Edge]:
+        """Return the copies of a picture among others, given best first with their scores."""
+        confirmed: list[tuple[int, float]] = []
+        unsure: list[tuple[int, float]] = []
+        for other, score in zip(others, scores, strict=True):
+            said = self._said.get((min(centre, other), max(centre, other)))
+            if said is None:
+                if not self._are_shots(centre, other, score):
+                    unsure.append((other, score))
+            elif said.is_duplicate:
+                confirmed.append((other, score))
+            elif said.said == "stack":
+                self.similar.add("stack", self._nodes[centre][0], self._nodes[other][0], score)
+        return self._confirmed(centre, confirmed) | self._by_pixels(centre, unsure)
+
+    def _are_shots(self, centre: int, other: int, score: float) -> bool:
+        """Tell whether dates or places say that two pictures are no copies, and remember them."""
+        one, two = self._nodes[centre][0], self._nodes[other][0]
+        kind = as_shots(one, two)
+        if kind is not None:
+            self.similar.add(kind, one, two, score)
+        return kind is not None
+
+    def _by_pixels(self, centre: int, others: Sequence[tuple[int, float]]) -> dict[int, Edge]:
+        """Return the copies among others by their pixels, and by their scores where pixels cannot tell."""
+        edges: dict[int, Edge] = {}
+        in_vain = 0
+        for (other, score), looked in zip(others, self._looked(centre, others), strict=False):
+            counts = self._limits.threshold is not None and score >= self._limits.threshold
+            if not counts and in_vain >= PATIENCE:
+                break
+            in_vain += 1
+            if looked is None:
+                if counts:
+                    edges[other] = Edge(score, self._unknown)
+            elif looked.found.answer == "yes":
+                edges[other], in_vain = Edge(score, "yes", found=looked.found), 0
+            elif looked.found.reason == ANOTHER_SHOT:
+                self.similar.add("another_shot", self._nodes[centre][0], self._nodes[other][0], score)
+            elif looked.found.answer == "cannot" and counts and looked.keypoints >= TEXTURED:
+                edges[other] = Edge(score, "cannot")
+        return edges
+
+    def _confirmed(self, centre: int, others: Sequence[tuple[int, float]]) -> dict[int, Edge]:
+        """Return the edges that people confirmed, with what their pixels say."""
+        edges = {}
+        for (other, score), looked in zip(others, self._looked(centre, others), strict=True):
+            verified = self._unknown if looked is None else looked.found.answer
+            found = looked.found if looked is not None and looked.found.answer == "yes" else None
+            edges[other] = Edge(score, verified, confirmed=True, found=found)
+        return edges
+
+    @property
+    def _unknown(self) -> Verified | None:
+        return None if self._pictures is None else "cannot"
+
+    def _looked(self, centre: int, others: Sequence[tuple[int, float]]) -> Iterator["_Looked | None"]:
+        """Yield what comes of comparing each with the centre, which is the candidate; None where files are gone."""
+        own = None
+        if self._pictures is not None and others:
+            own = next(iter(self._keypoints(self._pictures, [centre])))
+        pictures = self._pictures
+        if pictures is None or own is None:
+            yield from (None for _ in others)
+            return
+        known: deque[Keypoints | None] = deque()
+
+        def readable() -> Iterator[Keypoints]:
+            for keypoints in self._keypoints(pictures, [other for other, _ in others]):
+                known.append(keypoints)
+                if keypoints is not None:
+                    yield keypoints
+
+        for found in verify_in_order(prepared(own), readable(), threads=self._threads):
+            while (keypoints := known.popleft()) is None:
+                yield None
+            self.looked_at += 1
+            yield _looked_at(own, keypoints, found)
+        yield from known  # type: ignore[misc]  # only None is left
+
+    def _keypoints(self, pictures: StoredPictures, nodes: Sequence[int]) -> Iterator[Keypoints | None]:
+        """Yield the keypoints of each node, of whichever of its images has a file; None where none has."""
+        first = [self._nodes[node][0] for node in nodes]
+        for node, keypoints in zip(nodes, pictures.keypoints(first), strict=True):
+            others = self._nodes[node][1:FILES_TRIED] if keypoints is None else ()
+            known = (one for one in pictures.keypoints(others) if one is not None) if others else iter(())
+            yield next(known, None) if keypoints is None else keypoints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """What comes of looking at two pictures. keypoints: of the one that has fewer."""
+
+    found: Verification
+    keypoints: int
+
+
+def _looked_at(own: Keypoints, other: Keypoints, found: Verification) -> _Looked:
+    """Return what a verification is worth among copies. own: of the centre, other: of the picture beside it."""
+    fewest = min(len(own), len(other))
+    if fewest < TEXTURED and found.answer == "yes":
+        # A few blobs agree with other blobs.
+        found = replace(found, answer="cannot", reason=TOO_LITTLE)
+    sure = equal_pictures(own, other) if found.answer == "cannot" else unbent(found, own, other)
+    # Where the inliers lie is of no use any more, and it is most of what an answer holds.
+    return _Looked(replace(reversed_roles(sure or found), places=None), fewest)
