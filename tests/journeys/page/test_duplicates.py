@@ -6,6 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.web_page import (
     INDEXED,
+    Watch,
 )
 
 
@@ -34,3 +35,41 @@ def test_a_higher_threshold_asks_for_surer_groups_and_is_part_of_the_address(pag
     page.get_by_role("button", name="Default").click()
     expect(page.locator(".group .tile")).to_have_count(3)
     expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
+
+
+def said_on_the_server(page: Page) -> list[str]:
+    return [item["verdict"] for item in page.request.get("/v1/collections/default/verdicts").json()["items"]]
+
+
+def test_copies_are_reviewed_with_the_keyboard_and_each_verdict_is_sent(page: Page) -> None:
+    page.goto("/#/duplicates/default")
+    smaller = page.locator(".tile", has_text="smaller.jpg")
+    page.locator(".tile[data-second] .face").first.wait_for()
+    assert page.locator(".tile", has_text="same bytes.png").locator("[data-say]").count() == 0
+    page.keyboard.press("ArrowRight")
+    expect(smaller.locator(".face")).to_be_focused()
+    with page.expect_response(lambda answer: answer.url.endswith("/verdicts")):
+        page.keyboard.press("k")
+    expect(smaller.locator(".said")).to_have_text("keep both")
+    assert said_on_the_server(page) == ["keep_both"]
+    with page.expect_response(lambda answer: answer.url.endswith("/verdicts")):
+        smaller.get_by_role("button", name="Not a duplicate").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert said_on_the_server(page) == ["not_duplicate"]
+    for left in (["keep_both"], []):
+        with page.expect_response(lambda answer: "/verdicts" in answer.url):
+            page.keyboard.press("u")
+        assert said_on_the_server(page) == left
+    expect(smaller.locator(".said")).to_have_text("")
+    page.keyboard.press("u")
+    expect(page.locator("#status")).to_have_text("Nothing to undo")
+
+
+def test_a_verdict_that_was_not_written_down_says_so(page: Page, watch: Watch) -> None:
+    watch.expected = ("Failed to load resource",)
+    page.route("**/verdicts", lambda route: route.fulfill(status=503, json={"detail": "the disk is full"}))
+    page.goto("/#/duplicates/default")
+    smaller = page.locator(".tile", has_text="smaller.jpg")
+    smaller.get_by_role("button", name="Duplicate", exact=True).click()
+    expect(smaller).to_have_class(re.compile("unsent"))
+    expect(page.locator("#notices")).to_contain_text("the disk is full")
