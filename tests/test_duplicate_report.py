@@ -21,7 +21,7 @@ from api.duplicate_report.pictures import Pixels, StoredGroupPictures
 from api.duplicate_report.rows import COLUMNS
 from api.duplicate_report.writing import write_report
 from search.duplicates.find_duplicates import DuplicateReport
-from search.duplicates.groups import DuplicateGroup, DuplicateMember
+from search.duplicates.groups import DuplicateGroup, DuplicateMember, SimilarShots
 from search.errors import UsageError
 from search.geometry.explanation import difference
 from search.geometry.keypoints import Keypoints, extract
@@ -102,6 +102,16 @@ def test_pictures_end_where_the_page_would_grow_too_large() -> None:
     assert len(page) < 100_000 * 4 / 3 + 80_000
     assert "The last groups are without pictures" in page
     assert pictures.asked < 40, "what is not shown is not made"
+
+
+def test_similar_shots_are_named_beside_the_groups_and_are_none(tmp_path: Path) -> None:
+    shots = SimilarShots("burst", (image_named(7), image_named(8)), 0.91)
+    found = DuplicateReport(500, 0.8, GROUPS, similar=(shots,))
+    page = write_report(found, "default", "none", DrawnGroupPictures(), tmp_path).read_text()
+    assert "1 set of similar shots is not among the duplicates" in page
+    (told,) = json.loads((tmp_path / "groups.json").read_text())["similar"]
+    assert (told["kind"], [image["id"] for image in told["images"]]) == ("burst", ["7", "8"])
+    assert pq.read_table(tmp_path / "groups.parquet").num_rows == 8
 
 
 def test_a_group_with_many_members_shows_the_first_and_says_where_all_are() -> None:

@@ -39,13 +39,16 @@ COUNTING: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """What is said above the groups. made_at: for people. source: who says which scores count."""
+    """What is said above the groups. made_at: for people. source: who says which scores count. similar: sets of shots
+    that look like copies and are none.
+    """
 
     collection: str
     images: int
     threshold: float | None
     source: str
     made_at: str
+    similar: int = 0
 
 
 def page_of(
@@ -72,6 +75,10 @@ def page_of(
     yield from _tools(groups[:shown])
     yield "<main>\n"
     yield from _notes(groups, shown)
+    if facts.similar:
+        sets = counted(facts.similar, "set of similar shots is", "sets of similar shots are")
+        why = "bursts, other shots of a scene, RAW and JPEG"
+        yield f'<p class="note">{sets} not among the duplicates ({why}): groups.json lists them.</p>\n'
     room = _Room(picture_bytes)
     yield '<div class="groups">\n'
     for number, group in enumerate(groups[:shown], start=1):

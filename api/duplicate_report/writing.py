@@ -35,7 +35,8 @@ def write_report(  # noqa: PLR0913, PLR0917 -- what a report is made of
     """
     now = datetime.now(UTC)
     threshold = report.threshold
-    facts = ReportFacts(collection, report.images, threshold, source, f"{now:%d %B %Y}".lstrip("0"))
+    today = f"{now:%d %B %Y}".lstrip("0")
+    facts = ReportFacts(collection, report.images, threshold, source, today, len(report.similar))
     told = {
         "collection": collection,
         "made_at": now.isoformat(timespec="seconds"),
@@ -44,6 +45,7 @@ def write_report(  # noqa: PLR0913, PLR0917 -- what a report is made of
         "images": report.images,
         "groups_total": len(report.groups),
         "bytes_reclaimable": report.bytes_reclaimable,
+        "similar": [shots.as_json() for shots in report.similar],
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
