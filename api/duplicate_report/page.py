@@ -33,7 +33,8 @@ KINDS: Final[dict[DuplicateKind, str]] = {
 COUNTING: Final = {
     "calibrated": "Near copies count from a score of {:.3f} on, as calibrated on this collection.",
     "user": "Near copies count from a score of {:.3f} on, as you chose.",
-    "none": "Nobody has calibrated the collection. Near copies are pairs with a score of {:.3f} or more.",
+    "none": "Nobody has calibrated the collection: near copies are pairs from a score of {:.3f} on whose pixels show "
+    "the same picture.",
 }
 
 
