@@ -31,6 +31,8 @@ IN = "/v1/collections/{collection}"
 NEEDS = {
     "GET /healthz": "nothing",
     f"POST {IN}/check": "read",
+    f"GET {IN}/verdicts": "read",
+    f"POST {IN}/verdicts": "dedup",
     f"DELETE {IN}/verdicts/{{first}}/{{second}}": "dedup",
     "GET /readyz": "nothing",
     "GET /metrics": "read of all",

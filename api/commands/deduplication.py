@@ -1,5 +1,7 @@
 """`dedup`."""
 
+import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,7 @@ from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import PlanOptions, write_plan
+from search.storing.store import default_root
 
 SHOWN_GROUPS = 1000
 SHOWN_SIMILAR = 1000
@@ -60,7 +63,8 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
     session: Session = context.obj
     folders = KeeperRules(rules_named(keep.split(",")), _absolute(protect), _absolute(prefer))
     place = None if within is None else _absolute([within])[0]
-    options, planned = DedupOptions(threshold, precision, calibrate, folders, place, between), _plan_options(expires)
+    options = DedupOptions(threshold, precision, calibrate, folders, place, between)
+    planned = _plan_options(expires, folders.protected)
     with Workspace(session.store) as workspace:
         target = workspace.collection(session.collection)
         found = deduplicate(workspace, target, options, _told(session))
@@ -80,11 +84,17 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
         out().print(f"the report is {page}")
     if plan is not None:
         out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {_plan_path(session, plan)}")
-        out().print(f"next: lookalike apply {plan.id} --dry-run")
+        out().print(f"next: {_call(session)} apply {plan.id} --dry-run")
 
 
-def _plan_options(expires: str) -> PlanOptions:
-    return PlanOptions(seconds_of(expires, "--expires"))
+def _plan_options(expires: str, protected: Sequence[Path]) -> PlanOptions:
+    return PlanOptions(seconds_of(expires, "--expires"), protected)
+
+
+def _call(session: Session) -> str:
+    if session.store == default_root().absolute():
+        return "lookalike"
+    return f"lookalike --store {shlex.quote(str(session.store))}"
 
 
 def _plan_path(session: Session, plan: Plan | None) -> str | None:

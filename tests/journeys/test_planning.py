@@ -65,6 +65,15 @@ def test_from_dedup_to_purge(album: Album, run: Call) -> None:
     assert run("undo", found["plan"])[1]["purged"] == 2
 
 
+def test_a_plan_knows_the_protected_folders(album: Album, run: Call) -> None:
+    album.copies("a")
+    _, found = run("dedup", "--protect", album.photos)
+    assert found["plan"] is None  # both are kept
+    masters = album.photos / "masters"
+    _, found = run("dedup", "--protect", masters)
+    assert json.loads(Path(found["plan_path"]).read_text())["protected"] == [masters.as_uri()]
+
+
 def test_where_nothing_is_a_copy_there_is_no_plan(album: Album, run: Call) -> None:
     album.index()
     _, found = run("dedup")
