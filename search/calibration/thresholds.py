@@ -47,7 +47,7 @@ class LabelledPairs:
     def __init__(self, evidence: Evidence, prevalence: float, seed: int = 0) -> None:
         """prevalence: the share of queries whose picture is in the collection, above 0 and at most 1."""
         self._odds, self._prevalence = evidence.odds(prevalence), prevalence
-        self._asked, self._rights = len(np.unique(evidence.sources)), int(evidence.right.sum())
+        self._asked = len(np.unique(evidence.sources))
         looked_at = evidence.scores >= evidence.floor
         scores, right = evidence.scores[looked_at], evidence.right[looked_at]
         self._order = np.lexsort((right, -scores))  # of equal scores the wrong ones first: ties never help
@@ -60,6 +60,7 @@ class LabelledPairs:
         (self._ends,) = np.nonzero(last & self._right)
         self._found = np.cumsum(self._right)[self._ends].astype(np.float64)
         self._reported = self._ends + 1.0
+        self._recall = self._recall_of_hardest(evidence, looked_at)
         self._draws = self._drawn(seed)
         self._effect = self._dependence()
         self._erring = self._sources_that_err()
@@ -92,13 +93,23 @@ class LabelledPairs:
     def _over_sources(self) -> NDArray[np.float64]:
         """Return (T,) the bound of the precision over sources, of which each errs with all its copies or not at all.
 
-        That is more than it was seen to do, but a few confusions say little about how often one is repeated.
+        That is more than it was seen to do, but a few confusions say little about how often one is repeated. Nobody
+        knows either which edits the queries will have: the recall is that of the stratum that is found least.
         """
         errors = np.arange(ERRORS_TO_SEE)
         most = [1 - lower_bound(max(0, self._asked - count), self._asked) for count in errors.tolist()]
         wrong = np.array(most)[np.minimum(self._erring, ERRORS_TO_SEE - 1)]
-        right = self._prevalence * self._found / max(1, self._rights)
+        right = self._prevalence * self._recall
         return np.asarray(right / (right + wrong), np.float64)
+
+    def _recall_of_hardest(self, evidence: Evidence, looked_at: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return (T,) the lowest share of the right pairs of a stratum that is found, at each threshold."""
+        strata = evidence.strata[looked_at][self._order]
+        shares = [np.ones(len(self._ends))]
+        for stratum in np.unique(evidence.strata[evidence.right]).tolist():
+            made = int((evidence.right & (evidence.strata == stratum)).sum())
+            shares.append(np.cumsum(self._right & (strata == stratum))[self._ends] / made)
+        return np.asarray(np.min(shares, axis=0), np.float64)
 
     def _shown_by_pairs(self, place: int, wanted: float) -> bool:
         effect = float(self._effect[place])
