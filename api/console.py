@@ -4,6 +4,7 @@ Results go to stdout, progress and messages to stderr.
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,15 @@ class Session:
     json: bool
     progress: ProgressMode
     named: bool = False
+
+    @property
+    def call(self) -> str:
+        """Return how this program is called with this store."""
+        from search.storing.store import default_root
+
+        if self.store == default_root().absolute():
+            return "lookalike"
+        return f"lookalike --store {shlex.quote(str(self.store))}"
 
     def tell(self, line: str) -> None:
         """Print one line for people who wait on stderr, where they are told about progress in words."""

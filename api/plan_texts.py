@@ -29,8 +29,8 @@ def left_lines(left: Mapping[Left, int]) -> list[str]:
     return [f"left: {counted(left[why], 'copy', 'copies')} {text}" for why, text in LEFT.items() if left.get(why)]
 
 
-def apply_lines(report: ApplyReport) -> list[str]:
-    """Return what `apply` did, or would do."""
+def apply_lines(report: ApplyReport, call: str) -> list[str]:
+    """Return what `apply` did, or would do. call: how this program is called with this store."""
     files = counted(report.files, "copy", "copies")
     beside = f" and {counted(report.sidecars, 'sidecar', 'sidecars')}" if report.sidecars else ""
     done = {"quarantine": "moved", "hardlink": "replaced by hard links", "reflink": "replaced by clones"}[report.action]
@@ -44,7 +44,7 @@ def apply_lines(report: ApplyReport) -> list[str]:
     lines += left_lines(report.left)
     if report.files and not report.dry_run:
         lines += [f"quarantine: {shown(place)}" for place in report.quarantines]
-        lines.append(f"undo with: lookalike undo {report.plan}")
+        lines.append(f"undo with: {call} undo {report.plan}")
         lines.append("their space is free after `lookalike purge`, which deletes what was moved 30 days ago")
     return lines
 

@@ -1,6 +1,5 @@
 """`dedup`."""
 
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import PlanOptions, write_plan
-from search.storing.store import default_root
 
 SHOWN_GROUPS = 1000
 SHOWN_SIMILAR = 1000
@@ -79,22 +77,16 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
         return
     for note in found.notes:
         say(note)
-    _print_report(found.report)
+    _print_report(found.report, found.source)
     if page is not None:
         out().print(f"the report is {page}")
     if plan is not None:
         out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {_plan_path(session, plan)}")
-        out().print(f"next: {_call(session)} apply {plan.id} --dry-run")
+        out().print(f"next: {session.call} apply {plan.id} --dry-run")
 
 
 def _plan_options(expires: str, protected: Sequence[Path]) -> PlanOptions:
     return PlanOptions(seconds_of(expires, "--expires"), protected)
-
-
-def _call(session: Session) -> str:
-    if session.store == default_root().absolute():
-        return "lookalike"
-    return f"lookalike --store {shlex.quote(str(session.store))}"
 
 
 def _plan_path(session: Session, plan: Plan | None) -> str | None:
@@ -147,12 +139,15 @@ def _told(session: Session) -> Told:
     return Told(partial(work_progress, session.progress), say_to_people, estimated)
 
 
-def _print_report(report: DuplicateReport) -> None:
+def _print_report(report: DuplicateReport, source: ThresholdSource) -> None:
     console = out()
+    rule = f"near copies from a score of {report.threshold:.2f}"
+    if source == "none":
+        rule = f"near copies are what the pixels show of pairs from a score of {report.threshold:.2f}"
     if not report.groups:
-        console.print(f"no duplicates among {report.images} images (near copies from {report.threshold:.2f})")
+        console.print(f"no duplicates among {counted(report.images, 'image', 'images')} ({rule})")
     else:
-        _print_groups(report)
+        _print_groups(report, rule)
     if report.similar:
         shots = sum(len(one.images) for one in report.similar)
         console.print(
@@ -161,7 +156,7 @@ def _print_report(report: DuplicateReport) -> None:
         )
 
 
-def _print_groups(report: DuplicateReport) -> None:
+def _print_groups(report: DuplicateReport, rule: str) -> None:
     console = out()
     rows = table(">group", ">score", "kind", "size", "image")
     for number, group in enumerate(report.groups[:SHOWN_GROUPS], start=1):
@@ -171,7 +166,7 @@ def _print_groups(report: DuplicateReport) -> None:
     copies = sum(len(group.members) for group in report.groups)
     found = f"{counted(len(report.groups), 'group', 'groups')} with {counted(copies, 'copy', 'copies')}"
     among = f"({size_text(report.bytes_reclaimable)}) among {counted(report.images, 'image', 'images')}"
-    console.print(f"\n{found} {among}; near copies from a score of {report.threshold:.2f}. Nothing was changed.")
+    console.print(f"\n{found} {among}; {rule}. Nothing was changed.")
     large = sum(group.review for group in report.groups)
     if large:
         console.print(f"{counted(large, 'group has', 'groups have')} more than {REVIEW_MEMBERS} copies: look at them")

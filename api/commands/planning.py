@@ -81,7 +81,7 @@ def _apply(session: Session, store: Store, plan: Plan, wanted: Wanted, *, dry_ru
     if session.json:
         print_json(report.as_json())
     else:
-        _print(apply_lines(report))
+        _print(apply_lines(report, session.call))
     if report.stopped:
         say(f"lookalike: stopped at the first error: {report.stopped}")
         raise typer.Exit(ELSE)

@@ -278,7 +278,7 @@ def test_people_read_what_was_done_and_how_to_take_it_back(album: Album, capsys:
     text = capsys.readouterr().out
     assert "1 copy and 1 sidecar of 1 group (" in text
     assert f"skipped: group 2: {album.photos / 'b.jpg'} is gone" in text
-    assert f"undo with: lookalike undo {plan.id}" in text
+    assert f"undo with: lookalike --store {album.store.root} undo {plan.id}" in text
     called(album.store.root, "undo", plan.id)
     assert "1 file and 1 sidecar (" in (text := capsys.readouterr().out)
     assert "1 image is found by searches again" in text
