@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from api.queries import DedupThreshold, Found, QueryRequest
 from search.calibration.current import current_calibration, with_probability
+from search.duplicates.answer_file import FOLDER as ANSWERS_FOLDER
+from search.duplicates.answer_file import AnswerFile
 from search.duplicates.find_duplicates import DuplicateReport, DuplicateRequest, Looking, Told, find_duplicates
 from search.duplicates.keeping import KeeperRules
 from search.duplicates.thresholds import default_threshold, least_looked_at
@@ -236,8 +238,9 @@ class Workspace:
         snapshot, looks = self.snapshot(target), self.accurate_searches()
         pairs = self.collection_pairs(len(snapshot))
         said, told = Verdicts(self.store.database).all(), Told(progress, looking)
-        eyes = Looking(looks.stored, looks.threads)
-        return find_duplicates(snapshot, self.store.catalogue, request, said, eyes, told, pairs)
+        with self._answers() as answers:
+            eyes = Looking(looks.stored, looks.threads, answers)
+            return find_duplicates(snapshot, self.store.catalogue, request, said, eyes, told, pairs)
 
     def find_leaks(
         self,
@@ -258,8 +261,15 @@ class Workspace:
         snapshot, theirs, looks = self.snapshot(target), self.snapshot(other), self.accurate_searches()
         pairs = self.collection_pairs(len(snapshot) + len(theirs))
         said, told = Verdicts(self.store.database).all(), Told(progress, looking)
-        eyes = Looking(looks.stored, looks.threads)
-        return find_leaks(snapshot, theirs, self.store.catalogue, request, said, eyes, told, pairs)
+        with self._answers() as answers:
+            eyes = Looking(looks.stored, looks.threads, answers)
+            return find_leaks(snapshot, theirs, self.store.catalogue, request, said, eyes, told, pairs)
+
+    def _answers(self) -> AnswerFile:
+        """Return what earlier runs saw of pictures, and where this one keeps what it sees."""
+        from search.geometry.answer_version import answers_version
+
+        return AnswerFile(self.store.root / ANSWERS_FOLDER, answers_version())
 
     def collection_pairs(self, images: int) -> CollectionPairs:
         """Return what compares all images with each other, which are so many, and keeps what it found in the store."""

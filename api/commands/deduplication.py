@@ -113,6 +113,7 @@ def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, o
         "pair_recall": report.pair_recall,
         "looked_from": report.floor,
         "pairs_looked_at": report.looked_at,
+        "pairs_known": report.known,
         "images": report.images,
         "groups_total": len(report.groups),
         "groups_for_review": sum(group.review for group in report.groups),
@@ -148,6 +149,9 @@ def _print_report(report: DuplicateReport, source: ThresholdSource) -> None:
         console.print(f"no duplicates among {counted(report.images, 'image', 'images')} ({rule})")
     else:
         _print_groups(report, rule)
+    if report.known:
+        new = counted(report.looked_at, "new pair was", "new pairs were")
+        console.print(f"{new} looked at, {report.known} known from earlier runs")
     if report.similar:
         shots = sum(len(one.images) for one in report.similar)
         console.print(

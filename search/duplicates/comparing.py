@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 
 from search.duplicates.judging import Edge
-from search.duplicates.measuring import KeeperPictures, Measured
+from search.duplicates.measuring import Measured
+from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.sidecars import is_raw
-from search.geometry.consensus import distances
 from search.geometry.edits import model_edits
-from search.geometry.pixel_edits import PictureFile, is_grey
+from search.geometry.pixel_edits import PictureFile
 from search.geometry.transformation import Model
 from search.geometry.verification import Verification, reversed_roles
-from search.geometry.widening import goes_on
 from search.records import ImageRecord, path_of_uri
 
 LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can be; the file tells whether it is
@@ -51,11 +50,11 @@ class Copy:
 class Comparison:
     """Copies of one picture, and what was found out about them so far."""
 
-    def __init__(self, centre: ImageRecord, copies: Sequence[Copy], pictures: KeeperPictures | None) -> None:
-        """centre: around which they were found. pictures: None where nobody can look at pixels."""
+    def __init__(self, centre: ImageRecord, copies: Sequence[Copy], facts: PictureFacts | None) -> None:
+        """centre: around which they were found. facts: None where nobody can look at pixels."""
         self.copies = copies
         self._centre = centre
-        self._pictures = pictures
+        self._facts = facts
         self._measured: dict[bytes, Measured | None] = {}
         self._files: dict[bytes, PictureFile | None] = {}
 
@@ -87,7 +86,7 @@ class Comparison:
         possible = [copy for copy in copies if copy.image.format in LOSSLESS_FORMATS]
         if not possible or len({copy.image.sha256 for copy in copies}) == 1:
             return list(copies)
-        if self._pictures is None:
+        if self._facts is None:
             return [copy for copy in possible if copy.image.format != "webp"] or list(copies)
         self._measure(possible)
         return [copy for copy in possible if self._is_lossless(copy)] or list(copies)
@@ -130,22 +129,14 @@ class Comparison:
     def _nearest_to_all(self, copies: Sequence[Copy], voters: Sequence[Copy]) -> list[Copy]:
         """Return those that the voters are nearest to."""
         asked = list({copy.image.pixel_hash: copy for copy in (*voters, *copies)}.values())
-        files = [self._file(copy.image) for copy in asked]
-        seen = [(copy, file) for copy, file in zip(asked, files, strict=True) if file is not None]
-        if len(seen) < _FEWEST_VOTERS:
+        if self._facts is None:
             return list(copies)
         own = (self._centre.width, self._centre.height)
-        found = distances(
-            [file.pixels for _, file in seen],
-            [_onto_centre(copy, own) for copy, _ in seen],
-            [(copy.image.width, copy.image.height) for copy, _ in seen],
-            own,
-        )
-        np.fill_diagonal(found, np.nan)
-        # Where two pictures do not meet there is nothing to count.
-        met = np.maximum(np.isfinite(found).sum(axis=1), 1)
-        mean = np.where(np.isfinite(found).any(axis=1), np.nan_to_num(found).sum(axis=1) / met, np.inf)
-        apart = {copy.image.pixel_hash: float(one) for (copy, _), one in zip(seen, mean, strict=True)}
+        laid = [(copy.image, _onto_centre(copy, own)) for copy in asked]
+        means = self._facts.apart(laid, self._centre, self._file)
+        apart = {copy.image.pixel_hash: one for copy, one in zip(asked, means, strict=True) if one is not None}
+        if len(apart) < _FEWEST_VOTERS:
+            return list(copies)
         known = [apart[copy.image.pixel_hash] for copy in copies if copy.image.pixel_hash in apart]
         if not known:
             return list(copies)
@@ -174,12 +165,12 @@ class Comparison:
 
     def _goes_on(self, copy: Copy, *, own: bool) -> bool:
         """Tell whether the picture that shows more goes on beyond what is shared. own: that of the copy."""
-        found, file = copy.found, self._file(copy.image if own else self._centre)
-        if found is None or found.shared is None or file is None:
+        found = copy.found
+        if found is None or found.shared is None or self._facts is None:
             return True
         if own:
-            return goes_on(file.pixels, found.shared.in_query, found.query_size)
-        return goes_on(file.pixels, found.shared.in_candidate, found.candidate_size)
+            return self._facts.goes_on(copy.image, found.shared.in_query, found.query_size, self._file)
+        return self._facts.goes_on(self._centre, found.shared.in_candidate, found.candidate_size, self._file)
 
     def _are_enlarged(self, copies: Sequence[Copy], times: float) -> bool:
         """Tell whether most of several copies of one density were made of one with sides so many times shorter."""
@@ -201,12 +192,12 @@ class Comparison:
         """Return those that have colours, if any has."""
         centre_lost, lost = False, set[int]()
         for copy in copies:
-            found, own, centre = copy.found, self._file(copy.image), self._file(self._centre)
-            if found is None or own is None or centre is None:
+            found = copy.found
+            if found is None or self._facts is None:
                 continue
-            if is_grey(found, own, centre):
+            if self._facts.is_grey(found, copy.image, self._centre, self._file):
                 lost.add(copy.image.id)
-            centre_lost |= is_grey(reversed_roles(found), centre, own)
+            centre_lost |= bool(self._facts.is_grey(reversed_roles(found), self._centre, copy.image, self._file))
         left = [copy for copy in copies if copy.image.id not in lost and not (centre_lost and copy.found is None)]
         return left or list(copies)
 
@@ -226,14 +217,14 @@ class Comparison:
 
     def _measure(self, copies: Sequence[Copy]) -> None:
         new = {copy.image.sha256: copy.image for copy in copies if copy.image.sha256 not in self._measured}
-        if new and self._pictures is not None:
+        if new and self._facts is not None:
             images = list(new.values())
-            for image, measured in zip(images, self._pictures.measured(images), strict=True):
+            for image, measured in zip(images, self._facts.measured(images), strict=True):
                 self._measured[image.sha256] = measured
 
     def _file(self, image: ImageRecord) -> PictureFile | None:
         if image.sha256 not in self._files:
-            self._files[image.sha256] = None if self._pictures is None else self._pictures.file(image)
+            self._files[image.sha256] = None if self._facts is None else self._facts.file(image)
         return self._files[image.sha256]
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 from search.calibration.calibration import Calibration
 from search.duplicates.groups import DuplicateKind, DuplicateMember
 from search.duplicates.judging import Edge
-from search.duplicates.measuring import KeeperPictures
-from search.geometry.pixel_edits import PictureFile, edits_between
+from search.duplicates.picture_facts import PictureFacts
+from search.geometry.pixel_edits import PictureFile
 from search.records import Edit, ImageRecord, Relation
 
 CERTAIN = 1.0  # of the same pixels
@@ -33,19 +34,17 @@ def kind_of(edits: Iterable[Edit]) -> DuplicateKind:
 class Describing:
     """Makes members of images and their edges."""
 
-    def __init__(self, pictures: KeeperPictures | None, known: Calibration | None, threads: int) -> None:
-        """pictures: None where nobody can look at pixels. known: what scores mean, None where nobody knows."""
-        self._pictures = pictures
+    def __init__(self, facts: PictureFacts | None, known: Calibration | None, threads: int) -> None:
+        """facts: None where nobody can look at pixels. known: what scores mean, None where nobody knows."""
+        self._facts = facts
         self._known = known
         self._threads = threads
 
     def members(self, keeper: ImageRecord, copies: Iterable[tuple[ImageRecord, Edge]]) -> list[DuplicateMember]:
         """Return near copies as members, in their order."""
-        listed = list(copies)
-        looked_at = any(edge.verified == "yes" and edge.found is not None for _, edge in listed)
-        own = self._pictures.file(keeper) if self._pictures is not None and looked_at else None
+        files = None if self._facts is None else _Files(self._facts, keeper)
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda one: self._member(own, *one), listed))
+            return list(pool.map(lambda one: self._member(files, *one), copies))
 
     def exact(self, keeper: ImageRecord, image: ImageRecord) -> DuplicateMember:
         """Return an image with the keeper's pixels as a member."""
@@ -53,8 +52,8 @@ class Describing:
         probability = None if self._known is None else CERTAIN
         return DuplicateMember(image, 1.0, "identical", kind, probability=probability)
 
-    def _member(self, own: PictureFile | None, image: ImageRecord, edge: Edge) -> DuplicateMember:
-        edits = self._edits(own, image, edge)
+    def _member(self, files: "_Files | None", image: ImageRecord, edge: Edge) -> DuplicateMember:
+        edits = self._edits(files, image, edge)
         relation: Relation = "same_picture" if edge.verified == "yes" else "probable"
         known = None if self._known is None else self._known.probability(edge.score)
         if self._known is not None and edge.verified == "yes" and self._known.verified is not None:
@@ -70,8 +69,26 @@ class Describing:
             edge.confirmed,
         )
 
-    def _edits(self, own: PictureFile | None, image: ImageRecord, edge: Edge) -> tuple[Edit, ...] | None:
-        if own is None or self._pictures is None or edge.found is None or edge.verified != "yes":
+    def _edits(self, files: "_Files | None", image: ImageRecord, edge: Edge) -> tuple[Edit, ...] | None:
+        if files is None or self._facts is None or edge.found is None or edge.verified != "yes":
             return None
-        file = self._pictures.file(image)
-        return None if file is None else tuple(edits_between(edge.found, file, own))
+        return self._facts.edits(edge.found, image, files.keeper, files.file)
+
+
+class _Files:
+    """Reads the pictures of a group: the keeper's once, and only where one of its copies has to be looked at."""
+
+    def __init__(self, facts: PictureFacts, keeper: ImageRecord) -> None:
+        self.keeper = keeper
+        self._facts = facts
+        self._lock = Lock()
+        self._own: list[PictureFile | None] = []
+
+    def file(self, image: ImageRecord) -> PictureFile | None:
+        """Return the pixels of an image, None where they cannot be had. Thread-safe."""
+        if image.sha256 != self.keeper.sha256:
+            return self._facts.file(image)
+        with self._lock:
+            if not self._own:
+                self._own.append(self._facts.file(self.keeper))
+            return self._own[0]

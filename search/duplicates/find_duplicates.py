@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.calibration.calibration import Calibration
+from search.duplicates.answers import Answers
 from search.duplicates.candidates import Candidates, joined, numbered
 from search.duplicates.describing import Describing
 from search.duplicates.grouping import Star, StarGroups
@@ -22,6 +23,7 @@ from search.duplicates.judging import Judge, Limits
 from search.duplicates.keeping import KeeperRules
 from search.duplicates.measuring import KeeperPictures
 from search.duplicates.nodes import Node, NodePair, nodes_of, sayings_of
+from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.sidecars import Beside
 from search.finding.plain_pictures import MIN_CONTRAST, why_plain_image
 from search.finding.snapshot import Snapshot
@@ -61,17 +63,26 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """Who looks at pixels. pictures: None where nobody can. threads: that compare them."""
+    """Who looks at pixels. pictures: None where nobody can. threads: that compare them. answers: what earlier runs saw,
+    and where it is kept for the next; None for nowhere.
+    """
 
     pictures: KeeperPictures | None = None
     threads: int = 1
+    answers: Answers | None = None
+
+    @property
+    def facts(self) -> PictureFacts | None:
+        """Return who answers questions about pictures, None where nobody can look at them."""
+        return None if self.pictures is None else PictureFacts(self.pictures, self.answers)
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateReport:
     """What a dedup job found. images: how many were compared; threshold: from which score on pairs counted, or were
     looked at where scores alone do not count; pair_recall: share of the near pairs that was found, as a sample tells,
-    None where nothing can be missed; similar: what looks like copies and is none; looked_at: pairs.
+    None where nothing can be missed; similar: what looks like copies and is none; looked_at: pairs whose pixels were
+    compared; known: pairs of which an earlier run had compared them.
     """
 
     images: int
@@ -81,6 +92,7 @@ class DuplicateReport:
     similar: tuple[SimilarShots, ...] = ()
     floor: float | None = None
     looked_at: int = 0
+    known: int = 0
 
     @property
     def bytes_reclaimable(self) -> int:
@@ -100,7 +112,7 @@ def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put tog
     """Return all duplicate groups of a snapshot.
 
     pairs: what finds near pairs, by default the CPU, which keeps nothing for the next run. Identical contents are
-    compared once, and each pair that is near is looked at once at most.
+    compared once, and each pair that is near is looked at once at most, in this run and those after it.
     """
     looking, told = looking or Looking(), told or Told()
     ids = snapshot.all_ids().tolist()
@@ -114,16 +126,16 @@ def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put tog
     near = joined(numbered(found.near, shown), pairs_said(said, nodes, [snapshot] * len(nodes)))
     candidates = Candidates(len(nodes), near)
     limits = Limits(request.threshold, floor)
-    judge = Judge(nodes, limits, said, looking.pictures, looking.threads)
-    stars = StarGroups(nodes, candidates, judge, request.rules, looking.pictures, said)
-    describing = Describing(looking.pictures, request.known, looking.threads)
+    judge, facts = Judge(nodes, limits, said, looking.pictures, looking.threads, looking.answers), looking.facts
+    stars = StarGroups(nodes, candidates, judge, request.rules, facts, said)
+    describing = Describing(facts, request.known, looking.threads)
     formed = [_group(nodes, star, request.rules, describing) for star in stars.stars(told.looking)]
     groups = sorted(_without_torn_pairs(formed), key=lambda group: (-len(group.members), group.keeper.id))
     counted = floor if request.threshold is None else request.threshold
     similar = judge.similar.shots()
     return DuplicateReport(
-        len(records), counted, tuple(groups), found.pair_recall, similar, floor, judge.looked_at
-    )  # fmt: skip
+        len(records), counted, tuple(groups), found.pair_recall, similar, floor, judge.looked_at, judge.known
+    )
 
 
 def below(images: Iterable[ImageRecord], folder: Path | None) -> list[ImageRecord]:

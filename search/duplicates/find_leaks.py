@@ -66,14 +66,15 @@ def find_leaks(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together
     found = finding.between((snapshot, asked[0]), (other, asked[1]), floor, told.comparing)
     near = NearPairs(sides[0][1][found.near.rows], sides[1][1][found.near.later] + len(left), found.near.scores)
     candidates = Candidates(len(nodes), joined(near, pairs_said(said, nodes, of, stored=True)))
-    judge = Judge(nodes, Limits(request.threshold, floor), said, looking.pictures, looking.threads)
+    limits = Limits(request.threshold, floor)
+    judge = Judge(nodes, limits, said, looking.pictures, looking.threads, looking.answers)
     edges = _best_edges(nodes, len(left), candidates, judge, told.looking)
-    describing = Describing(looking.pictures, request.known, looking.threads)
+    describing = Describing(looking.facts, request.known, looking.threads)
     groups = [_group(nodes, node, copies, describing, name) for node, copies in edges.items()]
     ordered = tuple(sorted(groups, key=lambda group: (-len(group.members), group.keeper.id)))
     counted = floor if request.threshold is None else request.threshold
     images, similar = len(mine) + len(theirs), judge.similar.shots()
-    return DuplicateReport(images, counted, ordered, found.pair_recall, similar, floor, judge.looked_at)
+    return DuplicateReport(images, counted, ordered, found.pair_recall, similar, floor, judge.looked_at, judge.known)
 
 
 def _records(snapshot: Snapshot, catalogue: Catalogue) -> list[ImageRecord]:

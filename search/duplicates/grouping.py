@@ -14,8 +14,8 @@ from search.duplicates.candidates import Candidates
 from search.duplicates.comparing import Comparison, Copy
 from search.duplicates.judging import Edge, Judge
 from search.duplicates.keeping import Choice, KeeperRules, choose
-from search.duplicates.measuring import KeeperPictures
 from search.duplicates.nodes import Node, NodePair
+from search.duplicates.picture_facts import PictureFacts
 from search.geometry.verification import reversed_roles
 from search.index.pair_finder import Progress
 from search.storing.verdicts import Verdict
@@ -39,14 +39,14 @@ class StarGroups:
         candidates: Candidates,
         judge: Judge,
         rules: KeeperRules,
-        pictures: KeeperPictures | None,
+        facts: PictureFacts | None,
         said: Mapping[NodePair, Verdict],
     ) -> None:
         self._nodes = [sorted(node, key=rules.at_first_sight) for node in nodes]
         self._candidates = candidates
         self._judge = judge
         self._rules = rules
-        self._pictures = pictures
+        self._facts = facts
         self._partners = _partners(said)
         self._free = set(range(len(nodes)))
 
@@ -106,7 +106,7 @@ class StarGroups:
     def _choice(self, centre: int, edges: Mapping[int, Edge]) -> Choice:
         copies = [Copy(image, None) for image in self._nodes[centre]]
         copies += [Copy(image, edge) for node, edge in edges.items() for image in self._nodes[node]]
-        return choose(self._rules, Comparison(self._nodes[centre][0], copies, self._pictures))
+        return choose(self._rules, Comparison(self._nodes[centre][0], copies, self._facts))
 
     def _node_of(self, star: Star) -> int:
         kept = star.keeper.image.id

@@ -4,11 +4,14 @@ A "no" of the pixels is a no, whatever the score. Where the pixels cannot tell, 
 and only where somebody stands for it: a calibration or the user.
 """
 
+import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
+from search.duplicates.answer_values import as_numbers, of_numbers
+from search.duplicates.answers import Answers, NoAnswers, Question
 from search.duplicates.nodes import Node, NodePair
 from search.duplicates.similar import SimilarPairs, as_shots
 from search.finding.accurate import StoredPictures
@@ -17,7 +20,7 @@ from search.geometry.equal_pictures import equal_pictures
 from search.geometry.keypoints import Keypoints
 from search.geometry.verification import ANOTHER_SHOT, TOO_LITTLE, Verification, reversed_roles
 from search.geometry.verify import prepared, verify_in_order
-from search.records import Verified
+from search.records import ImageRecord, Verified
 from search.storing.verdicts import Verdict
 
 # Below the threshold only a "yes" counts; after so many in a row that are none, the rest of a picture's neighbours, all
@@ -25,6 +28,7 @@ from search.storing.verdicts import Verdict
 PATIENCE: Final = 16
 # A picture with fewer keypoints shows next to nothing: a sky, a wall, a gradient. Every other such picture scores high.
 TEXTURED: Final = 8
+_PAIR: Final = "pair"  # the kind of question that is kept
 FILES_TRIED: Final = 3  # of images with the same pixels, until one can be read
 
 
@@ -58,15 +62,19 @@ class Judge:
         said: Mapping[NodePair, Verdict],
         pictures: StoredPictures | None = None,
         threads: int = 1,
+        answers: Answers | None = None,
     ) -> None:
-        """said: by pairs of nodes, the lower first. pictures: None where nobody can look at pixels."""
+        """said: by pairs of nodes, the lower first. pictures: None where nobody can look at pixels. answers: of earlier
+        runs, and for the next.
+        """
         self.similar = SimilarPairs()
-        self.looked_at = 0
+        self.looked_at = self.known = 0  # pairs, by this run and by earlier ones
         self._nodes = nodes
         self._limits = limits
         self._said = said
         self._pictures = pictures
         self._threads = threads
+        self._answers = answers or NoAnswers()
 
     def edges(self, centre: int, others: Sequence[int], scores: Sequence[float]) -> dict[int, Edge]:
         """Return the copies of a picture among others, given best first with their scores."""
@@ -126,35 +134,60 @@ class Judge:
 
     def _looked(self, centre: int, others: Sequence[tuple[int, float]]) -> Iterator["_Looked | None"]:
         """Yield what comes of comparing each with the centre, which is the candidate; None where files are gone."""
-        own = None
-        if self._pictures is not None and others:
-            own = next(iter(self._keypoints(self._pictures, [centre])))
-        pictures = self._pictures
-        if pictures is None or own is None:
+        if self._pictures is None or not others:
             yield from (None for _ in others)
             return
-        known: deque[Keypoints | None] = deque()
+        first = [self._nodes[other][0].sha256 for other, _ in others]
+        kept = self._answers.find_all(_PAIR, self._nodes[centre][0].sha256, first)
+        new = [other for (other, _), name in zip(others, first, strict=True) if name not in kept]
+        looking = self._looked_anew(self._pictures, centre, new)
+        for name in first:
+            if name in kept:
+                self.known += 1
+                yield _of_text(kept[name])
+            else:
+                yield next(looking)
+
+    def _looked_anew(self, pictures: StoredPictures, centre: int, others: Sequence[int]) -> Iterator["_Looked | None"]:
+        """Yield what the pixels of each say beside those of the centre, and keep it. Reads nothing before it is due."""
+        own = next(self._read(pictures, [centre]))
+        if own is None:
+            yield from (None for _ in others)
+            return
+        known: deque[_Read | None] = deque()
 
         def readable() -> Iterator[Keypoints]:
-            for keypoints in self._keypoints(pictures, [other for other, _ in others]):
-                known.append(keypoints)
-                if keypoints is not None:
-                    yield keypoints
+            for read in self._read(pictures, others):
+                known.append(read)
+                if read is not None:
+                    yield read.keypoints
 
-        for found in verify_in_order(prepared(own), readable(), threads=self._threads):
-            while (keypoints := known.popleft()) is None:
+        for found in verify_in_order(prepared(own.keypoints), readable(), threads=self._threads):
+            while (read := known.popleft()) is None:
                 yield None
             self.looked_at += 1
-            yield _looked_at(own, keypoints, found)
+            looked = _looked_at(own.keypoints, read.keypoints, found)
+            self._answers.keep(Question(_PAIR, own.image.sha256, read.image.sha256), _text_of(looked))
+            yield looked
         yield from known  # type: ignore[misc]  # only None is left
 
-    def _keypoints(self, pictures: StoredPictures, nodes: Sequence[int]) -> Iterator[Keypoints | None]:
+    def _read(self, pictures: StoredPictures, nodes: Sequence[int]) -> Iterator["_Read | None"]:
         """Yield the keypoints of each node, of whichever of its images has a file; None where none has."""
         first = [self._nodes[node][0] for node in nodes]
         for node, keypoints in zip(nodes, pictures.keypoints(first), strict=True):
-            others = self._nodes[node][1:FILES_TRIED] if keypoints is None else ()
-            known = (one for one in pictures.keypoints(others) if one is not None) if others else iter(())
-            yield next(known, None) if keypoints is None else keypoints
+            if keypoints is not None:
+                yield _Read(self._nodes[node][0], keypoints)
+                continue
+            others = self._nodes[node][1:FILES_TRIED]
+            tried = zip(others, pictures.keypoints(others), strict=True) if others else ()
+            yield next((_Read(image, one) for image, one in tried if one is not None), None)
+
+
+class _Read(NamedTuple):
+    """An image that could be read, and its keypoints."""
+
+    image: ImageRecord
+    keypoints: Keypoints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,3 +207,13 @@ def _looked_at(own: Keypoints, other: Keypoints, found: Verification) -> _Looked
     sure = equal_pictures(own, other) if found.answer == "cannot" else unbent(found, own, other)
     # Where the inliers lie is of no use any more, and it is most of what an answer holds.
     return _Looked(replace(reversed_roles(sure or found), places=None), fewest)
+
+
+def _text_of(looked: _Looked) -> bytes:
+    shape = as_numbers(looked.found) | {"keypoints": looked.keypoints}
+    return json.dumps(shape, separators=(",", ":")).encode()
+
+
+def _of_text(answer: bytes) -> _Looked:
+    shape = json.loads(answer)
+    return _Looked(keypoints=shape.pop("keypoints"), found=of_numbers(shape))

@@ -11,8 +11,9 @@ Whatever readers may still hold goes together with a new commit sequence, so tha
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, select, true, update
@@ -29,6 +30,8 @@ from search.database.tables import (
     segment,
     space,
 )
+from search.duplicates.answer_file import FOLDER as ANSWERS_FOLDER
+from search.duplicates.answer_file import prune as prune_answers
 from search.errors import CorruptFile
 from search.faults import fault
 from search.finding.generations import GenerationRecord, Generations
@@ -102,7 +105,13 @@ def compact(
     fault("compact.sweep")
     summary.files_removed = len(store.sweep(older_than_s))
     sweep_pairs(store.root / PAIRS_FOLDER, [target.id for target in store.catalogue.collections()], older_than_s)
+    prune_answers(store.root / ANSWERS_FOLDER, partial(_living_contents, store))
     return summary
+
+
+def _living_contents(store: Store, names: Sequence[bytes]) -> set[bytes]:
+    with store.database.reading() as connection:
+        return {bytes(name) for name in connection.scalars(select(content.c.sha256).where(content.c.sha256.in_(names)))}
 
 
 def _count_segments(connection: Connection, which: ColumnElement[bool]) -> int:
