@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from api.queries import Found
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
-    from search.duplicates.find_duplicates import DuplicateReport
+    from search.duplicates.report import DuplicateReport
     from search.records import Match
     from search.upkeep.compaction import CompactSummary
 
@@ -197,7 +197,7 @@ class Lookalike:
             LookalikeError: by name, whatever stopped it.
         """
         from api.deduplicating import DedupOptions, Told, deduplicate
-        from search.duplicates.keeping import RULES, KeeperRules, rules_named
+        from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 
         workspace = self._open()
         protected, preferred = ([_absolute(folder) for folder in folders] for folders in (protect, prefer))

@@ -10,8 +10,8 @@ from api.queries import DedupThreshold, ThresholdSource
 from api.work_progress import Advance, Unit
 from search.calibration.bounds import pairs_needed
 from search.calibration.calibration import AUTOMATIC, REVIEW
-from search.duplicates.find_duplicates import DuplicateReport
-from search.duplicates.keeping import KeeperRules
+from search.duplicates.keeper_rules import KeeperRules
+from search.duplicates.report import DuplicateReport
 from search.errors import UsageError
 from search.records import Collection
 

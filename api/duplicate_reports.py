@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from api.queries import DedupThreshold
 from api.workspace import Workspace
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup
+from search.duplicates.report import DuplicateReport
 from search.records import Collection, ImageRecord
 from search.storing.verdicts import Newest, Verdicts
 

@@ -16,8 +16,8 @@ from api.queries import DedupThreshold, Found, QueryRequest
 from search.calibration.current import current_calibration, with_probability
 from search.duplicates.answer_file import FOLDER as ANSWERS_FOLDER
 from search.duplicates.answer_file import AnswerFile
-from search.duplicates.find_duplicates import DuplicateReport, DuplicateRequest, Looking, Told, find_duplicates
-from search.duplicates.keeping import KeeperRules
+from search.duplicates.keeper_rules import KeeperRules
+from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
 from search.duplicates.thresholds import default_threshold, least_looked_at
 from search.errors import UsageError
 from search.finding.find_similar import QueryContent, Wanted, find_similar
@@ -235,6 +235,8 @@ class Workspace:
         request = DuplicateRequest(wanted, wanted) if isinstance(wanted, float | int) else wanted
         if not -1 <= request.floor <= 1:
             raise UsageError(f"threshold is {request.floor}, choose -1 to 1")
+        from search.duplicates.find_duplicates import Looking, find_duplicates
+
         snapshot, looks = self.snapshot(target), self.accurate_searches()
         pairs = self.collection_pairs(len(snapshot))
         said, told = Verdicts(self.store.database).all(), Told(progress, looking)
@@ -256,6 +258,7 @@ class Workspace:
             UsageError: they are one collection.
             SpaceMismatch: their scores cannot be compared.
         """
+        from search.duplicates.find_duplicates import Looking
         from search.duplicates.find_leaks import find_leaks
 
         snapshot, theirs, looks = self.snapshot(target), self.snapshot(other), self.accurate_searches()

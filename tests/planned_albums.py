@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
+from search.duplicates.report import DuplicateReport
 from search.finding.snapshot import SnapshotReader
 from search.plans.apply_plan import ApplyJob, ApplyReport
 from search.plans.choosing import Wanted

@@ -22,8 +22,8 @@ import pytest
 from sqlalchemy import insert
 
 from search.database.tables import job
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
+from search.duplicates.report import DuplicateReport
 from search.errors import GuardRefused, LookalikeError
 from search.faults import PLAN_POINTS
 from search.plans import acting, group_moves, verifying

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from indexer.stored_pictures import StoredFilePictures
-from search.duplicates.find_duplicates import DuplicateReport, DuplicateRequest, Looking, find_duplicates
+from search.duplicates.find_duplicates import Looking, find_duplicates
 from search.duplicates.groups import DuplicateGroup
-from search.duplicates.keeping import KeeperRules
+from search.duplicates.keeper_rules import KeeperRules
+from search.duplicates.report import DuplicateReport, DuplicateRequest
 from search.finding.snapshot import SnapshotReader
 from search.geometry.keypoint_cache import KeypointCache
 from search.storing.store import Store

@@ -20,8 +20,8 @@ from api.duplicate_report.page import ReportFacts, page_of
 from api.duplicate_report.pictures import Pixels, StoredGroupPictures
 from api.duplicate_report.rows import COLUMNS
 from api.duplicate_report.writing import write_report
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup, DuplicateMember, SimilarShots
+from search.duplicates.report import DuplicateReport
 from search.errors import UsageError
 from search.geometry.explanation import difference
 from search.geometry.keypoints import Keypoints, extract

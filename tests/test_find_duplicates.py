@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from api.workspace import Workspace
-from search.duplicates.find_duplicates import DuplicateRequest, find_duplicates
+from search.duplicates.find_duplicates import find_duplicates
 from search.duplicates.groups import DuplicateGroup
+from search.duplicates.report import DuplicateRequest
 from search.embeddings import unit_rows
 from search.finding.find_similar import QueryContent, Wanted, find_similar
 from search.finding.snapshot import SnapshotReader

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from search.duplicates.find_duplicates import DuplicateReport, DuplicateRequest
 from search.duplicates.find_leaks import find_leaks
+from search.duplicates.report import DuplicateReport, DuplicateRequest
 from search.errors import SpaceMismatch, UsageError
 from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import Collection, SpaceSpec

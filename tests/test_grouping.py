@@ -10,7 +10,7 @@ from search.duplicates.candidates import Candidates
 from search.duplicates.grouping import Star, StarGroups
 from search.duplicates.groups import REVIEW_MEMBERS, DuplicateGroup, DuplicateMember
 from search.duplicates.judging import Edge, Judge, Limits
-from search.duplicates.keeping import RULES, KeeperRules, rules_named
+from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 from search.duplicates.nodes import Node
 from search.errors import UsageError
 from search.index.pair_finder import NearPairs

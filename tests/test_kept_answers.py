@@ -17,8 +17,9 @@ from indexer.stored_pictures import StoredFilePictures
 from search.duplicates.answer_file import BATCH, FOLDER, AnswerFile, prune
 from search.duplicates.answer_values import as_numbers, of_numbers
 from search.duplicates.answers import Question
-from search.duplicates.find_duplicates import DuplicateReport, DuplicateRequest, Looking, find_duplicates
+from search.duplicates.find_duplicates import Looking, find_duplicates
 from search.duplicates.measuring import KeeperPictures, Measured
+from search.duplicates.report import DuplicateReport, DuplicateRequest
 from search.embeddings import unit_rows
 from search.finding.snapshot import SnapshotReader
 from search.geometry.answer_version import answers_version

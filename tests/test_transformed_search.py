@@ -13,7 +13,8 @@ from sqlalchemy import func, select, update
 from search.blobs.generation_files import MAGIC, TRANSFORMED
 from search.conditions.where import parse
 from search.database.tables import collection, generation, post_transform
-from search.duplicates.find_duplicates import DuplicateRequest, find_duplicates
+from search.duplicates.find_duplicates import find_duplicates
+from search.duplicates.report import DuplicateRequest
 from search.embeddings import unit_rows
 from search.errors import StoreUnavailable, UsageError
 from search.finding.filter_planner import search_where

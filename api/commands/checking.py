@@ -1,11 +1,10 @@
 """`check`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.checks import Check, check_picture
 from api.console import Session, out, print_json, say, shown_place
 from api.exits import LEDGER
 from api.named_pictures import read_picture, require_pictures
@@ -13,6 +12,9 @@ from api.queries import CheckRequest
 from api.workspace import Workspace
 from search.errors import BadImage
 from search.records import Collection, displayable
+
+if TYPE_CHECKING:
+    from api.checks import Check
 
 STATUSES = ("new", "exact", "near", "failed")
 
@@ -36,6 +38,8 @@ def check(
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Tell whether pictures are new to the collection, exact copies or near copies of its images. Changes nothing."""
+    from api.checks import check_picture
+
     session: Session = context.obj
     wanted = CheckRequest(threshold, accurate)
     require_pictures(images)
@@ -62,6 +66,8 @@ def _item(
     session: Session, workspace: Workspace, target: Collection, image: Path, wanted: CheckRequest
 ) -> dict[str, object]:
     """Return the answer for one of several pictures, or why there is none, and tell people at once."""
+    from api.checks import check_picture
+
     item: dict[str, object] = {"path": displayable(image.absolute())}
     try:
         told = check_picture(workspace, target, read_picture(image), str(image), wanted)
@@ -73,7 +79,7 @@ def _item(
     return item | told.as_json()
 
 
-def _sentence(found: Check) -> str:
+def _sentence(found: "Check") -> str:
     """Return the answer and what it rests on in one line."""
     status, evidence, match = found.checked.status, found.checked.evidence, found.checked.match
     if match is not None and status == "exact":
@@ -84,7 +90,7 @@ def _sentence(found: Check) -> str:
     return f"new ({_new_because(found)})"
 
 
-def _near_because(found: Check) -> str:
+def _near_because(found: "Check") -> str:
     from search.geometry.edits import sentence
 
     match, evidence = found.checked.match, found.checked.evidence
@@ -96,7 +102,7 @@ def _near_because(found: Check) -> str:
     return ", ".join(parts)
 
 
-def _new_because(found: Check) -> str:
+def _new_because(found: "Check") -> str:
     evidence = found.checked.evidence
     if evidence.note is not None:
         return evidence.note

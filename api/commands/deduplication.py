@@ -13,9 +13,9 @@ from api.queries import ThresholdSource
 from api.work_progress import work_progress
 from api.workspace import Workspace
 from search.calibration.calibration import AUTOMATIC
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import REVIEW_MEMBERS
-from search.duplicates.keeping import RULES, KeeperRules, rules_named
+from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
+from search.duplicates.report import DuplicateReport
 from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles

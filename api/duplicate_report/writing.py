@@ -10,7 +10,7 @@ from typing import Final
 from api.duplicate_report.page import SHOWN_GROUPS, ReportFacts, page_of
 from api.duplicate_report.pictures import GroupPictures
 from api.duplicate_report.tables import write_csv, write_json, write_parquet
-from search.duplicates.find_duplicates import DuplicateReport
+from search.duplicates.report import DuplicateReport
 from search.errors import UsageError
 
 PAGE: Final = "report.html"

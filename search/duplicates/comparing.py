@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from search.duplicates.judging import Edge
+from search.duplicates.keeper_rules import LOSSLESS_FORMATS
 from search.duplicates.measuring import Measured
 from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.sidecars import is_raw
@@ -21,7 +22,6 @@ from search.geometry.transformation import Model
 from search.geometry.verification import Verification, reversed_roles
 from search.records import ImageRecord, path_of_uri
 
-LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can be; the file tells whether it is
 _ALL_OF_IT: Final = 0.985  # share of a picture from which on all of it is shown: models are as good as that
 _WIDER: Final = 1.02  # times the area
 _FINER: Final = 1.15  # times the pixels along a side

@@ -7,27 +7,27 @@ Blank pictures and others without texture are never near copies: their embedding
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.calibration.calibration import Calibration
 from search.duplicates.answers import Answers
 from search.duplicates.candidates import Candidates, joined, numbered
 from search.duplicates.describing import Describing
 from search.duplicates.grouping import Star, StarGroups
-from search.duplicates.groups import DuplicateGroup, SimilarShots
+from search.duplicates.groups import DuplicateGroup
 from search.duplicates.judging import Judge, Limits
-from search.duplicates.keeping import KeeperRules
+from search.duplicates.keeper_rules import KeeperRules
 from search.duplicates.measuring import KeeperPictures
 from search.duplicates.nodes import Node, NodePair, nodes_of, sayings_of
 from search.duplicates.picture_facts import PictureFacts
+from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
 from search.duplicates.sidecars import Beside
 from search.finding.plain_pictures import MIN_CONTRAST, why_plain_image
 from search.finding.snapshot import Snapshot
-from search.index.pair_finder import NearPairs, Progress, exact_scores
+from search.index.pair_finder import NearPairs, exact_scores
 from search.pairing.collection_pairs import CollectionPairs
 from search.records import Embeddings, ImageRecord, path_of_uri
 from search.storing.catalogue import Catalogue
@@ -36,29 +36,6 @@ from search.storing.verdicts import Verdict
 NEIGHBOURS = 20  # of a picture by chance that are worth looking at
 SAMPLED = 2_000  # pictures, of which all pairs are compared
 FLOOR_STEP = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateRequest:
-    """What is wanted. threshold: from which score on a pair counts where its pixels cannot tell, None for never. floor:
-    pairs from this score on are looked at, or from a higher one, up to the ceiling, where there would be too many.
-    within: only images below this folder. known: what scores mean.
-    """
-
-    threshold: float | None
-    floor: float
-    rules: KeeperRules = field(default_factory=KeeperRules)
-    within: Path | None = None
-    known: Calibration | None = None
-    ceiling: float = -1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Who is told how far it is: comparing: (rows, all of them); looking: (pictures with neighbours, all of them)."""
-
-    comparing: Progress = lambda done, total: None
-    looking: Progress = lambda done, total: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +52,6 @@ class Looking:
     def facts(self) -> PictureFacts | None:
         """Return who answers questions about pictures, None where nobody can look at them."""
         return None if self.pictures is None else PictureFacts(self.pictures, self.answers)
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateReport:
-    """What a dedup job found. images: how many were compared; threshold: from which score on pairs counted, or were
-    looked at where scores alone do not count; pair_recall: share of the near pairs that was found, as a sample tells,
-    None where nothing can be missed; similar: what looks like copies and is none; looked_at: pairs whose pixels were
-    compared; known: pairs of which an earlier run had compared them.
-    """
-
-    images: int
-    threshold: float
-    groups: tuple[DuplicateGroup, ...]
-    pair_recall: float | None = None
-    similar: tuple[SimilarShots, ...] = ()
-    floor: float | None = None
-    looked_at: int = 0
-    known: int = 0
-
-    @property
-    def bytes_reclaimable(self) -> int:
-        """Return how many bytes removing every member would free."""
-        return sum(member.image.size_bytes for group in self.groups for member in group.members)
 
 
 def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together by a main

@@ -10,19 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from search.duplicates.candidates import Candidates, joined
 from search.duplicates.describing import Describing
-from search.duplicates.find_duplicates import (
-    DuplicateReport,
-    DuplicateRequest,
-    Looking,
-    Told,
-    below,
-    crowded_floor,
-    pairs_said,
-    textured,
-)
+from search.duplicates.find_duplicates import Looking, below, crowded_floor, pairs_said, textured
 from search.duplicates.groups import DuplicateGroup
 from search.duplicates.judging import Edge, Judge, Limits
 from search.duplicates.nodes import Node, nodes_of, sayings_of
+from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
 from search.errors import UsageError
 from search.finding.snapshot import Snapshot
 from search.index.pair_finder import NearPairs, Progress

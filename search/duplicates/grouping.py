@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from search.duplicates.candidates import Candidates
 from search.duplicates.comparing import Comparison, Copy
 from search.duplicates.judging import Edge, Judge
-from search.duplicates.keeping import Choice, KeeperRules, choose
+from search.duplicates.keeper_rules import KeeperRules
+from search.duplicates.keeping import Choice, choose
 from search.duplicates.nodes import Node, NodePair
 from search.duplicates.picture_facts import PictureFacts
 from search.geometry.verification import reversed_roles

@@ -4,18 +4,14 @@ Deterministic: the same images with the same files give the same keeper, whateve
 needs pixels is asked only about those that the rules before it left.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
-from search.duplicates.comparing import LOSSLESS_FORMATS, Comparison, Copy
-from search.duplicates.sidecars import is_raw
-from search.errors import UsageError
-from search.records import ImageRecord, path_of_uri
+from search.duplicates.comparing import Comparison, Copy
+from search.duplicates.keeper_rules import KeeperRules, Rule
+from search.records import ImageRecord
 
-Rule = Literal["view", "lossless", "resolution", "untouched", "quality", "metadata", "date", "path"]
-RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 CONSIDERED: Final = 64  # copies of one picture, the best at first sight
 
 _PROTECTED, _FIRST = "in a protected folder", "indexed first"
@@ -29,55 +25,6 @@ _REASONS: Final[dict[Rule, str]] = {
     "date": "oldest date",
     "path": "shortest path",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class KeeperRules:
-    """rules: in order; those left out do not count. protected: folders whose files are always kept. preferred: folders
-    whose files come before others, by the rule `path`, the first folder first.
-    """
-
-    rules: tuple[Rule, ...] = RULES
-    protected: tuple[Path, ...] = ()
-    preferred: tuple[Path, ...] = ()
-
-    def is_protected(self, image: ImageRecord) -> bool:
-        """Tell whether an image lies in a protected folder."""
-        return any(_is_below(image, folder) for folder in self.protected)
-
-    def at_first_sight(self, image: ImageRecord) -> tuple[bool | int | str, ...]:
-        """Return a sort key from what the catalogue knows: likely keepers come first. No two images have the same."""
-        path = path_of_uri(image.uri)
-        raw = path is not None and is_raw(path)
-        size = (-image.width * image.height, image.format not in LOSSLESS_FORMATS, -image.size_bytes)
-        return not self.is_protected(image), not raw, *size, *self.date(image), *self.place(image), image.id
-
-    def date(self, image: ImageRecord) -> tuple[int, ...]:
-        """Return what orders images by date, the oldest first."""
-        return (image.mtime_ns,)
-
-    def place(self, image: ImageRecord) -> tuple[int, int, int]:
-        """Return what orders images by their place: preferred folders, then few folders deep, then short."""
-        places = [number for number, folder in enumerate(self.preferred) if _is_below(image, folder)]
-        return min(places, default=len(self.preferred)), image.uri.count("/"), len(image.uri)
-
-
-def rules_named(names: Iterable[str]) -> tuple[Rule, ...]:
-    """Return rules by their names.
-
-    Raises:
-        UsageError: there is no such rule, or one is named twice.
-    """
-    known: dict[str, Rule] = {rule: rule for rule in RULES}
-    found = []
-    for name in names:
-        rule = known.get(name.strip().lower())
-        if rule is None:
-            raise UsageError(f"there is no keeper rule {name!r}; there are: {', '.join(RULES)}")
-        if rule in found:
-            raise UsageError(f"the keeper rule {name!r} is named twice")
-        found.append(rule)
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +71,3 @@ def _best(rule: Rule, rules: KeeperRules, comparison: Comparison) -> Callable[[S
 def _first(copies: Sequence[Copy], order: Callable[[ImageRecord], tuple[int, ...]]) -> list[Copy]:
     least = min(order(copy.image) for copy in copies)
     return [copy for copy in copies if order(copy.image) == least]
-
-
-def _is_below(image: ImageRecord, folder: Path) -> bool:
-    path = path_of_uri(image.uri)
-    return path is not None and path.is_relative_to(folder)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup, DuplicateMember
+from search.duplicates.report import DuplicateReport
 from search.duplicates.sidecars import Beside
 from search.plans.disk import seen
 from search.plans.durations import DAY_S

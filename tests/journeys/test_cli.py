@@ -490,3 +490,9 @@ def test_another_preparation_is_refused_before_any_weights_are_looked_for(
     code, answer = run(*mine, "index", album, *option)
     assert code == 4
     assert f"not with {said}; the two cannot be compared" in answer["error"]["message"]
+
+
+def test_the_program_starts_without_what_looks_at_pictures() -> None:
+    loaded = "import sys, api.cli; print(*({'PIL', 'cv2', 'torch', 'onnxruntime'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from api.cli import main
 from api.duplicate_report.writing import write_report
-from search.duplicates.find_duplicates import DuplicateReport
 from search.duplicates.groups import DuplicateGroup
+from search.duplicates.report import DuplicateReport
 from tests.duplicate_groups import HOSTILE, DrawnGroupPictures, image_named, member, pairs
 from tests.web_page import Watch
 
