@@ -196,9 +196,26 @@ def test_status_shows_the_threshold_of_review(
 
 @pytest.mark.parametrize(("share", "so"), [(0.95, "they get that probability"), (0.432, "too little to give them a")])
 def test_what_verification_is_worth_is_said_in_a_sentence(share: float, so: str) -> None:
-    told = verified_sentence(share)
+    told = verified_sentence(share, 60, 0)
     assert told.startswith(f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture")
     assert so in told
+
+
+def test_few_images_without_a_mistake_bring_no_alarming_bound() -> None:
+    assert verified_sentence(0.432, 8, 0).startswith("too few images (8) to say")
+    assert "43.2 % or more" in verified_sentence(0.432, 8, 1)
+
+
+def test_status_says_in_one_sentence_that_there_is_no_threshold(
+    album: Store, calibrated: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = replace(MADE.automatic, score=None, bound=None)
+    without = replace(calibrated, automatic=nothing, review=nothing, knots=(), evidence={"images": 1})
+    Calibrations(album.database).add(without)
+    told = [line for line in shown(album, capsys, "status").splitlines() if "threshold" in line]
+    assert [line.split(maxsplit=1) for line in told] == [
+        ["calibration", "2023-11-14; the evidence of 1 image shows no threshold"]
+    ]
 
 
 def test_dedup_says_that_its_threshold_is_calibrated(printed: Printed, calibrated: Calibration) -> None:
