@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from api.cli import main
-from api.commands.calibrating import verified_sentence
+from api.commands.calibrating import FEWEST_IMAGES, verified_sentence
 from api.queries import QueryRequest
 from api.workspace import Workspace
-from search.calibration.calibration import Calibration
+from search.calibration.calibration import PREVALENCE, REVIEW, Calibration
 from search.calibration.calibrations import Calibrations
 from search.calibration.current import with_probability
+from search.calibration.labelling import verified_precision
 from search.duplicates.thresholds import CUSTOMARY_THRESHOLD
 from search.finding.generations import Generations
 from search.index.post_transform import NONE
@@ -204,6 +205,13 @@ def test_what_verification_is_worth_is_said_in_a_sentence(share: float, so: str)
 def test_few_images_without_a_mistake_bring_no_alarming_bound() -> None:
     assert verified_sentence(0.432, 8, 0).startswith("too few images (8) to say")
     assert "43.2 % or more" in verified_sentence(0.432, 8, 1)
+    assert "they get that probability" in verified_sentence(0.95, 30, 0)
+
+
+def test_without_a_mistake_as_many_images_as_it_takes_bring_a_probability() -> None:
+    for images in (FEWEST_IMAGES - 1, FEWEST_IMAGES):
+        share = verified_precision(3 * images, 3 * images, 0, images, PREVALENCE) or 0.0
+        assert (share >= REVIEW) == (images == FEWEST_IMAGES)
 
 
 def test_status_says_in_one_sentence_that_there_is_no_threshold(

@@ -12,7 +12,7 @@ from api.workspace import Workspace
 from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, SAMPLES, Calibration, Operating
 
 MINUTE_S = 60
-FEWEST_IMAGES = 50  # without a mistake: so many it takes to show REVIEW
+FEWEST_IMAGES = 55  # without a mistake, so many show REVIEW at a prevalence of one half
 
 
 def register(app: typer.Typer) -> None:
@@ -84,11 +84,11 @@ def verified_sentence(share: float, images: int, mistakes: int) -> str:
 
     share: the lower bound of its precision. images: of so many, with so many mistakes.
     """
-    if not mistakes and images < FEWEST_IMAGES:
-        return f"too few images ({images}) to say what a match is worth that --accurate verifies; no mistake was seen"
     shown = f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture"
     if share >= REVIEW:
         return f"{shown}; they get that probability"
+    if not mistakes and images < FEWEST_IMAGES:
+        return f"too few images ({images}) to say what a match is worth that --accurate verifies; no mistake was seen"
     return f"{shown}, as far as these images show; too little to give them a probability ({100 * REVIEW:g} %)"
 
 
