@@ -5,6 +5,7 @@ import pytest
 
 from search.calibration.answers import (
     Answers,
+    Estimate,
     curve_of,
     estimate,
     figures_of,
@@ -103,10 +104,33 @@ def test_the_interval_of_a_photograph_s_edits_is_wider_than_that_of_as_many_phot
 
 
 def test_draws_in_which_a_figure_is_not_defined_are_left_out_of_its_interval() -> None:
-    made = estimate(np.array([0.5, np.nan, 0.4, 0.6]))
+    made = estimate(np.array([0.5, np.nan, 0.4, 0.6]), 3)
     assert made.value == 0.5
     assert made.low == pytest.approx(0.4, abs=0.01)
     assert made.high == pytest.approx(0.6, abs=0.01)
+
+
+def test_eight_photographs_without_a_mistake_leave_room_for_mistakes() -> None:
+    # By hand: if a share p succeeded, all 8 of 8 would have a chance of p ** 8, which is .025 at p = .631.
+    sources = np.arange(80) // 10
+    all_right, none_right = (share_by_source(np.full(80, hit), sources) for hit in (True, False))
+    assert (all_right.value, all_right.high) == (1, 1)
+    assert all_right.low == pytest.approx(0.025 ** (1 / 8))
+    assert (none_right.value, none_right.low) == (0, 0)
+    assert none_right.high == pytest.approx(1 - 0.025 ** (1 / 8))
+
+
+def test_all_figures_of_a_group_without_a_mistake_have_an_interval_and_more_photographs_a_narrower_one() -> None:
+    def figures(photographs: int) -> list[Estimate]:
+        found = answers([[0.9]] * photographs, [[1]] * photographs)
+        group = figures_of(found, everything(found), resamples=5, with_average_precision=("all",)).groups["all"]
+        assert group.average_precision is not None
+        return [group.recall_at[1], group.recall_at_precision[0.99], group.average_precision]
+
+    for few, many in zip(figures(10), figures(100), strict=True):
+        assert few.value == many.value == 1
+        assert few.low == pytest.approx(0.025 ** (1 / 10))
+        assert many.low == pytest.approx(0.025 ** (1 / 100))
 
 
 def test_only_wrong_answers_at_the_threshold_or_above_are_called_the_same() -> None:

@@ -1,6 +1,7 @@
 """The built-in backbone: what it promises about its embeddings, and how well they find edited copies."""
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.backbones.builtin import DIMS, load_builtin
-from indexer.backbones.builtin_facts import FIRST_WEIGHTS_SHA256
+from indexer.backbones.builtin_facts import FIRST_WEIGHTS_SHA256, WEIGHTS_SHA256
 from indexer.backbones.handcrafted import LabConversion, area_matrix, luma
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.bundled import bundled_photos
@@ -23,7 +24,8 @@ from search.duplicates.thresholds import BUILTIN_THRESHOLD
 from search.errors import CorruptFile
 from training.edits import all_edits
 from training.evaluate_builtin import embed, evaluate
-from training.evaluation_set import INPUT_SIZE, build_evaluation_set, model_input
+from training.evaluate_builtin import main as evaluate_builtin
+from training.evaluation_set import INPUT_SIZE, EvaluationSet, build_evaluation_set, model_input
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "indexer" / "weights" / "builtin.safetensors"
@@ -154,6 +156,33 @@ def test_it_finds_edited_copies_of_twelve_photos_among_procedural_distractors(ne
     (default,) = [point for point in figures.light_edits.at_threshold if point.threshold == BUILTIN_THRESHOLD]
     assert default.precision > 0.97
     assert default.recall > 0.87
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "side"), [([], WEIGHTS_SHA256, 104), (["--first"], FIRST_WEIGHTS_SHA256, 96)]
+)
+def test_each_weights_are_evaluated_on_pictures_of_the_size_that_they_see(
+    words: list[str], weights: str, side: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes, loaded = list[int](), list[str]()
+    one = EvaluationSet(
+        np.zeros((1, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64),
+        tuple(sorted(all_edits([photo("coffee.png")]), key=lambda edit: edit.light)[:: 33]),  # a hard and a light one
+    )  # fmt: skip
+
+    def built(*, size: int, **_others: object) -> EvaluationSet:
+        sizes.append(size)
+        return one
+
+    def load(sha256: str) -> torch.nn.Module:
+        loaded.append(sha256)
+        return torch.nn.Flatten()
+
+    monkeypatch.setattr("training.evaluate_builtin.build_evaluation_set", built)
+    monkeypatch.setattr("training.evaluate_builtin.load_builtin", load)
+    evaluate_builtin([*words, "--json"])
+    assert (sizes, loaded) == ([side], [weights])
+    assert json.loads(capsys.readouterr().out)["references"] == 1
 
 
 def test_there_are_34_edits_in_14_families() -> None:

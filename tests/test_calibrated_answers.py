@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from api.cli import main
-from api.commands.calibrating import verified_sentence
+from api.commands.calibrating import FEWEST_IMAGES, verified_sentence
 from api.queries import QueryRequest
 from api.workspace import Workspace
-from search.calibration.calibration import Calibration
+from search.calibration.calibration import PREVALENCE, REVIEW, Calibration
 from search.calibration.calibrations import Calibrations
 from search.calibration.current import with_probability
+from search.calibration.labelling import verified_precision
 from search.duplicates.thresholds import CUSTOMARY_THRESHOLD
 from search.finding.generations import Generations
 from search.index.post_transform import NONE
@@ -196,9 +197,33 @@ def test_status_shows_the_threshold_of_review(
 
 @pytest.mark.parametrize(("share", "so"), [(0.95, "they get that probability"), (0.432, "too little to give them a")])
 def test_what_verification_is_worth_is_said_in_a_sentence(share: float, so: str) -> None:
-    told = verified_sentence(share)
+    told = verified_sentence(share, 60, 0)
     assert told.startswith(f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture")
     assert so in told
+
+
+def test_few_images_without_a_mistake_bring_no_alarming_bound() -> None:
+    assert verified_sentence(0.432, 8, 0).startswith("too few images (8) to say")
+    assert "43.2 % or more" in verified_sentence(0.432, 8, 1)
+    assert "they get that probability" in verified_sentence(0.95, 30, 0)
+
+
+def test_without_a_mistake_as_many_images_as_it_takes_bring_a_probability() -> None:
+    for images in (FEWEST_IMAGES - 1, FEWEST_IMAGES):
+        share = verified_precision(3 * images, 3 * images, 0, images, PREVALENCE) or 0.0
+        assert (share >= REVIEW) == (images == FEWEST_IMAGES)
+
+
+def test_status_says_in_one_sentence_that_there_is_no_threshold(
+    album: Store, calibrated: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = replace(MADE.automatic, score=None, bound=None)
+    without = replace(calibrated, automatic=nothing, review=nothing, knots=(), evidence={"images": 1})
+    Calibrations(album.database).add(without)
+    told = [line for line in shown(album, capsys, "status").splitlines() if "threshold" in line]
+    assert [line.split(maxsplit=1) for line in told] == [
+        ["calibration", "2023-11-14; the evidence of 1 image shows no threshold"]
+    ]
 
 
 def test_dedup_says_that_its_threshold_is_calibrated(printed: Printed, calibrated: Calibration) -> None:

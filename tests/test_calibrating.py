@@ -1,5 +1,6 @@
 """The whole job on sixty drawn pictures: what it finds, what it says, and what searches make of it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from PIL import Image
 
 import lookalike
 from api.calibrating import CalibrationRequest, Told, calibrate
+from api.cli import main
 from api.queries import QueryRequest
 from api.workspace import Workspace
 from indexer.procedural.pictures import procedural_images
@@ -84,6 +86,26 @@ def test_a_few_images_are_not_enough_and_it_says_how_many_pairs_would_be(workspa
     few = calibrate(workspace, workspace.collection("default"), replace(REQUEST, samples=2, copies=3))
     assert (few.review.score, few.automatic.score, few.knots) == (None, None, ())
     assert few.review.explanation.startswith("not enough evidence for 90 %")
+
+
+def test_the_command_says_which_better_calibration_it_replaces(
+    root: Path, workspace: Workspace, found: Calibration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        Calibrations(workspace.store.database).add(found)
+        with pytest.raises(SystemExit, match="0"):
+            main(["--store", str(root), "--progress", "none", "calibrate", "--samples", "1", *words])
+        return capsys.readouterr().out
+
+    told = said()
+    assert "15 edited copies of 1 image;" in told
+    assert told.splitlines()[-1] == (
+        f"this replaces the calibration of {found.date[:10]} with more evidence (40 images): "
+        "`lookalike calibrate --samples 40` looks for it again"
+    )
+    replaced = json.loads(said("--json"))["replaced"]
+    assert (replaced["samples"], replaced["images"], replaced["automatic"]) == (40, 40, None)
+    assert replaced["review"] == found.review.score
 
 
 def test_verdicts_override_what_the_machine_says(root: Path) -> None:

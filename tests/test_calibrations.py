@@ -105,6 +105,27 @@ def test_too_little_evidence_says_how_much_would_do() -> None:
     )
 
 
+def test_a_single_independent_pair_is_one() -> None:
+    single = Operating(AUTOMATIC, None, None, 266, 1.2, 592)
+    assert "266 pairs are worth only 1 independent one; 592" in single.explanation
+    assert "1 pair is worth only 1 independent one; 592" in replace(single, pairs=1).explanation
+
+
+def test_fewer_images_or_a_lost_threshold_are_less_than_a_calibration_with_one() -> None:
+    made = replace(MADE, evidence={"images": 300})
+    nothing = replace(MADE.review, score=None, bound=None)
+    assert not made.is_less_than(made)
+    assert replace(made, evidence={"images": 299}).is_less_than(made)
+    assert replace(made, automatic=nothing).is_less_than(made)
+    assert replace(made, automatic=nothing, review=nothing).is_less_than(replace(made, automatic=nothing))
+
+
+def test_nothing_is_less_than_a_calibration_without_a_threshold() -> None:
+    nothing = replace(MADE.review, score=None, bound=None)
+    before = replace(MADE, automatic=nothing, review=nothing, evidence={"images": 300})
+    assert not replace(before, evidence={"images": 2}).is_less_than(before)
+
+
 def test_enough_evidence_with_wrong_pairs_among_it_asks_for_no_more() -> None:
     wrong = Operating(AUTOMATIC, None, None, 900, 700.0, 560)
     assert wrong.explanation == "not enough evidence for 99 %: too many of 900 pairs are wrong"

@@ -16,6 +16,11 @@ from tests.drawn_pictures import Pixels, compressed, embedded, indexed, resized,
 ORIGINAL = textured(1)
 
 
+def faint() -> Pixels:
+    """Return the original with so little contrast that a black bar is most of what there is to see."""
+    return ORIGINAL // 4 + np.uint8(150)
+
+
 def told(query: Pixels, candidate: Pixels = ORIGINAL, query_format: str = "PNG") -> dict[str, float | None]:
     """Return the amounts of the edits that made the query, by their kinds."""
     found = verify(prepare(query), indexed(1) if candidate is ORIGINAL else extract(candidate))
@@ -116,6 +121,27 @@ def test_what_was_laid_over_is_told_of_a_blurred_picture_too() -> None:
     covered = embedded(textured(2, 200, 120), ORIGINAL, 100, 100)
     edits = told(np.asarray(cv2.GaussianBlur(covered, (0, 0), 3), np.uint8))
     assert edits == {"covered": pytest.approx(0.2, abs=0.06), "blurred": pytest.approx(3, rel=0.3)}
+
+
+def test_a_black_bar_over_the_end_of_a_picture_is_no_blur() -> None:
+    barred = faint()
+    barred[246:] = 0
+    assert told(compressed(barred, 95), faint()) == {"covered": pytest.approx(54 / 300, abs=0.04)}
+
+
+def test_the_blur_beside_a_black_bar_is_that_of_what_can_be_seen() -> None:
+    barred = np.asarray(cv2.GaussianBlur(faint(), (0, 0), 2), np.uint8)
+    barred[246:] = 0
+    assert told(barred, faint()) == {
+        "covered": pytest.approx(54 / 300, abs=0.04),
+        "blurred": pytest.approx(2, abs=0.2),
+    }
+
+
+def test_lights_that_were_clipped_are_no_cover() -> None:
+    light = ORIGINAL // 3 + np.uint8(120)
+    light[50:150, 100:300] = ORIGINAL[50:150, 100:300] // 8 + np.uint8(215)
+    assert set(told(np.clip(light * 1.25, 0, 255).astype(np.uint8), light)) == {"brightened"}
 
 
 def test_what_was_laid_over_is_told_with_its_share() -> None:

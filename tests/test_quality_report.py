@@ -178,7 +178,7 @@ def test_the_tables_name_strata_kinds_and_what_was_published(
 ) -> None:
     print_report(report)
     text = capsys.readouterr().out
-    assert re.search(r"built-in +light +1\.000 \(1\.00-1\.00\)", text)
+    assert re.search(r"built-in +light +1\.000 \(\.16-1\.00\)", text)
     assert "webp*" in text
     assert re.search(r"imagededup CNN \(published, 1800 groups\) +0\.900 .* \.384", text)
     assert "left out: 2 nearly blank" in text

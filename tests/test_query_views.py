@@ -56,21 +56,28 @@ def test_what_sticks_out_of_the_picture_is_left_out_and_a_pixel_is_left_at_least
     assert Box.parse("19.9,29.9,.01,.01").cut(DRAWN, (20, 30)).shape == (1, 1, 3)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "-1,0,5,5", "0,0,0,5", "0,0,5,-5", "nan,0,1,1", "0,0,inf,1"]
-)
+def test_a_box_that_begins_left_of_the_picture_and_above_it_shows_the_same_as_its_part_inside() -> None:
+    box = Box.parse("-50,-40,60,52")
+    np.testing.assert_array_equal(box.cut(DRAWN, (20, 30)), DRAWN[:12, :10])
+    assert box.within((20, 30)) == (10, 12)
+    everything = Box.parse("-1,-1,100,100")
+    np.testing.assert_array_equal(everything.cut(DRAWN, (20, 30)), DRAWN)
+    assert everything.within((20, 30)) == (20, 30)
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "0,0,0,5", "0,0,5,-5", "nan,0,1,1", "0,0,inf,1"])
 def test_what_is_no_box_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="120,80,640,480"):
         Box.parse(text)
 
 
-@pytest.mark.parametrize("text", ["-1,0,5,5", "0,-2,5,5", "0,0,0,5", "0,0,5,-5"])
-def test_four_numbers_that_are_no_box_are_not_called_something_else(text: str) -> None:
-    with pytest.raises(UsageError, match=f"box '{text}' is in no picture: x and y are 0 or more"):
+@pytest.mark.parametrize("text", ["0,0,0,5", "0,0,5,-5"])
+def test_four_numbers_without_an_area_are_not_called_something_else(text: str) -> None:
+    with pytest.raises(UsageError, match=f"box '{text}' has no area"):
         Box.parse(text)
 
 
-@pytest.mark.parametrize("text", ["20,0,5,5", "0,30,5,5"])
+@pytest.mark.parametrize("text", ["20,0,5,5", "0,30,5,5", "-5,0,5,5", "0,-9,5,5"])
 def test_a_box_outside_the_picture_is_refused_with_the_size_of_the_picture(text: str) -> None:
     with pytest.raises(UsageError, match="20 x 30"):
         Box.parse(text).cut(DRAWN, (20, 30))

@@ -1,4 +1,4 @@
-"""Measure the built-in backbone: `python -m training.evaluate_builtin [--distractors 2000] [--without NAME] [--json]`.
+"""Measure the built-in backbone: `python -m training.evaluate_builtin [--without NAME] [--first] [--json]`.
 
 Prints recall@1 by family of edits, its mean, the same for light and hard edits, micro average precision, the best F1,
 the thresholds that reach a precision of .90, .95 and .99, and what fixed thresholds give, over all edits and over the
@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from indexer.backbones.builtin import MEAN, STD, load_builtin
+from indexer.backbones.builtin_facts import FIRST_WEIGHTS_SHA256, WEIGHTS_SHA256
 from search.calibration.metrics import OperatingPoint, PrecisionRecall, hits_at_1, precision_recall
-from training.evaluation_set import NO_MATCH, EvaluationSet, build_evaluation_set
+from training.evaluation_set import INPUT_SIZE, NO_MATCH, EvaluationSet, build_evaluation_set
 
 PRECISIONS = (0.90, 0.95, 0.99)
 THRESHOLDS = (0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95)
 BATCH = 32
+FIRST_SIZE = 96  # pixels of the side that the weights of the first releases see
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Settings(TypedDict):
 
     distractors: int
     without: list[str]
+    first: bool
     as_json: bool
 
 
@@ -92,10 +95,11 @@ def report(scores: NDArray[np.float32], evaluation: EvaluationSet) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate the packaged weights and print the figures."""
+    """Evaluate packaged weights and print the figures."""
     settings = _settings(arguments)
-    chosen = build_evaluation_set(distractors=settings["distractors"], without=settings["without"])
-    figures = evaluate(load_builtin(), chosen)
+    weights, size = (FIRST_WEIGHTS_SHA256, FIRST_SIZE) if settings["first"] else (WEIGHTS_SHA256, INPUT_SIZE)
+    chosen = build_evaluation_set(distractors=settings["distractors"], without=settings["without"], size=size)
+    figures = evaluate(load_builtin(weights), chosen)
     print(json.dumps(dataclasses.asdict(figures)) if settings["as_json"] else _as_text(figures))
 
 
@@ -103,9 +107,10 @@ def _settings(arguments: Sequence[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate_builtin", description=main.__doc__)
     parser.add_argument("--distractors", type=int, default=2000, help="procedural pictures among the references")
     parser.add_argument("--without", action="append", default=[], metavar="NAME", help="a photograph to leave out")
+    parser.add_argument("--first", action="store_true", help="evaluate the weights of the first releases instead")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parsed = parser.parse_args(arguments)
-    return Settings(distractors=parsed.distractors, without=parsed.without, as_json=parsed.json)
+    return Settings(distractors=parsed.distractors, without=parsed.without, first=parsed.first, as_json=parsed.json)
 
 
 def _recall_by_family(hits: NDArray[np.bool_], evaluation: EvaluationSet) -> dict[str, float]:

@@ -44,12 +44,13 @@ class EvaluationSet:
 
 
 def build_evaluation_set(
-    *, distractors: int = 2000, originals: int | None = None, without: Sequence[str] = ()
+    *, distractors: int = 2000, originals: int | None = None, without: Sequence[str] = (), size: int = INPUT_SIZE
 ) -> EvaluationSet:
     """Return the set: every edit of every original, and edited pictures that have no original among the references.
 
     distractors: how many procedural pictures are added to the references.
     originals: how many photographs are searched for, all when not given. without: names of files to leave out.
+    size: pixels of the side that the weights see.
     """
     pieces = photo_pieces(without)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(pieces))
@@ -57,15 +58,16 @@ def build_evaluation_set(
     searched = [pieces[i] for i in order[:held_out]][:originals]
     beside = [pieces[i] for i in order[held_out : held_out + PHOTO_DISTRACTORS]]
     unmatched = [pieces[i] for i in order[held_out + PHOTO_DISTRACTORS :]]
-    references = [model_input(piece) for piece in (*searched, *beside)]
-    references += [model_input(Image.fromarray(p)) for p in procedural_images(distractors, DISTRACTOR_SEED)]
-    queries, truth, edits = zip(*_matched(searched, unmatched), *_unmatched(unmatched), strict=True)
+    references = [model_input(piece, size) for piece in (*searched, *beside)]
+    references += [model_input(Image.fromarray(p), size) for p in procedural_images(distractors, DISTRACTOR_SEED)]
+    asked = (*_matched(searched, unmatched, size), *_unmatched(unmatched, size))
+    queries, truth, edits = zip(*asked, strict=True)
     return EvaluationSet(np.stack(references), np.stack(queries), np.array(truth, np.int64), edits)
 
 
-def model_input(picture: Picture) -> NDArray[np.uint8]:
+def model_input(picture: Picture, size: int = INPUT_SIZE) -> NDArray[np.uint8]:
     """Return the (S, S, 3) uint8 pixels the built-in backbone sees: the whole frame, reduced as in production."""
-    return np.array(picture.convert("RGB").resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR))
+    return np.array(picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
 
 
 def photo_pieces(without: Sequence[str] = ()) -> list[Picture]:
@@ -75,14 +77,14 @@ def photo_pieces(without: Sequence[str] = ()) -> list[Picture]:
 
 
 def _matched(
-    originals: Sequence[Picture], partners: Sequence[Picture]
+    originals: Sequence[Picture], partners: Sequence[Picture], size: int
 ) -> Iterator[tuple[NDArray[np.uint8], int, Edit]]:
     for row, original in enumerate(originals):
         for edit in all_edits(partners):
-            yield model_input(edit.apply(original, _seeded(row, edit))), row, edit
+            yield model_input(edit.apply(original, _seeded(row, edit)), size), row, edit
 
 
-def _unmatched(pictures: Sequence[Picture]) -> Iterator[tuple[NDArray[np.uint8], int, Edit]]:
+def _unmatched(pictures: Sequence[Picture], size: int) -> Iterator[tuple[NDArray[np.uint8], int, Edit]]:
     """Yield one query of each family but the collages, which would show another unmatched picture."""
     for number, picture in enumerate(pictures):
         families: dict[str, list[Edit]] = {}
@@ -91,7 +93,7 @@ def _unmatched(pictures: Sequence[Picture]) -> Iterator[tuple[NDArray[np.uint8],
         del families["collage"]
         for variants in families.values():
             edit = variants[number % len(variants)]
-            yield model_input(edit.apply(picture, _seeded(number, edit))), NO_MATCH, edit
+            yield model_input(edit.apply(picture, _seeded(number, edit)), size), NO_MATCH, edit
 
 
 def _seeded(row: int, edit: Edit) -> np.random.Generator:

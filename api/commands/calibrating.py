@@ -12,6 +12,7 @@ from api.workspace import Workspace
 from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW, SAMPLES, Calibration, Operating
 
 MINUTE_S = 60
+FEWEST_IMAGES = 55  # without a mistake, so many show REVIEW at a prevalence of one half
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +39,20 @@ def calibrate(
     request = CalibrationRequest(samples, seed, precision, prevalence)
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
+        before = workspace.calibration(workspace.snapshot(target))
         with (
             work_progress(session.progress, "asked for, and in edited copies", "images") as asking,
             work_progress(session.progress, "compared by their pixels", "pairs") as comparing,
         ):
             found = calibrated(workspace, target, request, Told(asking, comparing, _estimated(session)))
+    replaced = before if before is not None and found.is_less_than(before) else None
     if session.json:
-        print_json({"collection": session.collection, **found.as_json()})
-    else:
-        _print(session.collection, found)
+        lost = None if replaced is None else _as_json(replaced)
+        print_json({"collection": session.collection, **found.as_json(), "replaced": lost})
+        return
+    _print(session.collection, found)
+    if replaced is not None:
+        out().print(_replaced_sentence(replaced))
 
 
 def _estimated(session: Session) -> Callable[[float], None]:
@@ -58,26 +64,52 @@ def _estimated(session: Session) -> Callable[[float], None]:
 
 def _print(name: str, found: Calibration) -> None:
     counts = found.evidence
+    copies = counted(counts["copies"], "edited copy", "edited copies")
     out().print(
-        f"{name}: {counts['copies']:,} edited copies of {counts['images']:,} images; of the pairs found "
+        f"{name}: {copies} of {counted(counts['images'], 'image', 'images')}; of the pairs found "
         f"{counts['right']:,} are the same picture, {counts['wrong']:,} are not, {counts['left_out']:,} nobody can tell"
     )
     for what, point in (("automatic", found.automatic), ("review", found.review)):
         out().print(f"  {what:<9}  {point.explanation}{_more(point)}")
     if found.verified is not None:
-        out().print(f"  verified   {verified_sentence(found.verified)}")
+        out().print(f"  verified   {verified_sentence(found.verified, found.sampled, counts['verified_mistakes'])}")
     if found.automatic.score is None:
         out().print(
             "more --samples, a larger collection whose files can be read, or verdicts (`lookalike verdicts`) would help"
         )
 
 
-def verified_sentence(share: float) -> str:
-    """Return in a sentence what a `yes` of accurate searches is worth here. share: the lower bound of its precision."""
+def verified_sentence(share: float, images: int, mistakes: int) -> str:
+    """Return in a sentence what a `yes` of accurate searches is worth here.
+
+    share: the lower bound of its precision. images: of so many, with so many mistakes.
+    """
     shown = f"of the matches that --accurate verifies, {100 * share:.1f} % or more are the same picture"
     if share >= REVIEW:
         return f"{shown}; they get that probability"
+    if not mistakes and images < FEWEST_IMAGES:
+        return f"too few images ({images}) to say what a match is worth that --accurate verifies; no mistake was seen"
     return f"{shown}, as far as these images show; too little to give them a probability ({100 * REVIEW:g} %)"
+
+
+def _replaced_sentence(before: Calibration) -> str:
+    """Return in a sentence which calibration counts no more, and how to get its evidence again."""
+    images, again = counted(before.sampled, "image", "images"), f"--samples {before.samples}"
+    return (
+        f"this replaces the calibration of {before.date[:10]} with more evidence ({images}): "
+        f"`lookalike calibrate {again}` looks for it again"
+    )
+
+
+def _as_json(before: Calibration) -> dict[str, object]:
+    return {
+        "made_at": before.date,
+        "samples": before.samples,
+        "seed": before.seed,
+        "images": before.sampled,
+        "automatic": before.automatic.score,
+        "review": before.review.score,
+    }
 
 
 def _more(point: Operating) -> str:

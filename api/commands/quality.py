@@ -81,7 +81,7 @@ def quality(
 
     session: Session = context.obj
     _require_writable(html)
-    kinds = kinds_named(_listed(strata), _listed(edits))
+    kinds = kinds_named(_listed("--strata", strata), _listed("--edits", edits))
     request = QualityRequest(
         None if folder is None else folder.expanduser(),
         BenchOptions(seed=seed, distractors=distractors, queries=queries, kinds=kinds),
@@ -103,8 +103,16 @@ def quality(
         out().print(f"\nwritten: {html}")
 
 
-def _listed(text: str | None) -> list[str]:
-    return [] if text is None else [name for part in text.split(",") if (name := part.strip())]
+def _listed(option: str, text: str | None) -> list[str]:
+    """Return the names that an option lists, none where it is not given.
+
+    Raises:
+        UsageError: it is given and lists none.
+    """
+    names = [name for part in (text or "").split(",") if (name := part.strip())]
+    if text is not None and not names:
+        raise UsageError(f"{option} {text!r} names nothing: separate names with commas, or leave {option} out")
+    return names
 
 
 def _backbones(

@@ -13,6 +13,7 @@ from api.queries import Found, QueryRequest
 from api.workspace import Workspace
 from search.errors import ImageNotFound, UsageError
 from search.finding.find_similar import MAX_K
+from search.finding.plain_pictures import NOTHING
 from search.records import Collection, ImageRecord, Match, Region, displayable
 
 
@@ -135,10 +136,10 @@ def _print_matches(found: Found) -> None:
     if found.matches:
         print_table(rows)
         _print_edits(found.matches)
-    elif found.note is not None:
-        out().print("no image is identical with it")
-    else:
+    elif found.note is None:
         out().print("no image matches; lower --min-score, widen --where, or index more with `lookalike index`")
+    elif not found.note.endswith(NOTHING):  # else the note has said it
+        out().print("no image is identical with it")
 
 
 def _shown_share(probability: float | None) -> str:

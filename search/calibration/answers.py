@@ -2,7 +2,8 @@
 
 Precision is micro: one threshold for all queries, over all pairs that it reports, those of queries without any right
 answer among them. Intervals come from drawing the *sources* again (the photographs), not the queries: the edits of one
-photograph succeed and fail together, and an interval over queries would be far too narrow.
+photograph succeed and fail together, and an interval over queries would be far too narrow. At 0 and 1 they come from
+Clopper and Pearson, over sources, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.calibration.bounds import lower_bound
 from search.calibration.metrics import PrecisionRecall, RankedPairs
 
 RESAMPLES = 500
 PRECISIONS = (0.90, 0.99)
 _INTERVAL = (2.5, 97.5)  # per cent
+_ONE_SIDE = 0.975  # confidence of one end of it
+_ALL = 1e-9  # from 0 or 1: rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,19 @@ def source_weights(sources: NDArray[np.int64], count: int, seed: int) -> NDArray
     return weights
 
 
-def estimate(values: NDArray[np.float64]) -> Estimate:
-    """Return the first value, and the interval of the others; draws in which it is not defined are left out."""
-    drawn = values[1:][np.isfinite(values[1:])]
-    low, high = np.percentile(drawn, _INTERVAL) if len(drawn) else (values[0], values[0])
-    return Estimate(float(values[0]), float(low), float(high))
+def estimate(values: NDArray[np.float64], sources: int) -> Estimate:
+    """Return the first value, and the interval of the others; draws in which it is not defined are left out.
+
+    sources: how many it is of. Where all of them succeed, or all fail, so do all draws of them, which says nothing:
+    that end is the one of Clopper and Pearson over sources, if it is farther away.
+    """
+    value, drawn = float(values[0]), values[1:][np.isfinite(values[1:])]
+    low, high = (float(end) for end in np.percentile(drawn, _INTERVAL)) if len(drawn) else (value, value)
+    if value > 1 - _ALL:
+        low = min(low, lower_bound(sources, sources, _ONE_SIDE))
+    elif value < _ALL:
+        high = max(high, 1 - lower_bound(sources, sources, _ONE_SIDE))
+    return Estimate(value, low, high)
 
 
 def curve_of(answers: Answers) -> PrecisionRecall:
@@ -150,14 +162,16 @@ def figures_of(
         asked = group & (answers.positives > 0)
         if not asked.any():
             continue
-        average = None
+        average, sources = None, len(np.unique(answers.sources[asked]))
         if name in with_average_precision:
-            average = estimate(_Curves(answers.chosen(group), weights[:, group]).average_precisions())
+            average = estimate(_Curves(answers.chosen(group), weights[:, group]).average_precisions(), sources)
         measured[name] = GroupFigures(
             queries=int(asked.sum()),
-            sources=len(np.unique(answers.sources[asked])),
-            recall_at={rank: estimate(_share(weights, asked, ranks <= rank)) for rank in (1, 10)},
-            recall_at_precision={p: estimate(found.recalls(asked, limits)) for p, limits in thresholds.items()},
+            sources=sources,
+            recall_at={rank: estimate(_share(weights, asked, ranks <= rank), sources) for rank in (1, 10)},
+            recall_at_precision={
+                p: estimate(found.recalls(asked, limits), sources) for p, limits in thresholds.items()
+            },
             average_precision=average,
         )
     told = {p: float(limits[0]) if np.isfinite(limits[0]) else None for p, limits in thresholds.items()}
@@ -174,7 +188,7 @@ def share_reaching(answers: Answers, threshold: float | None) -> NDArray[np.bool
 def share_by_source(hits: NDArray[np.bool_], sources: NDArray[np.int64], seed: int = 0) -> Estimate:
     """Return the share of (Q,) hits with its interval over sources."""
     everything = np.ones(len(hits), bool)
-    return estimate(_share(source_weights(sources, RESAMPLES, seed), everything, hits))
+    return estimate(_share(source_weights(sources, RESAMPLES, seed), everything, hits), len(np.unique(sources)))
 
 
 def _share(weights: NDArray[np.float64], asked: NDArray[np.bool_], hits: NDArray[np.bool_]) -> NDArray[np.float64]:

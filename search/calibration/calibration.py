@@ -52,11 +52,13 @@ class Operating:
         if self.score is not None and self.bound is not None:
             return f"{100 * self.bound:.1f} % at least of the pairs from {self.score:.3f} on are the same picture"
         missing = f"{self.needed:,} such without an error would show it"
+        pairs = f"{self.pairs:,} {'pair is' if self.pairs == 1 else 'pairs are'} worth only"
+        worth = f"{self.worth:,.0f}"
         if self.worth >= self.needed:
             return f"not enough evidence for {100 * self.precision:g} %: too many of {self.pairs:,} pairs are wrong"
         return (
-            f"not enough evidence for {100 * self.precision:g} %: {self.pairs:,} pairs are worth only "
-            f"{self.worth:,.0f} independent ones; {missing}"
+            f"not enough evidence for {100 * self.precision:g} %: {pairs} {worth} independent "
+            f"{'one' if worth == '1' else 'ones'}; {missing}"
         )
 
 
@@ -110,6 +112,19 @@ class Calibration:
         if images >= OUTGROWN * max(1, self.images):
             return f"the collection had {self.images:,} images then and has {images:,} now"
         return None
+
+    def is_less_than(self, before: "Calibration") -> bool:
+        """Tell whether it rests on fewer images than one of before that has a threshold, or has lost one of these."""
+        points = ((self.automatic, before.automatic), (self.review, before.review))
+        if all(there.score is None for _, there in points):
+            return False
+        lost = any(here.score is None and there.score is not None for here, there in points)
+        return lost or self.sampled < before.sampled
+
+    @property
+    def sampled(self) -> int:
+        """Return of how many images edited copies were made."""
+        return self.evidence.get("images", self.samples)
 
     @property
     def date(self) -> str:

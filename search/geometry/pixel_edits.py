@@ -29,6 +29,14 @@ _NO_DETAIL = 1e-12
 _COARSE = 4.0  # pixels, standard deviation of what is left of coarse details
 _UNLIKE = 0.4  # local correlation below which something else is shown
 _LEAST_COVERED = 0.02  # of the shared part
+_OFF_LEVEL = 20.0  # levels between two pictures in the same light, beyond which something else is shown
+_AWAY = 25  # pixels, twice as far as something bleeds into coarse details
+_DARKEST, _BRIGHTEST = 8, 247  # levels: what is beyond was clipped, or may have been
+_LOOKS = 2  # again, each without what the blur of the one before does not explain
+_FITS = 3  # each without the pixels that fitted worst before
+_TRIMMED = 3.0  # times the median error
+_FEWEST_PIXELS, _ENOUGH_PIXELS = 100, 10_000
+_FAINTEST = 0.2  # factor of the light
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,13 +139,63 @@ def _blur(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
     if aligned is None:
         return []
     before, after, both = aligned.query, aligned.candidate, aligned.both
+    # A bar has no detail to lose, and all the contrast: looked at again without what the blur does not explain.
+    seen = both & ~_near(_off_level(before, after, both))
+    sigma = _lost_detail(before, after, seen if np.count_nonzero(seen) > np.count_nonzero(both) / 2 else both)
+    for _ in range(_LOOKS):
+        if sigma:
+            sigma = _lost_detail(before, after, _explained(before, after, both, sigma))
+    return [Edit("blurred", round(sigma * found.query_size[0] / before.shape[1], 1))] if sigma else []
+
+
+def _lost_detail(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+    """Return the standard deviation in pixels of the blur between two pictures, 0 where there is none to speak of."""
     sharp = _detail(before, both)
     if sharp <= 0 or _detail(after, both) > sharp * _SHARPNESS_LEFT:
-        return []
+        return 0.0
     sigma = _sigma_between(before, after, both)
-    if sigma < _LEAST_BLUR:
-        return []
-    return [Edit("blurred", round(sigma * found.query_size[0] / before.shape[1], 1))]
+    return sigma if sigma >= _LEAST_BLUR else 0.0
+
+
+def _explained(
+    before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_], sigma: float
+) -> NDArray[np.bool_]:
+    """Return (h, w) the pixels that look as they did before but for a blur and the light, away from all others."""
+    blurred = np.asarray(cv2.GaussianBlur(before, (0, 0), sigma), np.float32)
+    unlike = (correlation_map(Aligned(blurred, after, both)) < _UNLIKE) & both
+    # Where both are flat nothing correlates: there the levels tell.
+    return both & ~_near(unlike | _off_level(blurred, after, both & ~unlike))
+
+
+def _off_level(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (h, w) where two pictures differ in their coarse levels, in the same light. both: where they are laid."""
+    coarse_before, coarse = (cv2.GaussianBlur(values, (0, 0), _COARSE) for values in (before, after))
+    return np.asarray((np.abs(coarse - _lit(coarse_before, coarse, both)) > _OFF_LEVEL) & both)
+
+
+def _near(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (h, w) the places and what is so near them that they bleed into its coarse details."""
+    return np.asarray(cv2.dilate(places.astype(np.uint8), np.ones((_AWAY, _AWAY), np.uint8)) > 0)
+
+
+def _lit(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a picture in the light of another: one factor and one offset, of the pixels that these fit best.
+
+    Clipped pixels have no say. Without enough others, or with a factor that is no change of light, it is as it was.
+    """
+    said = both & (after > _DARKEST) & (after < _BRIGHTEST)
+    step = max(1, np.count_nonzero(said) // _ENOUGH_PIXELS)
+    one, other = before[said][::step].astype(np.float64), after[said][::step].astype(np.float64)
+    factor, offset = 1.0, 0.0
+    for _ in range(_FITS):
+        if len(one) < _FEWEST_PIXELS or one.var() < 1:
+            return before
+        factor = float(np.cov(one, other, bias=True)[0, 1] / one.var())
+        offset = float(other.mean() - factor * one.mean())
+        error = np.abs(factor * one + offset - other)
+        fits = error <= max(float(np.median(error)) * _TRIMMED, 1.0)
+        one, other = one[fits], other[fits]
+    return np.asarray(factor * before + offset, np.float32) if _FAINTEST < factor < 1 / _FAINTEST else before
 
 
 def _sigma_between(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
@@ -186,10 +244,17 @@ def _cover(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
         aligned = align(one, other, between, reduction)
         if aligned is None:
             return []
-        unlike = ((correlation_map(aligned) < _UNLIKE) & aligned.both).astype(np.uint8)
+        unlike = ((correlation_map(aligned) < _UNLIKE) & aligned.both & ~_clipped(aligned)).astype(np.uint8)
         patches = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         shares.append(float(patches.sum() / aligned.both.sum()))
     return [Edit("covered", round(min(shares), 3))] if min(shares) > _LEAST_COVERED else []
+
+
+def _clipped(aligned: Aligned) -> NDArray[np.bool_]:
+    """Return (h, w) where the query is black or white because its light makes that of what was there."""
+    lit = _lit(aligned.candidate, aligned.query, aligned.both)
+    black = (aligned.query <= _DARKEST) & (lit <= _DARKEST)
+    return np.asarray(black | ((aligned.query >= _BRIGHTEST) & (lit >= _BRIGHTEST)))
 
 
 def _files(query: PictureFile, candidate: PictureFile, *, others: bool) -> list[Edit]:

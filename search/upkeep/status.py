@@ -187,6 +187,9 @@ class CollectionStatus:
         if self.calibration_objection is not None:
             return f"not used any more: {self.calibration_objection}; run `lookalike calibrate` again"
         found = self.calibration
+        if found.automatic.score is None and found.review.score is None:
+            images = f"{found.sampled:,} {'image' if found.sampled == 1 else 'images'}"
+            return f"{found.date[:10]}; the evidence of {images} shows no threshold"
         return f"{found.date[:10]}; {found.automatic.explanation}; for review: {found.review.explanation}"
 
     @property

@@ -179,6 +179,19 @@ def test_the_command_says_why(
     assert "note" not in json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("box", "why"), [("-20,-20,84,84", PART), ("0,0,5,40", "this part of the picture is only 5 x 40 pixels large")]
+)
+def test_of_a_box_around_nothing_the_command_says_one_line(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], box: str, why: str
+) -> None:
+    Image.new("RGB", (200, 100), "white").save(tmp_path / "query.png")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--store", str(workspace.store.root), "search", str(tmp_path / "query.png"), f"--box={box}"])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(why)
+
+
 def test_http_says_why(workspace: Workspace, folder: Path) -> None:
     with DecoderPool(BUILTIN_PREPARATION, children=1) as pool:
         parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("testserver",))

@@ -116,6 +116,8 @@ def test_the_kept_folder_is_refused_with_other_options(
         (["."], "8 are needed"),
         ([".", "--strata", "hard"], "there is no stratum 'hard'; there are: heavy, light, medium"),
         ([".", "--edits", "jpg"], "there is no edit 'jpg'"),
+        ([".", "--edits", ","], "--edits ',' names nothing"),
+        ([".", "--strata", ""], "--strata '' names nothing"),
         ([".", "--weights", "w.safetensors"], "name a backbone for each"),
         ([".", "--backbone", "nfnet_10"], "there is no backbone 'nfnet_10': did you mean"),
         ([".", "--html", "nowhere/page.html"], "name a file in a folder that is there"),
