@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from api.queries import DedupThreshold, ThresholdSource
 from api.work_progress import Advance, Unit
-from search.calibration.bounds import pairs_needed
-from search.calibration.calibration import AUTOMATIC, REVIEW
+from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW
+from search.calibration.thresholds import sources_needed
 from search.duplicates.keeper_rules import KeeperRules
 from search.duplicates.report import DuplicateReport
 from search.errors import UsageError
@@ -93,6 +93,12 @@ def _threshold(
         if objection is not None:
             # A threshold for another precision promises nothing for this one.
             return DedupThreshold(workspace.default_threshold(target), "none"), (f"{objection}; {_ONLY_SURE}",)
+        reason = "nobody has calibrated this collection"
+        if known is not None:
+            reason = (
+                f"this collection is calibrated for a precision of {known.automatic.precision:g}, which is replaced"
+            )
+        told.say(f"{reason}: finding out first what its scores mean; --no-calibrate skips it")
         _calibrate(workspace, target, options, told)
     chosen = workspace.dedup_threshold(target, None)
     return chosen, () if chosen.source == "calibrated" else (f"too little evidence for a threshold; {_ONLY_SURE}",)
@@ -107,7 +113,7 @@ def _why_not_calibrated(workspace: "Workspace", target: Collection, options: Ded
         return "not calibrated, as you asked"
     if target.space.is_imported:
         return "not calibrated: the embeddings were imported"
-    images, needed = len(workspace.snapshot(target)), pairs_needed(options.precision)
+    images, needed = len(workspace.snapshot(target)), sources_needed(options.precision, PREVALENCE)
     if images < needed:
         return f"not calibrated: {images:,} images are too few, {needed:,} might do"
     return None
@@ -117,7 +123,6 @@ def _calibrate(workspace: "Workspace", target: Collection, options: DedupOptions
     from api.calibrating import CalibrationRequest, calibrate
     from api.calibrating import Told as CalibratingTold
 
-    told.say("nobody has calibrated this collection: finding out first what its scores mean; --no-calibrate skips it")
     with told.bar("asked for, and in edited copies", "images") as asking, told.bar("compared", "pairs") as comparing:
         request = CalibrationRequest(precision=options.precision)
         calibrate(workspace, target, request, CalibratingTold(asking, comparing, told.estimate))

@@ -57,7 +57,7 @@ def test_one_for_another_precision_promises_nothing(album: Store) -> None:
 def test_too_few_images_are_not_calibrated_and_a_note_says_so(album: Store) -> None:
     kind, notes = source(album, DedupOptions())
     assert kind == "none"
-    assert "3 images are too few, 299 might do" in notes[0]
+    assert "3 images are too few, 592 might do" in notes[0]
 
 
 def test_what_nobody_calibrated_is_calibrated_first_with_the_same_precision(
@@ -70,11 +70,14 @@ def test_what_nobody_calibrated_is_calibrated_first_with_the_same_precision(
         made(album, precision=request.precision)
 
     monkeypatch.setattr("api.calibrating.calibrate", calibrate)
-    monkeypatch.setattr("api.deduplicating.pairs_needed", lambda _precision: PICTURES)
+    monkeypatch.setattr("api.deduplicating.sources_needed", lambda _precision, _prevalence: PICTURES)
     assert source(album, DedupOptions(precision=0.97), Told(say=told.append)) == ("calibrated", ())
     assert (asked, len(told)) == ([0.97], 1)
+    assert told[0].startswith("nobody has calibrated this collection")
     assert source(album, DedupOptions(precision=0.97))[0] == "calibrated"
     assert asked == [0.97]
+    source(album, DedupOptions(precision=0.95), Told(say=told.append))
+    assert "calibrated for a precision of 0.97, which is replaced" in told[1]
 
 
 def test_too_little_evidence_leaves_only_what_is_sure(album: Store) -> None:

@@ -41,6 +41,15 @@ class Reached:
     needed: int
 
 
+def sources_needed(precision: float, prevalence: float) -> int:
+    """Return how many sources without an error show a precision at best: 592 for .99 at a prevalence of .5.
+
+    Raises:
+        ValueError: no number of them shows it.
+    """
+    return pairs_needed(1 - prevalence * (1 - precision) / precision)
+
+
 class LabelledPairs:
     """Evidence sorted once, of which thresholds and the curve are read."""
 
@@ -73,7 +82,7 @@ class LabelledPairs:
         """
         if not 0 < precision < 1:
             raise ValueError(f"no number of pairs shows a precision of {precision}")
-        wanted, needed = self._raw(precision), pairs_needed(1 - self._prevalence * (1 - precision) / precision)
+        wanted, needed = self._raw(precision), sources_needed(precision, self._prevalence)
         lowest = np.nanpercentile(self._draws, 100 * (1 - CONFIDENCE), axis=0) if len(self._ends) else np.empty(0)
         likely = self._found >= wanted * self._reported
         worth = np.where(self._few, self._asked, self._reported / self._effect)
