@@ -48,6 +48,20 @@ def test_what_was_undone_can_be_applied_again(album: Album) -> None:
         assert album.undo(plan).files == 1
 
 
+@pytest.mark.parametrize("keeper_stays", [True, False])
+def test_what_was_written_through_a_link_is_not_undone(album: Album, *, keeper_stays: bool) -> None:
+    plan = album.copies("a", "b")
+    album.apply(plan, action="hardlink")
+    if not keeper_stays:
+        (album.photos / "a.jpg").unlink()  # the link is the last name of the file
+    with (album.photos / "a copy.jpg").open("ab") as file:
+        file.write(b"my edit of today")
+    report = album.undo(plan)
+    told = [(one.path.name, one.why) for one in report.skipped]
+    assert (report.files, told) == (1, [("a copy.jpg", restoring.EDITED)])
+    assert (album.photos / "a copy.jpg").read_bytes().endswith(b"my edit of today")
+
+
 def test_undo_overwrites_nothing_and_restores_the_rest(album: Album) -> None:
     plan = album.copies("a", "b")
     album.apply(plan)

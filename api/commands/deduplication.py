@@ -16,6 +16,7 @@ from search.calibration.calibration import AUTOMATIC
 from search.duplicates.groups import REVIEW_MEMBERS
 from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 from search.duplicates.report import DuplicateReport
+from search.errors import UsageError
 from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles
@@ -59,6 +60,8 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
 ) -> None:
     """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
+    for name, named in (("--within", [within] if within else []), ("--protect", protect), ("--prefer", prefer)):
+        _require_folders(name, named or [])
     folders = KeeperRules(rules_named(keep.split(",")), _absolute(protect), _absolute(prefer))
     place = None if within is None else _absolute([within])[0]
     options = DedupOptions(threshold, precision, calibrate, folders, place, between)
@@ -123,6 +126,12 @@ def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, o
         "similar_total": len(report.similar),
         "similar": [shots.as_json() for shots in report.similar[:SHOWN_SIMILAR]],
     }
+
+
+def _require_folders(option: str, folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not folder.expanduser().is_dir():
+            raise UsageError(f"{option} {folder} is no folder that exists; nothing was compared")
 
 
 def _absolute(folders: list[Path] | None) -> tuple[Path, ...]:

@@ -125,7 +125,7 @@ def _read(file: Path) -> list[Verdict]:
         UsageError: it cannot be read, lacks a column, or a line is no verdict.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as opened:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             rows = csv.DictReader(opened)
             missing = {"first", "second", "verdict"} - set(rows.fieldnames or ())
             if missing:

@@ -11,6 +11,7 @@ from search.plans.plan import path_of
 from search.plans.renaming import rename_to_free
 
 OPEN_TO_ALL: Final = 0o777  # less the umask: of folders that somebody removed since
+EDITED: Final = "was changed since a link took its place; move it away, then undo again"
 TAKEN: Final = "another file is there now; move it away, then undo again"
 
 
@@ -77,6 +78,8 @@ def _require_ours(move: Move) -> None:
     Mismatch: what is at the path is not the link or clone that was put there.
     """
     with opened(move.path) as file:
-        linked = file.signature.inode == move.keeper_inode
-        if not (linked if move.action == "hardlink" else sha256_of(file) == move.keeper_sha256):
+        if move.action == "hardlink" and file.signature.inode != move.keeper_inode:
             raise Mismatch(move.path, TAKEN)
+        # A link that was written to is still the same inode, and may be the last name of what was written.
+        if sha256_of(file) != move.keeper_sha256:
+            raise Mismatch(move.path, TAKEN if move.action != "hardlink" else EDITED)

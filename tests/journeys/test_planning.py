@@ -70,6 +70,8 @@ def test_a_plan_knows_the_protected_folders(album: Album, run: Call) -> None:
     _, found = run("dedup", "--protect", album.photos)
     assert found["plan"] is None  # both are kept
     masters = album.photos / "masters"
+    assert run("dedup", "--protect", masters)[0] == 2  # nobody should think that a mistyped folder is protected
+    masters.mkdir()
     _, found = run("dedup", "--protect", masters)
     assert json.loads(Path(found["plan_path"]).read_text())["protected"] == [masters.as_uri()]
 
