@@ -86,10 +86,9 @@ soak: setup ## the tests that take hours: kills, power cuts, the container; less
 train-builtin: setup ## train the built-in backbone from a seed, resumable; options: ARGS='--seed 1'
 	@$(BIN)/python -m training.train_builtin --resume $(ARGS)
 
+# One that fails or cannot be run here does not stop the others; the summary says which, and the exit code that one failed.
 bench: setup ## the tables of docs/benchmarks.md; one of them: make bench BENCH=indexing_speed
-	@benches="$(BENCH)"; \
-	[ -n "$$benches" ] || benches=$$(cd bench && grep -l __main__ [a-z]*.py | grep -v -x sample_collection.py | sed 's/\.py$$//'); \
-	for name in $$benches; do printf '\n\033[1m%s\033[0m\n' "$$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
+	@$(BIN)/python -m bench.every_bench $(BENCH) $(if $(ARGS),-- $(ARGS))
 
 bench-quality: setup ## how well edited copies are found (docs/quality.md), as quality.html; your own: PHOTOS=~/Pictures
 	@photos="$(patsubst ~/%,$(HOME)/%,$(PHOTOS))"; \

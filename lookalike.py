@@ -5,7 +5,11 @@
         photos.index("~/Pictures")
         for match in photos.search("query.jpg", k=5):
             print(match.score, match.image.uri)
-        print(photos.dedup().groups)
+        report = photos.dedup()
+        print(report.groups)
+        plan = photos.plan(report)
+        photos.apply(plan)
+        photos.undo(plan)
 
 Heavy libraries are imported when a journey first needs them.
 """
@@ -17,6 +21,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.plan_calls import PlanCalls
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,7 +31,8 @@ if TYPE_CHECKING:
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
     from search.duplicates.report import DuplicateReport
-    from search.records import Match
+    from search.records import Collection, ImageRecord, Match
+    from search.storing.store import Store
     from search.upkeep.compaction import CompactSummary
 
 __all__ = ["Lookalike", "open"]
@@ -44,10 +51,11 @@ def open(store: PathLike | None = None, *, collection: str = "default", device: 
     return Lookalike(root, collection, device)
 
 
-class Lookalike:
+class Lookalike(PlanCalls):
     """One collection of one store. Close it, or use it in a `with`."""
 
     def __init__(self, root: Path, collection: str, device: str) -> None:
+        super().__init__()
         self.store = root
         self.collection = collection
         self._device = device
@@ -135,11 +143,7 @@ class Lookalike:
         wanted = QueryRequest(k, where=where, accurate=accurate, box=box)
         if image is not None:
             return _told(workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted))
-        catalogue = workspace.store.catalogue
-        stored = (
-            catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
-        )
-        return _told(workspace.search_by_image(target, stored, wanted))
+        return _told(workspace.search_by_image(target, _stored(workspace, target, id, key), wanted))
 
     def check(
         self,
@@ -169,11 +173,7 @@ class Lookalike:
         target, wanted = workspace.collection(self.collection), CheckRequest(threshold, accurate)
         if image is not None:
             return check_picture(workspace, target, read_picture(Path(image)), os.fspath(image), wanted)
-        catalogue = workspace.store.catalogue
-        stored = (
-            catalogue.image_by_id(target.id, id) if id is not None else catalogue.image_by_key(target.id, key or "")
-        )
-        return check_image(workspace, target, stored, wanted)
+        return check_image(workspace, target, _stored(workspace, target, id, key), wanted)
 
     def dedup(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
@@ -196,6 +196,7 @@ class Lookalike:
         Raises:
             LookalikeError: by name, whatever stopped it.
         """
+        from api.acting import ReportOrigin
         from api.deduplicating import DedupOptions, Told, deduplicate
         from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 
@@ -208,6 +209,7 @@ class Lookalike:
         found = deduplicate(workspace, workspace.collection(self.collection), options, told)
         for note in found.notes:
             logging.getLogger(__name__).info(note)
+        self._last = ReportOrigin(found.source, tuple(protected), between)
         return found.report
 
     def remove(
@@ -264,6 +266,9 @@ class Lookalike:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _opened_store(self) -> Store:
+        return self._open().store
+
     def _open(self) -> Workspace:
         from api.workspace import Workspace
 
@@ -274,6 +279,13 @@ class Lookalike:
 
 def _absolute(path: PathLike) -> Path:
     return Path(path).expanduser().absolute()
+
+
+def _stored(workspace: Workspace, target: Collection, image_id: int | None, key: str | None) -> ImageRecord:
+    catalogue = workspace.store.catalogue
+    return (
+        catalogue.image_by_key(target.id, key or "") if image_id is None else catalogue.image_by_id(target.id, image_id)
+    )
 
 
 def _told(found: Found) -> list[Match]:

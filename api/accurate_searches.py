@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.backbones.space_maps import SpaceMaps, Tell
+from indexer.decoding.decode import DecodedImage
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.devices import usable_cores
 from indexer.query_box import Box
@@ -128,7 +129,12 @@ class AccurateSearches:
             BadImage: the picture cannot be decoded.
             UsageError: the box lies outside the picture.
         """
-        facts = self._pool.decode(data, name)
+        return self.looked_at_decoded(data, self._pool.decode(data, name), name, box, detail)
+
+    def looked_at_decoded(
+        self, data: bytes, facts: DecodedImage, name: str, box: Box | None = None, detail: Detail = ASKED
+    ) -> tuple[Query, PictureFile]:
+        """Return the same of a picture that was decoded before. facts: what came of it."""
         pixels = self._pool.pixels(data, VIEWED_PIXELS if box is None else PART_PIXELS, name)
         size = (facts.width, facts.height)
         if box is not None:

@@ -107,7 +107,11 @@ def check_picture(workspace: Workspace, target: Collection, data: bytes, name: s
     embedding = embedder.embedding(picture)
     watch.step("embed")
     gate = _Gate(workspace, snapshot, wanted, None)
-    checked = gate.near(embedding, lambda: workspace.accurate_searches().looked_at(data, name, detail=STORED))
+
+    def see() -> Seen:
+        return workspace.accurate_searches().looked_at_decoded(data, picture, name, detail=STORED)
+
+    checked = gate.near(embedding, see)
     watch.step("verify" if checked.evidence.verified is not None else "search")
     if wanted.accurate and checked.status == "new":
         checked = gate.accurate(checked, data, name)
@@ -155,7 +159,7 @@ class _Gate:
         self._snapshot = snapshot
         self._but = but
         self._known = workspace.calibration(snapshot)
-        self.threshold = workspace.dedup_threshold(snapshot.collection, wanted.threshold)
+        self.threshold = workspace.duplicates.threshold(snapshot.collection, wanted.threshold)
 
     def near(self, embedding: Embeddings, see: Callable[[], Seen]) -> Checked:
         """Return the answer of the nearest images."""

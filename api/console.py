@@ -6,7 +6,7 @@ Results go to stdout, progress and messages to stderr.
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from search.duplicates.groups import DuplicateGroup
+from search.duplicates.groups import DuplicateGroup, DuplicateMember
 from search.records import ImageRecord, displayable, path_of_uri
 
 ProgressMode = Literal["auto", "plain", "json", "none"]
@@ -112,8 +112,16 @@ def group_lines(number: int, group: DuplicateGroup) -> list[tuple[str, str, str,
     for member in group.members:
         mark = "same" if member.relation == "identical" else f"{member.score:.3f}"
         kind = member.kind.replace("_", " ")
-        rows.append(("", mark, kind, _shape(member.image), shown_place(member.image)))
+        notes = "".join(f"  ({note})" for note in member_notes(member, shown_place))
+        rows.append(("", mark, kind, _shape(member.image), shown_place(member.image) + notes))
     return rows
+
+
+def member_notes(member: DuplicateMember, name: Callable[[ImageRecord], str]) -> list[str]:
+    """Return what else people should know of a member: why it may go. name: of an image, for them."""
+    if member.confirmed:
+        return ["confirmed by a person"]
+    return [] if member.copy_of is None else [f"exact copy of {name(member.copy_of)}"]
 
 
 def shown_pixels(image: ImageRecord) -> str:

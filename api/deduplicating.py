@@ -72,12 +72,14 @@ def deduplicate(workspace: "Workspace", target: Collection, options: DedupOption
         LookalikeError: by name, whatever stopped it.
     """
     chosen, notes = _threshold(workspace, target, options, told)
-    request = workspace.duplicate_request(target, chosen, options.rules, options.within)
+    request = workspace.duplicates.request(target, chosen, options.rules, options.within)
     with told.bar("compared with all others", "images") as comparing, told.bar("looked at", "images") as looking:
         if options.between is None:
-            report = workspace.find_duplicates(target, request, comparing, looking)
+            report = workspace.duplicates.find(target, request, comparing, looking)
         else:
-            report = workspace.find_leaks(target, workspace.collection(options.between), request, comparing, looking)
+            report = workspace.duplicates.leaks(
+                target, workspace.collection(options.between), request, comparing, looking
+            )
     return Deduplicated(report, chosen.source, notes)
 
 
@@ -86,13 +88,15 @@ def _threshold(
 ) -> tuple[DedupThreshold, tuple[str, ...]]:
     """Return the threshold, and what there is to say about it."""
     if options.threshold is not None:
-        return workspace.dedup_threshold(target, options.threshold), ()
+        return workspace.duplicates.threshold(target, options.threshold), ()
     known = workspace.calibration(workspace.snapshot(target))
     if known is None or known.automatic.precision != options.precision:
         objection = _why_not_calibrated(workspace, target, options)
         if objection is not None:
             # A threshold for another precision promises nothing for this one.
-            return DedupThreshold(workspace.default_threshold(target), "none"), (f"{objection}; {_ONLY_SURE}",)
+            return DedupThreshold(workspace.duplicates.default_threshold(target), "none"), (
+                f"{objection}; {_ONLY_SURE}",
+            )
         reason = "nobody has calibrated this collection"
         if known is not None:
             reason = (
@@ -100,7 +104,7 @@ def _threshold(
             )
         told.say(f"{reason}: finding out first what its scores mean; --no-calibrate skips it")
         _calibrate(workspace, target, options, told)
-    chosen = workspace.dedup_threshold(target, None)
+    chosen = workspace.duplicates.threshold(target, None)
     return chosen, () if chosen.source == "calibrated" else (f"too little evidence for a threshold; {_ONLY_SURE}",)
 
 

@@ -18,6 +18,7 @@ LEFT: Mapping[Left, str] = {
     "elsewhere": "that are in archives, on object storage, gone or changed: --action list names what cannot be moved",
     "other_bytes": "with other bytes than what is kept, which a link would change: --action quarantine moves them",
     "linked": "that share their data with what is kept already",
+    "alias": "that are another file of the plan under another path, as through a second mount",
     "protected": "in protected folders",
     "keeper": "of images that cannot be looked at here, as in archives or on object storage; --action list names them",
     "done": "moved before",
@@ -41,6 +42,7 @@ def apply_lines(report: ApplyReport, call: str) -> list[str]:
         lines.append(f"skipped: group {one.group}: {shown(one.path)} {one.why}")
     if len(report.skipped) > SHOWN:
         lines.append(f"and {len(report.skipped) - SHOWN} more groups were skipped; --json names them all")
+    lines += [f"not known before the real run: {note}" for note in report.notes]
     lines += left_lines(report.left)
     if report.files and not report.dry_run:
         lines += [f"quarantine: {shown(place)}" for place in report.quarantines]

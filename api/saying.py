@@ -43,14 +43,22 @@ def content_named(store: Store, target: Collection, name: str, *, paths: bool = 
     )
 
 
-def say(store: Store, target: Collection, said: Iterable[tuple[str, str, str]], *, paths: bool = True) -> list[Verdict]:
+def say(
+    store: Store,
+    target: Collection,
+    said: Iterable[tuple[str, str, str]],
+    *,
+    paths: bool = True,
+    of_itself: str | None = None,
+) -> list[Verdict]:
     """Write down what each two pictures are to each other, all or none; return what was written.
 
-    said: two names and a word each. paths: as of `content_named`.
+    said: two names and a word each. paths: as of `content_named`. of_itself: the word where both names mean one
+    content, None for the one that was said.
 
     Raises:
         ImageNotFound: no image of the collection has one of the names.
-        UsageError: nobody can say this, or both names mean one content.
+        UsageError: nobody can say this, or not where both names mean one content.
     """
     known: dict[str, str] = {}
 
@@ -58,7 +66,11 @@ def say(store: Store, target: Collection, said: Iterable[tuple[str, str, str]], 
         known[name] = known.get(name) or content_named(store, target, name, paths=paths)
         return known[name]
 
-    verdicts = [verdict_on(content(one), content(other), word) for one, other, word in said]
+    def spoken(one: str, other: str, word: str) -> Verdict:
+        equal = of_itself is not None and one == other
+        return verdict_on(one, other, of_itself if equal and of_itself is not None else word)
+
+    verdicts = [spoken(content(one), content(other), word) for one, other, word in said]
     Verdicts(store.database).say(verdicts)
     return verdicts
 

@@ -12,13 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.queries import DedupThreshold, Found, QueryRequest
+from api.queries import Found, QueryRequest
 from search.calibration.current import current_calibration, with_probability
-from search.duplicates.answer_file import FOLDER as ANSWERS_FOLDER
-from search.duplicates.answer_file import AnswerFile
-from search.duplicates.keeper_rules import KeeperRules
-from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
-from search.duplicates.thresholds import default_threshold, least_looked_at
+from search.duplicates.thresholds import default_threshold
 from search.errors import UsageError
 from search.finding.find_similar import QueryContent, Wanted, find_similar
 from search.finding.plain_pictures import identical_images, note_on, why_plain_image
@@ -29,11 +25,11 @@ from search.pairing.collection_pairs import CollectionPairs
 from search.pairing.pair_file import FOLDER as PAIRS_FOLDER
 from search.records import Collection, Embeddings, ImageRecord
 from search.storing.store import Store
-from search.storing.verdicts import Verdicts
 from search.upkeep.status import CollectionStatus, collection_status
 
 if TYPE_CHECKING:
     from api.accurate_searches import AccurateSearches, Explained
+    from api.duplicates import Duplicates
     from indexer.backbones.space_maps import Tell
     from indexer.query_embedder import QueryEmbedder
     from search.calibration.calibration import Calibration
@@ -169,110 +165,16 @@ class Workspace:
         part = QueryRequest(box=box).part()
         return self.accurate_searches().explain(target.space, data, name, image, part)
 
-    def dedup_threshold(self, target: Collection, asked: float | None) -> DedupThreshold:
-        """Return from which score on images are near copies: as asked, as calibrated, or as is usual for the space."""
-        if asked is not None:
-            return DedupThreshold(asked, "user")
-        snapshot = self.snapshot(target)
-        calibrated = self.calibration(snapshot)
-        if calibrated is not None and calibrated.automatic.score is not None:
-            return DedupThreshold(calibrated.automatic.score, "calibrated")
-        if not snapshot.transform.is_none:
-            log.warning(
-                "the threshold of %.2f was measured for scores without a transform, and %s is compared after %s; "
-                "`lookalike calibrate` measures one, --threshold chooses one",
-                default_threshold(target.space),
-                target.name,
-                snapshot.transform.kind,
-            )
-        return DedupThreshold(default_threshold(target.space), "none")
+    @property
+    def duplicates(self) -> "Duplicates":
+        """Return what finds the duplicates of collections."""
+        from api.duplicates import Duplicates
+
+        return Duplicates(self)
 
     def calibration(self, snapshot: Snapshot) -> "Calibration | None":
         """Return what is known of the scores of a snapshot, None where nothing is that still holds."""
         return current_calibration(self.store.database, snapshot)
-
-    def default_threshold(self, target: Collection) -> float:
-        """Return what is usual for the space of a collection, which nobody has measured on it."""
-        return default_threshold(target.space)
-
-    def duplicate_request(
-        self,
-        target: Collection,
-        chosen: DedupThreshold,
-        rules: KeeperRules | None = None,
-        within: Path | None = None,
-    ) -> DuplicateRequest:
-        """Return what a dedup job is asked for, with a threshold that was chosen before.
-
-        What the user chose is where it ends; else pairs below are looked at, too, and count where their pixels show it.
-        """
-        least, rules = least_looked_at(target.space), rules or KeeperRules()
-        known = self.calibration(self.snapshot(target))
-        if chosen.source == "user":
-            return DuplicateRequest(chosen.score, chosen.score, rules, within, known)
-        threshold = None if chosen.source == "none" else chosen.score
-        # What a calibration would have somebody review is looked at in any case.
-        reviewed = None if known is None else known.review.score
-        ceiling = default_threshold(target.space) if reviewed is None else reviewed
-        ceiling = ceiling if threshold is None else min(ceiling, threshold)
-        return DuplicateRequest(threshold, min(least, ceiling), rules, within, known, ceiling)
-
-    def find_duplicates(
-        self,
-        target: Collection,
-        wanted: DuplicateRequest | float,
-        progress: DedupProgress = lambda done, total: None,
-        looking: DedupProgress = lambda done, total: None,
-    ) -> DuplicateReport:
-        """Return the duplicate groups of a collection.
-
-        wanted: a number is the least cosine of a near copy. progress: told (rows compared, rows in all); looking: told
-        (pictures whose neighbours were looked at, those that have any).
-
-        Raises:
-            UsageError: the threshold is no cosine.
-        """
-        request = DuplicateRequest(wanted, wanted) if isinstance(wanted, float | int) else wanted
-        if not -1 <= request.floor <= 1:
-            raise UsageError(f"threshold is {request.floor}, choose -1 to 1")
-        from search.duplicates.find_duplicates import Looking, find_duplicates
-
-        snapshot, looks = self.snapshot(target), self.accurate_searches()
-        pairs = self.collection_pairs(len(snapshot))
-        said, told = Verdicts(self.store.database).all(), Told(progress, looking)
-        with self._answers() as answers:
-            eyes = Looking(looks.stored, looks.threads, answers)
-            return find_duplicates(snapshot, self.store.catalogue, request, said, eyes, told, pairs)
-
-    def find_leaks(
-        self,
-        target: Collection,
-        other: Collection,
-        request: DuplicateRequest,
-        progress: DedupProgress = lambda done, total: None,
-        looking: DedupProgress = lambda done, total: None,
-    ) -> DuplicateReport:
-        """Return the images of a collection that are copies of images of another one, as groups around the latter.
-
-        Raises:
-            UsageError: they are one collection.
-            SpaceMismatch: their scores cannot be compared.
-        """
-        from search.duplicates.find_duplicates import Looking
-        from search.duplicates.find_leaks import find_leaks
-
-        snapshot, theirs, looks = self.snapshot(target), self.snapshot(other), self.accurate_searches()
-        pairs = self.collection_pairs(len(snapshot) + len(theirs))
-        said, told = Verdicts(self.store.database).all(), Told(progress, looking)
-        with self._answers() as answers:
-            eyes = Looking(looks.stored, looks.threads, answers)
-            return find_leaks(snapshot, theirs, self.store.catalogue, request, said, eyes, told, pairs)
-
-    def _answers(self) -> AnswerFile:
-        """Return what earlier runs saw of pictures, and where this one keeps what it sees."""
-        from search.geometry.answer_version import answers_version
-
-        return AnswerFile(self.store.root / ANSWERS_FOLDER, answers_version())
 
     def collection_pairs(self, images: int) -> CollectionPairs:
         """Return what compares all images with each other, which are so many, and keeps what it found in the store."""

@@ -30,6 +30,7 @@ from api.indexing import IndexRequest, run_index
 from api.queries import Found, QueryRequest
 from api.workspace import Workspace
 from bench.indexing_speed import sample
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.backbones.backbones import BUILTIN, BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -51,14 +52,14 @@ Query = tuple[str, bytes]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=60)
     parser.add_argument("--kept", type=Path, help="folder for pictures and store; default: a temporary one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or sample(Path(scratch) / "sample")
+        folder = photo_folder(options.folder, lambda: sample(Path(scratch) / "sample"))
         kept = options.kept or Path(scratch) / "kept"
         kept.mkdir(parents=True, exist_ok=True)
         shelf = Shelf(kept, {"images": options.images, "bench": "accurate_search"})

@@ -1,6 +1,7 @@
-"""Finding all near pairs: ours and its peers in turn, growth, a million rows, and the next run after adding 1 %.
+"""Finding all near pairs: ours and its peers in turn, growth, a million rows, the next run, and frames of one scene.
 
-    python -m bench.all_pairs [--rounds 3] [--rows 20000] [--grown 200000] [--million 1000000] [--json FILE]
+    python -m bench.all_pairs [--rounds 3] [--rows 20000] [--grown 200000] [--million 1000000]
+        [--frames 20000] [--json FILE]
 
 Synthetic rows (bench/synthetic_embeddings.py) with 3,000 clusters for each 20,000 rows, pairs from a cosine of .9 on,
 all cores. The peers: a product of matrices in blocks of the upper triangle; FAISS's range search of a flat index; and
@@ -28,10 +29,11 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from bench.reporting import heading, ratios, shown, write
 from bench.synthetic_embeddings import Synthetic
-from search.embeddings import lengthened
+from search.embeddings import lengthened, unit_rows
 from search.index.cpu_pairs import CpuPairs
 from search.index.pair_scoring import HeldRows
-from search.pairing.near_pairs import FoundPairs, near_pairs
+from search.pairing.known_pairs import FoundPairs
+from search.pairing.near_pairs import near_pairs
 from search.pairing.pair_file import PairFile
 from search.records import Embeddings
 
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=BASE_ROWS)
     parser.add_argument("--grown", type=int, default=200_000)
     parser.add_argument("--million", type=int, default=1_000_000)
+    parser.add_argument("--frames", type=int, default=20_000, help="of one scene, which are all near to each other")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -91,6 +94,8 @@ def main() -> None:
         report["added to lists"] = added(options.grown, options.rounds)
     if options.million:
         report["million"] = million(options.million)
+    if options.frames:
+        report["frames"] = frames_of_one_scene(options.frames)
     write(report, options.json)
 
 
@@ -251,6 +256,28 @@ def million(rows: int) -> dict[str, Any]:
         answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     print(f"{rows} rows of 256 dims: {answer['seconds']:.0f} s, {answer['peak_bytes'] / 2**30:.2f} GiB, {answer}")
     return dict(answer)
+
+
+def frames_of_one_scene(rows: int, dims: int = 512) -> dict[str, Any]:
+    """Print and return what a crowd costs: rows of which each is near to each (search/index/crowd.py)."""
+    random = np.random.default_rng(0)
+    scene, noise = random.standard_normal(dims), random.standard_normal((rows, dims)).astype(np.float32)
+    shares = 0.2 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    took, found = timed(lambda: near_pairs(MatrixRows(unit_rows(scene / np.linalg.norm(scene) + shares)), THRESHOLD))
+    asked = [] if found.crowd is None else random.choice(found.crowd.names[0], 20).tolist()
+    began = time.perf_counter()
+    answered = [len(found.crowd.of(name)[0]) for name in asked if found.crowd is not None]
+    each_ms = 1000 * (time.perf_counter() - began) / max(1, len(asked))
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = {
+        "pairs": rows * (rows - 1) // 2,
+        "listed": len(found.one),
+        "crowd": len(found.crowd or ()),
+        "seconds": took,
+    }
+    report |= {"neighbours of one": median(answered or [0]), "ms for one": each_ms, "peak_bytes": peak}
+    print(f"{rows} frames of one scene, {dims} dims: {report}", flush=True)
+    return report
 
 
 def million_child(path: Path) -> None:

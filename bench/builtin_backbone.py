@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.photographs import found_photographs
 from bench.reporting import machine
 from indexer.backbones.backbones import BUILTIN_PREPARATION, load_backbone
 from indexer.backbones.prepared_backbone import PreparedBackbone
@@ -41,8 +42,9 @@ def main() -> None:
     backbone = load_backbone("builtin", device="cpu")
     report: dict[str, object] = {"machine": machine(), "cost_ms": cost(backbone)}
     print(f"{report['machine']}; one thread, ms a picture by batch size: {report['cost_ms']}")
-    if options.folder:
-        report["copies"] = scores(backbone, options.folder)
+    folder = found_photographs(options.folder)
+    if folder is not None:
+        report["copies"] = scores(backbone, folder)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 

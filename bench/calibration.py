@@ -25,6 +25,7 @@ from PIL import Image
 import lookalike
 from api.calibrating import CalibrationRequest, Told, calibrate
 from api.workspace import Workspace
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.quality.edits import EDITS, EditKind
 from search.calibration.calibration import Calibration, Operating
@@ -74,12 +75,12 @@ class Pairs:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="photographs that are all different")
+    parser.add_argument("folder", nargs="?", type=Path, help="photographs that are all different")
     parser.add_argument("--seeds", type=int, default=6, help="splits")
     parser.add_argument("--samples", type=int, default=300)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    files = sorted(file for file in options.folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in photo_folder(options.folder).rglob("*") if file.suffix.lower() in SUFFIXES)
     rows = [row for seed in range(options.seeds) for row in measured(files, options.samples, seed)]
     print(heading(f"{len(files)} photographs in two halves, the built-in backbone"))
     print("| split | edits | asked | threshold | promised | realised | less asked, points | 95 % | recall |")

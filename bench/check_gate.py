@@ -39,6 +39,7 @@ from PIL import Image
 from api.console import Session
 from api.indexing import IndexRequest, run_index
 from bench.indexing_speed import sample
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.backbones.backbones import BUILTIN
 from search.finding.generations import Generations
@@ -68,7 +69,7 @@ class Query(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--queries", type=int, default=100, help="of each kind, as far as there are pictures")
     parser.add_argument("--kept", type=Path, help="folder for pictures and store; default: a temporary one")
@@ -76,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         kept = options.kept or Path(scratch)
-        folder = options.folder or sample(Path(scratch) / "sample")
+        folder = photo_folder(options.folder, lambda: sample(Path(scratch) / "sample"))
         photographs = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         there, away = photographs[: len(photographs) * 3 // 4], photographs[len(photographs) * 3 // 4 :]
         if not (kept / "ready").exists():

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from bench.indexing_speed import sample
+from bench.photographs import photo_folder
 from bench.reporting import heading, interleaved, ratios, shown, write
 from indexer.backbones.timm_models import model_card, timm
 from indexer.decoding.decode import DecodeLimits, decode
@@ -34,13 +35,13 @@ PICTURES = 24
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        files = jpegs(options.folder or sample(Path(scratch)))
+        files = jpegs(photo_folder(options.folder, lambda: sample(Path(scratch))))
     everything = paths() | resized_alone()
     results = interleaved({name: rate(path, files) for name, path in everything.items()}, options.rounds)
     print(heading(f"{len(files)} JPEGs of {SIZE[0]}x{SIZE[1]}, {options.rounds} rounds, medians (lowest - highest)"))

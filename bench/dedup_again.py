@@ -17,6 +17,7 @@ import lookalike
 from api.deduplicating import Deduplicated, DedupOptions, deduplicate
 from api.workspace import Workspace
 from bench.dedup_quality import build
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from search.duplicates.answer_file import FOLDER as ANSWERS
 from search.pairing.pair_file import FOLDER as PAIRS
@@ -24,7 +25,7 @@ from search.pairing.pair_file import FOLDER as PAIRS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
+    parser.add_argument("photos", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--copies", type=int, default=4, help="edited copies of each photograph")
     parser.add_argument("--distractors", type=int, default=1000, help="drawn pictures")
     parser.add_argument("--seed", type=int, default=0)
@@ -33,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        names = sorted(build(options.photos, root, options.copies, options.distractors, options.seed))
+        names = sorted(build(photo_folder(options.photos), root, options.copies, options.distractors, options.seed))
         later = set(names[:: round(1 / options.added)])
         row = measured(root, later) | {"seed": options.seed}
     print(heading(f"{len(names)} images, {len(later)} of them added later, the built-in backbone"))

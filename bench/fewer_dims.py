@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.backbones.backbones import load_backbone
 from indexer.backbones.fixed_projection import projected
@@ -32,7 +33,7 @@ BATCH = 64
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--dims", default="128,64", help="numbers with commas between them")
     parser.add_argument("--backbone", default="builtin")
     parser.add_argument("--weights", type=Path, help="a safetensors file")
@@ -56,7 +57,7 @@ def measured(options: argparse.Namespace, folder: Path) -> tuple[list[dict[str, 
     shelf = Shelf(folder / "shelf", {})
     asked = BenchOptions(distractors=options.distractors, queries=options.queries)
     with DecoderPool(backbone.preparation, children=1) as pool:
-        originals = gather_folder(options.folder, shelf, pool, asked.seed, _nobody).originals
+        originals = gather_folder(photo_folder(options.folder), shelf, pool, asked.seed, _nobody).originals
         bench = build_bench(originals, shelf, asked, _nobody)
         queries = [query for query in bench.queries if query.stratum in STRATA and query.truth >= 0]
         references = embedded(backbone, pool, shelf, bench.references)

@@ -28,6 +28,7 @@ from PIL import Image
 
 from bench.geometry_edits import OTHERS, TARGETS, Edit, Setting
 from bench.indexing_speed import sample
+from bench.photographs import photo_folder
 from bench.reporting import heading, one_thread, write
 from search.geometry.keypoints import Keypoints, extract
 from search.geometry.stored_keypoints import to_bytes
@@ -49,14 +50,15 @@ class Tally:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--photographs", type=int, default=100)
     parser.add_argument("--which", choices=("even", "odd", "all"), default="odd")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or sample(Path(scratch))
-        photographs = load(folder, options.which if options.folder else "all", options.photographs)
+        folder = photo_folder(options.folder, lambda: sample(Path(scratch)))
+        drawn = folder.is_relative_to(scratch)
+        photographs = load(folder, "all" if drawn else options.which, options.photographs)
     cv2.setNumThreads(1)
     with one_thread():
         indexed, extraction_ms = extracted(photographs)

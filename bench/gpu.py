@@ -29,6 +29,7 @@ from PIL import Image
 
 from bench.gpu_search import measure_search
 from bench.indexing_speed import decoding_rate, eca_weights, with_comment
+from bench.photographs import skip
 from bench.reporting import heading, ratios, shown, write
 from indexer.backbones.backbones import REFERENCE_MODELS
 from indexer.backbones.cuda_engine import BATCHES_A_CALL, CudaEngine, one_minus_cosine
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        raise SystemExit("there is no NVIDIA GPU here: this benchmark needs one")
+        skip("needs an NVIDIA GPU")
     deadline = time.monotonic() + 60 * options.minutes
     print(heading(f"{torch.cuda.get_device_name()}, torch {torch.__version__}"), flush=True)
     print(f"{'backbone':28} {'batch':>5} {'ours img/s':>22} {'/ eager':>7} {'/ compile':>9} {'fp16':>8} {'bf16':>8}")

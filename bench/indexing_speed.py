@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.photographs import photo_folder
 from bench.reporting import heading, interleaved, ratios, shown, write
 
 BACKBONES = ("eca_nfnet_l0", "builtin")
@@ -75,14 +76,16 @@ def transform(image):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--files", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", choices=BACKBONES, action="append")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = repeated(options.folder or sample(Path(scratch)), options.files, Path(scratch, "repeated"))
+        folder = repeated(
+            photo_folder(options.folder, lambda: sample(Path(scratch))), options.files, Path(scratch, "repeated")
+        )
         weights = eca_weights(Path(scratch))
         rows = [measure(name, folder, weights, options.rounds) for name in options.backbone or BACKBONES]
     print(heading(f"{options.files} files, {options.rounds} rounds, medians (lowest - highest)"))

@@ -28,6 +28,7 @@ from PIL import Image
 from api.console import Session
 from api.indexing import IndexRequest, run_index
 from api.workspace import Workspace
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.procedural.pictures import procedural_images
 from indexer.quality.composing import collage_of_four, laid_into
@@ -81,7 +82,7 @@ class Tally:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--photographs", type=int, default=50, help="that are asked for")
     parser.add_argument("--looked", type=int, default=10, help="of these, whose searches go on to the pixels")
     parser.add_argument("--drawn", type=int, default=1000)
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="go on with the store and the pictures there")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    files = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in photo_folder(options.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
         manifest, count = references(files, options.drawn, root / "references")

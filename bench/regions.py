@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 import lookalike
-from bench.indexing_speed import SUFFIXES, sample
+from bench.indexing_speed import SUFFIXES
+from bench.photographs import photo_folder
 from bench.reporting import heading, write
 from indexer.backbones.backbone import Backbone, Pixels
 from indexer.backbones.backbones import BUILTIN, load_backbone
@@ -94,7 +95,7 @@ RULES: dict[str, Rule] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--photographs", type=int, default=60)
     parser.add_argument("--distractors", type=int, default=1000, help="drawn pictures beside the other photographs")
     parser.add_argument("--rounds", type=int, default=2)
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        photographs = load(options.folder or sample(Path(scratch)))
+        photographs = load(photo_folder(options.folder))
         sought, others = photographs[: options.photographs], photographs[options.photographs :]
         if len(others) < 8:
             raise SystemExit(f"{len(photographs)} photographs are too few for --photographs {options.photographs}")

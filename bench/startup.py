@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from bench.indexing_speed import eca_weights, repeated, sample
+from bench.photographs import photo_folder
 from bench.reporting import heading, interleaved, shown, write
 
 FILES = 200
@@ -22,12 +23,12 @@ FILES = 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: the sample collection")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder of photographs; default: docs/benchmarks.md")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = repeated(options.folder or sample(Path(scratch)), FILES, Path(scratch, "pictures"))
+        folder = repeated(photo_folder(options.folder, lambda: sample(Path(scratch))), FILES, Path(scratch, "pictures"))
         stores = {name: Path(scratch, name) for name in ("eca_nfnet_l0", "builtin")}
         for name, store in stores.items():
             weights = ["--weights", str(eca_weights(Path(scratch)))] if name != "builtin" else []

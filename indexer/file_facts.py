@@ -17,8 +17,23 @@ _SOI, _APP1, _APP13, _DQT, _SOS, _EOI = 0xD8, 0xE1, 0xED, 0xDB, 0xDA, 0xD9
 _WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
-_SUB_DIRECTORIES: Final = (0x8769, 0x8825)  # EXIF, GPS
-_NOTHING: Final = frozenset({0x0112, *_SUB_DIRECTORIES})  # which way is up, and where more is, tell nothing
+_EXIF_DIRECTORY, _GPS_DIRECTORY = 0x8769, 0x8825
+# What a first directory says of the picture: title, camera, moment, author, rating, XMP, IPTC, rights, Windows' titles.
+# All else there tells how the file is made, as every TIFF does, or what wrote it last.
+_TELLING: Final = frozenset({
+    0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x02BC, 0x4746, 0x4749, 0x83BB, 0x8298, *range(0x9C9B, 0x9CA0)
+})  # fmt: skip
+# And what directories of EXIF and GPS have of that kind: versions, components, colour space, sizes, interoperability.
+_STRUCTURE: Final = {
+    _EXIF_DIRECTORY: frozenset({0x9000, 0x9101, 0x9102, 0xA000, 0xA001, 0xA002, 0xA003, 0xA005}),
+    _GPS_DIRECTORY: frozenset({0x0000}),
+}
+_IPTC: Final = b"8BIM\x04\x04"  # among what Photoshop keeps
+_TEXTS: Final = frozenset({
+    b"title", b"author", b"description", b"copyright", b"creation time", b"disclaimer", b"source", b"comment",
+    b"xml:com.adobe.xmp", b"raw profile type exif", b"raw profile type iptc", b"raw profile type xmp",
+    b"raw profile type app1",
+})  # fmt: skip
 _MOST_ENTRIES: Final = 1_000
 _ENTRY_BYTES: Final = 12
 # The luminance table of T.81, annex K, in zigzag order: what libjpeg scales by the quality.
@@ -32,7 +47,8 @@ _PALETTE: Final = 3  # of PNG's colour types
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     """quality: of the compression, 1 to 100 as libjpeg counts, None where unknown. lossless: the format loses nothing
-    and no palette took colours away. tags: entries of the file's metadata.
+    and no palette took colours away. tags: what the file's metadata says of the picture: entries of EXIF and GPS, IPTC,
+    XMP, titles and authors; not how the file is made.
     """
 
     quality: int | None
@@ -65,14 +81,14 @@ def quality_of(table: NDArray[np.float64]) -> int:
 
 
 def entries_of_tiff(data: bytes) -> int:
-    """Return how many entries the first directory of TIFF data has, and those of EXIF and GPS below it."""
+    """Return how many entries of TIFF data, in its first directory and in EXIF and GPS below, tell of the picture."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:  # noqa: PLR2004
         return 0
     (start,) = struct.unpack_from(order + "I", data, 4)
-    waiting, seen, entries = [start], set[int](), 0
+    waiting, seen, entries = [(0, start)], set[int](), 0
     while waiting and entries < _MOST_ENTRIES:
-        place = waiting.pop()
+        kind, place = waiting.pop()
         if place in seen or place + 2 > len(data):
             continue
         seen.add(place)
@@ -82,9 +98,9 @@ def entries_of_tiff(data: bytes) -> int:
             if at + _ENTRY_BYTES > len(data):
                 break
             tag, _, _, value = struct.unpack_from(order + "HHII", data, at)
-            entries += tag not in _NOTHING
-            if tag in _SUB_DIRECTORIES:
-                waiting.append(value)
+            entries += tag not in _STRUCTURE[kind] if kind else tag in _TELLING
+            if not kind and tag in _STRUCTURE:
+                waiting.append((tag, value))
     return entries
 
 
@@ -95,7 +111,7 @@ def _of_jpeg(data: bytes) -> FileFacts:
             table = _first_table(body)
         elif marker == _APP1 and body.startswith(_EXIF):
             tags += entries_of_tiff(body[len(_EXIF) :])
-        elif (marker == _APP1 and body.startswith(_XMP)) or marker == _APP13:
+        elif (marker == _APP1 and body.startswith(_XMP)) or (marker == _APP13 and _IPTC in body):
             tags += 1
     return FileFacts(None if table is None else quality_of(table), lossless=False, tags=tags)
 
@@ -132,7 +148,8 @@ def _of_png(data: bytes) -> FileFacts:
         if name == b"eXIf":
             tags += entries_of_tiff(data[place + 8 : place + 8 + length])
         elif name in (b"tEXt", b"iTXt", b"zTXt"):
-            tags += 1
+            keyword = data[place + 8 : place + 8 + length].partition(b"\0")[0].lower()
+            tags += keyword in _TEXTS
         elif name == b"IEND":
             break
         place += 12 + length

@@ -19,6 +19,7 @@ from search.geometry.enlargement import detail_profile
 from search.geometry.keypoint_cache import KeypointCache
 from search.geometry.keypoints import STORED, Detail, Keypoints, extract
 from search.geometry.pixel_edits import PictureFile
+from search.geometry.recompression import earlier_quality
 from search.records import ImageRecord
 
 READ_PIXELS: Final = 1_024  # longest side that is looked at
@@ -54,7 +55,14 @@ class StoredFilePictures:
     def file(self, image: ImageRecord) -> PictureFile | None:
         """Return the pixels of an image, its long side at most READ_PIXELS, None as in `keypoints`."""
         pixels = self._pixels(image)
-        return None if pixels is None else PictureFile(pixels, image.format.upper(), image.sha256.hex())
+        return None if pixels is None else _picture_file(image, pixels)
+
+    def looked_at(self, image: ImageRecord) -> tuple[Keypoints | None, PictureFile | None]:
+        """Return what `keypoints` and `file` say of an image, its file read once."""
+        pixels = self._pixels(image)
+        if pixels is None:
+            return self._cache.find(image.sha256.hex()), None
+        return self._cache.get(image.sha256.hex(), lambda: _keypoints_in(image, pixels)), _picture_file(image, pixels)
 
     def data(self, image: ImageRecord) -> bytes | None:
         """Return the bytes of an image's file, None as in `keypoints`."""
@@ -83,19 +91,25 @@ class StoredFilePictures:
         # Reduced pixels are as fine as pixels get.
         whole = max(pixels.shape[:2]) == max(image.width, image.height)
         profile = detail_profile(pixels) if whole else None
-        return Measured(profile, facts.quality, facts.lossless, facts.tags)
+        # A lossless file of pixels that JPEG rounded is no better than that JPEG was.
+        earlier = earlier_quality(pixels) if whole and facts.lossless else None
+        return Measured(
+            profile, facts.quality if earlier is None else earlier, facts.lossless and earlier is None, facts.tags
+        )
+
+    def whole(self, image: ImageRecord) -> NDArray[np.uint8] | None:
+        """Return the pixels of an image in its full size, None as in `keypoints`, and of one that is too large."""
+        data = self.data(image)
+        if data is None or max(image.width, image.height) > LARGEST_THUMBNAIL:
+            return None
+        try:
+            return self._pool.pixels(data, LARGEST_THUMBNAIL, image.uri)
+        except BadImage:
+            return None
 
     def _keypoints(self, image: ImageRecord) -> Keypoints | None:
-        name = image.sha256.hex()
-        known = self._cache.find(name)
-        if known is not None:
-            return known
-        pixels = self._pixels(image)
-        if pixels is None:
-            return None
-        found = keypoints_of(pixels, (image.width, image.height))
-        self._cache.keep(name, found)
-        return found
+        known = self._cache.find(image.sha256.hex())
+        return self.looked_at(image)[0] if known is None else known
 
     def _pixels(self, image: ImageRecord) -> NDArray[np.uint8] | None:
         data = self.data(image)
@@ -103,6 +117,14 @@ class StoredFilePictures:
             return None if data is None else self._pool.pixels(data, READ_PIXELS, image.uri)
         except BadImage:
             return None
+
+
+def _keypoints_in(image: ImageRecord, pixels: NDArray[np.uint8]) -> Keypoints:
+    return keypoints_of(pixels, (image.width, image.height))
+
+
+def _picture_file(image: ImageRecord, pixels: NDArray[np.uint8]) -> PictureFile:
+    return PictureFile(pixels, image.format.upper(), image.sha256.hex())
 
 
 def keypoints_of(pixels: NDArray[np.uint8], size: tuple[int, int], detail: Detail = STORED) -> Keypoints:

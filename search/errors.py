@@ -22,8 +22,8 @@
     `-- BadImage                this file cannot become an embedding
 
 BadImage is data, not a reason to stop: the pipeline catches it and writes the ledger. Every other error stops the
-command. Messages name the offending value and what to do about it. HTTP codes live in api/problems.py, exit codes in
-api/exits.py.
+command. Messages name the offending value and what to do about it. HTTP codes live in api/http/problems.py, exit
+codes in api/exits.py.
 """
 
 

@@ -63,12 +63,20 @@ class Album:
         return next(one for one in self.store.catalogue.images(self.target.id, limit=999) if one.uri == uri)
 
     def group(
-        self, keeper: str, *members: str, kind: DuplicateKind = "same_bytes", confirmed: bool = False
+        self,
+        keeper: str,
+        *members: str,
+        kind: DuplicateKind = "same_bytes",
+        confirmed: bool = False,
+        stand_in: str | None = None,
     ) -> DuplicateGroup:
-        """Return a group of files by their names."""
+        """Return a group of files by their names. stand_in: what all others that are members are exact copies of."""
         relation = "identical" if kind.startswith("same") else "probable"
+        best = None if stand_in is None else self.image(stand_in)
         found = [
-            DuplicateMember(self.image(name), 1.0, relation, kind, confirmed=confirmed)  # type: ignore[arg-type]
+            DuplicateMember(self.image(name), 1.0, relation, kind, confirmed=confirmed, copy_of=best)  # type: ignore[arg-type]
+            if name != stand_in
+            else DuplicateMember(self.image(name), 1.0, relation, kind, confirmed=confirmed)  # type: ignore[arg-type]
             for name in members
         ]
         return DuplicateGroup(self.image(keeper), "most pixels", tuple(found))

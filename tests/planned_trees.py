@@ -93,14 +93,20 @@ def _decorate(rng: np.random.Generator, path: Path) -> None:
 
 
 def indexed(
-    store: Store, tree: Tree, rng: np.random.Generator, *, rooted: bool, joined: bool | None = None
+    store: Store,
+    tree: Tree,
+    rng: np.random.Generator,
+    *,
+    rooted: bool,
+    joined: bool | None = None,
+    name: str = "default",
 ) -> Collection:
     """Put the files of a tree into the catalogue, and group them: a group of each content, at times two in one.
 
     rooted: whether the catalogue knows the folder that was indexed; else each file's own is its root. joined: whether
     the first two contents are near copies; None for at times.
     """
-    target = store.open_collection("default", SPACE)
+    target = store.open_collection(name, SPACE)
     images, rows = [], []
     for copies in tree.paths:
         data = copies[0].read_bytes()
@@ -130,16 +136,20 @@ def indexed(
 def star(images: list[ImageRecord], rng: np.random.Generator) -> DuplicateGroup:
     """Return a group with the first image as its keeper."""
     keeper = images[0]
-    members = [member(image, keeper, confirmed=bool(rng.random() < 0.5)) for image in images[1:]]
+    confirmed = {image.sha256: bool(rng.random() < 0.5) for image in images}  # people speak about contents
+    best = {image.sha256: image for image in reversed(images)}
+    members = [member(image, keeper, best[image.sha256], confirmed=confirmed[image.sha256]) for image in images[1:]]
     return DuplicateGroup(keeper, "indexed first", tuple(members))
 
 
-def member(image: ImageRecord, keeper: ImageRecord, *, confirmed: bool = False) -> DuplicateMember:
-    """Return a member: of the keeper's bytes, or a near copy."""
+def member(image: ImageRecord, keeper: ImageRecord, best: ImageRecord, *, confirmed: bool = False) -> DuplicateMember:
+    """Return a member: of the keeper's bytes, or a near copy. best: of those with its bytes."""
     same = image.sha256 == keeper.sha256
     kind: DuplicateKind = "same_bytes" if same else "near"
     relation: Relation = "identical" if same else "probable"
-    return DuplicateMember(image, 1.0 if same else 0.9, relation, kind, confirmed=confirmed and not same)
+    copy_of = None if same or image == best else best
+    score = 1.0 if same else 0.9
+    return DuplicateMember(image, score, relation, kind, confirmed=confirmed and not same, copy_of=copy_of)
 
 
 def planned(store: Store, tree: Tree, target: Collection) -> Plan:

@@ -13,11 +13,11 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from api.access import Gate, OpenGate
-from api.app import PAGE, Parts, create_app
-from api.key_gate import AuthMode, Guard, KeyGate, auth_mode, gate_of
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.access import Gate, OpenGate
+from api.http.app import PAGE, Parts, create_app
+from api.http.key_gate import AuthMode, Guard, KeyGate, auth_mode, gate_of
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

@@ -78,8 +78,8 @@ def test_duplicates_are_near_from_the_automatic_threshold_on(
     album: Store, target: Collection, calibrated: Calibration
 ) -> None:
     with Workspace(album.root) as workspace:
-        assert workspace.dedup_threshold(target, None) == (calibrated.automatic.score, "calibrated")
-        assert workspace.dedup_threshold(target, 0.5) == (0.5, "user")
+        assert workspace.duplicates.threshold(target, None) == (calibrated.automatic.score, "calibrated")
+        assert workspace.duplicates.threshold(target, 0.5) == (0.5, "user")
 
 
 def test_what_does_not_hold_any_more_is_not_used_and_status_says_why(
@@ -89,7 +89,7 @@ def test_what_does_not_hold_any_more_is_not_used_and_status_says_why(
         draw(f"{number}.png", number)
     index(album, photos)
     with Workspace(album.root) as workspace:
-        assert workspace.dedup_threshold(target, None) == (CUSTOMARY_THRESHOLD, "none")
+        assert workspace.duplicates.threshold(target, None) == (CUSTOMARY_THRESHOLD, "none")
     assert {match.probability for match in matches(album, target)} == {None}
     told = collection_status(album, album.catalogue.collection("default"))
     assert told.calibration_as_json is not None
@@ -103,7 +103,7 @@ def test_a_calibration_of_another_transform_is_not_used(
 ) -> None:
     Calibrations(album.database).add(replace(calibrated, transform="another"))
     with Workspace(album.root) as workspace:
-        assert workspace.dedup_threshold(target, None).source == "calibrated"
+        assert workspace.duplicates.threshold(target, None).source == "calibrated"
     assert collection_status(album, target).calibration == calibrated
 
 
@@ -125,10 +125,10 @@ def test_dedup_after_a_transform_warns_that_its_threshold_was_measured_without(
     album: Store, centred: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Workspace(album.root) as workspace:
-        assert workspace.dedup_threshold(centred, None) == (CUSTOMARY_THRESHOLD, "none")
+        assert workspace.duplicates.threshold(centred, None) == (CUSTOMARY_THRESHOLD, "none")
         assert "measured for scores without a transform, and default is compared after centre" in caplog.text
         caplog.clear()
-        assert workspace.dedup_threshold(centred, 0.5) == (0.5, "user")
+        assert workspace.duplicates.threshold(centred, 0.5) == (0.5, "user")
         assert not caplog.records
 
 
@@ -136,7 +136,7 @@ def test_without_a_transform_dedup_has_nothing_to_warn_of(
     album: Store, target: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Workspace(album.root) as workspace:
-        workspace.dedup_threshold(target, None)
+        workspace.duplicates.threshold(target, None)
     assert not caplog.records
 
 
@@ -250,8 +250,11 @@ def test_verdicts_go_in_and_out(printed: Printed, tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("first,second\n", "has no column verdict"),
-        (f"first,second,verdict\n{'b' * 64},x,same\n", "line 2: 'x' is no sha256"),
-        (f"first,second,verdict\n{'b' * 64},{'a' * 64}\n", "line 2: a verdict is one of duplicate, not_duplicate"),
+        (f"first,second,verdict\n{'b' * 64},x,same\n", "line 2, column second: 'x' is no sha256"),
+        (
+            f"first,second,verdict\n{'b' * 64},{'a' * 64}\n",
+            "line 2, column verdict: a verdict is one of",
+        ),
     ],
 )
 def test_a_file_that_is_no_list_of_verdicts_changes_nothing(

@@ -1,12 +1,13 @@
 """What the pixels of two files say about a pair decides whether they are copies, of which kind, and which one stays."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from indexer.stored_pictures import StoredFilePictures
 from search.duplicates.find_duplicates import Looking, find_duplicates
@@ -16,7 +17,7 @@ from search.duplicates.report import DuplicateReport, DuplicateRequest
 from search.finding.snapshot import SnapshotReader
 from search.geometry.keypoint_cache import KeypointCache
 from search.storing.store import Store
-from search.storing.verdicts import Verdicts
+from search.storing.verdicts import Verdicts, verdict_on
 from tests.conftest import painted
 from tests.drawn_pictures import Pixels, smooth, textured
 from tests.fakes import FakeBackbone, InProcessDecoder
@@ -32,14 +33,19 @@ def find(local_store: Store, photos: Path, tmp_path: Path) -> Find:
     """A function that indexes the photographs and finds duplicates, by their pixels."""
 
     def found(
-        threshold: float | None = None, rules: KeeperRules | None = None, *, blind: bool = False, **options: object
-    ) -> DuplicateReport:  # noqa: E501
+        threshold: float | None = None,
+        rules: KeeperRules | None = None,
+        *,
+        blind: bool = False,
+        floor: float = FLOOR,
+        **options: object,
+    ) -> DuplicateReport:
         index(local_store, photos)
         target = local_store.catalogue.collection("default")
         snapshot = SnapshotReader(local_store.database, local_store.blobs, target).current()
         cache = KeypointCache(tmp_path / "keypoints", 1 << 24)
         eyes = StoredFilePictures(InProcessDecoder(), cache, remote=False, threads=1)  # type: ignore[arg-type]
-        request = DuplicateRequest(threshold, FLOOR, rules or KeeperRules(), **options)  # type: ignore[arg-type]
+        request = DuplicateRequest(threshold, floor, rules or KeeperRules(), **options)  # type: ignore[arg-type]
         said = Verdicts(local_store.database).all()
         return find_duplicates(snapshot, local_store.catalogue, request, said, Looking(None if blind else eyes))
 
@@ -152,6 +158,25 @@ def real_looking(width: int, height: int) -> Pixels:
     return np.asarray(np.clip(levels, 0, 255), np.uint8)
 
 
+def test_a_lossless_file_of_a_jpeg_does_not_beat_it(find: Find, photos: Path) -> None:
+    tags = Image.Exif()
+    tags[0x010F] = "a camera"
+    Image.fromarray(real_looking(480, 360)).save(photos / "original.jpg", quality=85, exif=tags)
+    with Image.open(photos / "original.jpg") as opened:
+        ImageOps.mirror(opened).save(photos / "mirrored.png")
+        ImageOps.mirror(opened).save(photos / "mirrored.tif")
+    (group,) = find().groups
+    assert (name(group.keeper.uri), group.reason) == ("original.jpg", "most metadata")
+
+
+def test_a_jpeg_saved_again_at_a_higher_quality_does_not_beat_what_it_was_made_of(find: Find, photos: Path) -> None:
+    Image.fromarray(real_looking(480, 360)).save(photos / "original.jpg", quality=75)
+    with Image.open(photos / "original.jpg") as opened:
+        opened.save(photos / "again.jpg", quality=95)
+    (group,) = find().groups
+    assert (name(group.keeper.uri), group.reason) == ("original.jpg", "least compressed")
+
+
 def test_a_frame_is_no_larger_field_of_view(find: Find, photos: Path) -> None:
     save(photos / "original.jpg", ORIGINAL)
     framed = cv2.copyMakeBorder(ORIGINAL, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(255, 255, 255))
@@ -232,6 +257,22 @@ def say(store: Store, group: DuplicateGroup, word: str) -> None:
     Verdicts(store.database).say([verdict_on(one, other, word)])
 
 
+def test_a_stack_is_listed_however_low_it_scores_and_whichever_groups_its_images_are_in(
+    find: Find, photos: Path, local_store: Store
+) -> None:
+    save(photos / "one.png", ORIGINAL)
+    save(photos / "one.jpg", ORIGINAL)
+    save(photos / "other.png", textured(2))
+    index(local_store, photos)
+    first, second = (hashlib.sha256((photos / name).read_bytes()).hexdigest() for name in ("one.jpg", "other.png"))
+    Verdicts(local_store.database).say([verdict_on(first, second, "stack", 1.0)])
+    report = find(floor=0.999)
+    assert [shown(group) for group in report.groups] == [("one.png", {"one.jpg": "re_encoded"})]
+    (stack,) = report.similar
+    assert (stack.kind, {name(image.uri) for image in stack.images}) == ("stack", {"one.jpg", "other.png"})
+    assert stack.score < 0.999
+
+
 def test_only_what_lies_below_a_folder_is_compared(find: Find, photos: Path) -> None:
     save(photos / "a" / "one.png", ORIGINAL)
     save(photos / "a" / "two.jpg", ORIGINAL)
@@ -266,7 +307,7 @@ def test_a_smooth_picture_saved_again_is_verified(find: Find, photos: Path) -> N
 
 
 def test_a_few_blobs_of_colour_agree_with_other_blobs_and_are_no_copies(find: Find, photos: Path) -> None:
-    # Verification takes these two for one picture: four by four smooth colours, of which the whole pictures agree.
+    # Four by four smooth colours, of which the whole pictures agree in everything but their levels.
     for number in (18, 1000):
         save(photos / f"{number}.png", np.asarray(painted(number, (288, 240))))
     assert find().groups == ()

@@ -48,6 +48,34 @@ def test_entries_of_exif_are_counted_with_those_of_its_directories(format: str) 
     assert file_facts(saved(format, exif=tags)).tags == 2  # the maker and the moment
 
 
+@pytest.mark.parametrize(
+    "data",
+    [saved("TIFF"), saved("TIFF", compression="tiff_lzw", dpi=(300, 300), software="x"), saved("PNG", dpi=(72, 72))],
+)
+def test_how_a_file_is_made_tells_nothing_of_the_picture(data: bytes) -> None:
+    assert file_facts(data).tags == 0
+
+
+def test_what_a_tiff_says_of_the_picture_counts_as_it_does_in_a_jpeg() -> None:
+    tags = Image.Exif()
+    tags[MAKER] = "a camera"
+    assert file_facts(saved("TIFF", exif=tags)).tags == file_facts(saved("JPEG", exif=tags)).tags == 1
+
+
+def test_structure_of_exif_counts_as_little_as_that_of_files() -> None:
+    tags = Image.Exif()
+    tags[0x011A], tags[0x0112] = 72.0, 1  # resolution, orientation
+    tags.get_ifd(EXIF)[0xA002] = 640  # width
+    assert file_facts(saved("JPEG", exif=tags)).tags == 0
+
+
+@pytest.mark.parametrize(("keyword", "tags"), [("Software", 0), ("date:create", 0), ("Description", 1)])
+def test_text_of_a_png_counts_where_it_is_about_the_picture(keyword: str, tags: int) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text(keyword, "something")
+    assert file_facts(saved("PNG", pnginfo=text)).tags == tags
+
+
 def test_text_of_a_png_counts() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Author", "somebody")

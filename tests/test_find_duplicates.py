@@ -126,7 +126,7 @@ def test_a_job_compares_with_what_its_main_chose(
 
     monkeypatch.setattr("api.pair_finders.pair_finder", choose)
     with Workspace(local_store.root, device="cpu") as workspace:
-        assert len(workspace.find_duplicates(workspace.collection("default"), 0.9).groups) == 1
+        assert len(workspace.duplicates.find(workspace.collection("default"), 0.9).groups) == 1
     assert (chosen, finder.asked) == ([(2, "cpu")], [2])
 
 

@@ -1,5 +1,7 @@
 """Images of one collection that are copies of images of another one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,17 @@ def test_what_people_keep_apart_does_not_leak(local_store: Store) -> None:
     assert shown(leaks(local_store, train, test, said)) == []
 
 
+def test_what_people_keep_apart_does_not_leak_where_the_pixels_are_the_same_either(local_store: Store) -> None:
+    train, test = filled(local_store, "train", one=(1.0, 0.0)), local_store.open_collection("test", SPACE)
+    twin = replace(facts("one"), sha256=facts("twin").sha256)  # other bytes, the same pixels
+    Committer(local_store.database, local_store.blobs, test).commit(
+        Batch([new_image("test/twin", twin)], unit(1.0, 0.0))
+    )
+    assert shown(leaks(local_store, train, test)) == [("test/twin", ["train/one"])]
+    said = verdict_on(facts("one").sha256.hex(), twin.sha256.hex(), "not_duplicate")
+    assert shown(leaks(local_store, train, test, said)) == []
+
+
 def test_collections_of_two_spaces_cannot_be_compared(local_store: Store) -> None:
     one = filled(local_store, "one", a=(1.0, 0.0))
     other = filled(local_store, "other", SpaceSpec("another", "0" * 64, "{}", 2), b=(1.0, 0.0))
@@ -76,3 +89,15 @@ def test_collections_of_two_spaces_cannot_be_compared(local_store: Store) -> Non
         leaks(local_store, one, other)
     with pytest.raises(UsageError, match="itself"):
         leaks(local_store, one, one)
+
+
+def test_near_copies_of_the_same_bytes_name_the_one_of_them_that_stays(local_store: Store) -> None:
+    train = local_store.open_collection("train", SPACE)
+    images = [new_image(f"train/{name}", facts("near")) for name in ("folder/again", "one")]
+    Committer(local_store.database, local_store.blobs, train).commit(
+        Batch(images, np.concatenate([unit(4.0, 3.0)] * 2))
+    )
+    test = filled(local_store, "test", asked=(1.0, 0.0))
+    (group,) = leaks(local_store, local_store.catalogue.collection("train"), test).groups
+    stays = {one.image.key: None if one.copy_of is None else one.copy_of.key for one in group.members}
+    assert stays == {images[1].key: None, images[0].key: images[1].key}  # the shorter path

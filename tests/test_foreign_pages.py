@@ -11,10 +11,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from api.app import Parts, create_app
-from api.foreign_pages import ForeignPages, is_foreign
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.foreign_pages import ForeignPages, is_foreign
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

@@ -17,6 +17,7 @@ from search.geometry.matching import match
 from search.geometry.transformation import Pairs, moved, residuals
 from search.geometry.verification import Verification
 from search.geometry.verify import prepare, prepared, verify, verify_in_order
+from tests.conftest import painted
 from tests.drawn_pictures import Pixels, compressed, embedded, indexed, resized, smooth, textured, turned
 
 WIDTH, HEIGHT = 400, 300
@@ -163,6 +164,13 @@ def test_a_crop_without_texture_is_found_in_the_whole() -> None:
     found = compared(smooth(3)[60:240, 120:360], smooth(3))
     np.testing.assert_allclose(corners_there(found), ((120, 60), (360, 60), (360, 240), (120, 240)), atol=8)
     assert compared(smooth(4)[60:240, 120:360], smooth(3)).answer != "yes"
+
+
+def test_a_few_blobs_of_colour_agree_with_other_blobs_which_says_nothing() -> None:
+    one, other = (np.asarray(painted(number, (288, 240))) for number in (18, 1000))
+    found = compared(one, other)
+    assert (found.answer, found.reason) == ("cannot", answers.TOO_LITTLE)
+    assert compared(compressed(one, 60), one).answer == "yes", "what agrees level by level does"
 
 
 def test_a_logo_in_common_does_not_make_pictures_the_same() -> None:

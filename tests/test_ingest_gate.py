@@ -29,14 +29,17 @@ class DrawnFiles:
     def __init__(self, shown: dict[int, int | None]) -> None:
         """shown: the number of the picture of each image, None where its file is gone; OTHER where nothing is said."""
         self._shown = shown
-        self.looked_at: list[int] = []
+        self.asked_for: list[int] = []
 
     def keypoints(self, images: Sequence[ImageRecord]) -> Iterator[Keypoints | None]:
         for image in images:
             place = place_of(image)
-            self.looked_at.append(place)
+            self.asked_for.append(place)
             number = self._shown.get(place, OTHER)
             yield None if number is None else indexed(number)
+
+    def looked_at(self, image: ImageRecord) -> tuple[Keypoints | None, PictureFile | None]:
+        return next(self.keypoints([image])), self.file(image)
 
     def file(self, image: ImageRecord) -> PictureFile | None:
         number = self._shown.get(place_of(image), OTHER)
@@ -66,7 +69,7 @@ def checked(
     files = DrawnFiles(shown)
     snapshot = SnapshotReader(store.database, store.blobs, target).current()
     found = NearGate(snapshot, store.catalogue, lambda: files, LIMITS).check(at_cosine(1.0), seen)
-    return found, files.looked_at
+    return found, files.asked_for
 
 
 def filled(store: Store, rows: Embeddings, facts_of: dict[int, ContentFacts]) -> Collection:

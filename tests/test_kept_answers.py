@@ -55,6 +55,10 @@ class Recording:
         self._remember("file", [image])
         return self._eyes.file(image)
 
+    def whole(self, image: ImageRecord) -> Pixels | None:
+        self._remember("whole", [image])
+        return self._eyes.whole(image)
+
     def measured(self, images: Sequence[ImageRecord]) -> Sequence[Measured | None]:
         self._remember("measured", images)
         return self._eyes.measured(images)
@@ -345,6 +349,6 @@ def test_a_workspace_keeps_answers_in_its_store(local_store: Store, photos: Path
     index(local_store, photos)
     with Workspace(local_store.root) as workspace:
         target = workspace.collection("default")
-        first, again = (workspace.find_duplicates(target, DuplicateRequest(None, -1.0)) for _ in range(2))
+        first, again = (workspace.duplicates.find(target, DuplicateRequest(None, -1.0)) for _ in range(2))
     assert (first.looked_at, again.looked_at, again.known) == (1, 0, 1)
     assert groups(again) == groups(first)

@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.torch_pairs import TorchPairs
 from search.embeddings import unit_rows
 from search.index.gpu_pairs import GpuPairs
-from search.index.pair_finder import NearPairs
-from search.index.pair_scoring import HeldRows
 from search.pairing import comparing
 from search.pairing.identified_rows import UNKNOWN
-from search.pairing.near_pairs import FoundPairs, near_pairs
+from search.pairing.known_pairs import FoundPairs
+from search.pairing.near_pairs import near_pairs
 from search.pairing.pair_file import PairFile, sweep
-from search.pairing.pairs_between import pairs_between
 from search.records import Embeddings
 from tests.faiss_gpu_stand_ins import StandInGpu
 from tests.test_pair_finders import all_scores, clustered
@@ -307,12 +304,13 @@ def test_a_full_disk_leaves_what_was_kept_before(
 
 def test_files_of_collections_that_are_gone_are_swept_and_young_ones_left_alone(file: PairFile) -> None:
     near_pairs(Album.of(clustered(20)), THRESHOLD, file=file)
-    for name in ("2.pairs", "1.pairs.0123.partial", "young.partial"):
+    for name in ("2.pairs", "1-2.pairs", "2-1.pairs", "1-3.pairs", "1.pairs.0123.partial", "young.partial"):
         file.folder.joinpath(name).touch()
         if name != "young.partial":
             os.utime(file.folder / name, (0, 0))
-    assert sweep(file.folder, [1], 60.0) == ["1.pairs.0123.partial", "2.pairs"]
-    assert sorted(path.name for path in file.folder.iterdir()) == ["1.pairs", "young.partial"]
+    gone = ["1-2.pairs", "1.pairs.0123.partial", "2-1.pairs", "2.pairs"]
+    assert sweep(file.folder, [1, 3], 60.0) == gone
+    assert sorted(path.name for path in file.folder.iterdir()) == ["1-3.pairs", "1.pairs", "young.partial"]
 
 
 def test_a_gpu_compares_only_what_is_new_and_the_cpu_goes_on_from_there(file: PairFile) -> None:
@@ -326,25 +324,3 @@ def test_a_gpu_compares_only_what_is_new_and_the_cpu_goes_on_from_there(file: Pa
     album.embeddings |= Album.of(rows[350:], first=351).embeddings
     found = near_pairs(album, THRESHOLD, file=file)
     assert (found.compared, told(found)) == (50, brute_force(album))
-
-
-Between = Callable[[Embeddings, Embeddings], NearPairs]
-WAYS: dict[str, Between] = {
-    "cpu": lambda one, other: pairs_between(HeldRows(one), HeldRows(other), THRESHOLD)[0],
-    "lists": lambda one, other: pairs_between(HeldRows(one), HeldRows(other), THRESHOLD, exact_pairs=0)[0],
-    "gpu": lambda one, other: GpuPairs(StandInGpu(), query_rows=70, device_rows=130).between(one, other, THRESHOLD),
-    "torch": lambda one, other: TorchPairs("cpu", height=70, width=130).between(one, other, THRESHOLD),
-}
-
-
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-@pytest.mark.parametrize("sizes", [(400, 150), (90, 310), (1, 400), (0, 30)])
-def test_the_pairs_between_two_collections_are_those_of_brute_force(way: Between, sizes: tuple[int, int]) -> None:
-    one, other = clustered()[: sizes[0]], clustered(500)[-sizes[1] :]
-    near = way(one, other)
-    scores = all_scores(one, other)
-    expected = np.argwhere(scores >= np.float32(THRESHOLD))
-    assert sorted(zip(near.rows.tolist(), near.later.tolist(), strict=True)) == [
-        tuple(pair) for pair in expected.tolist()
-    ]
-    assert near.scores.tolist() == scores[near.rows, near.later].tolist()

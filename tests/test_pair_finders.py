@@ -379,7 +379,7 @@ def test_sketches_let_few_pairs_through_where_rows_have_few_axes() -> None:
 
 
 def test_more_pairs_than_a_report_could_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.index.pair_scoring.MOST_PAIRS", 1_000)
+    monkeypatch.setattr("search.index.crowd.MOST_PAIRS", 1_000)
     with pytest.raises(UsageError, match="more than 1,000 pairs score at least -1.00: choose a higher threshold"):
         CpuPairs().pairs(clustered(), -1.0)
 

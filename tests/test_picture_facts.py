@@ -13,7 +13,7 @@ from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.verify import prepare, verify
 from search.records import ImageRecord
-from tests.drawn_pictures import indexed, textured
+from tests.drawn_pictures import Pixels, indexed, textured
 from tests.duplicate_groups import image_named
 
 IMAGES = [image_named(number) for number in range(3)]
@@ -49,6 +49,10 @@ class Drawn:
         shown = textured(1) if image.id == 0 else np.asarray(textured(1) // 2 + grey // 2, np.uint8)
         return None if image.id in self.gone else PictureFile(shown, "PNG", str(image.id))
 
+    def whole(self, image: ImageRecord) -> Pixels | None:
+        read = self.file(image)
+        return None if read is None else read.pixels
+
     def measured(self, images: Sequence[ImageRecord]) -> list[Measured | None]:
         self.read += len(images)
         known = Measured(DetailProfile(np.linspace(0, 1 / 3, 40)), None, True, 7)
@@ -67,6 +71,7 @@ def measured(facts: PictureFacts) -> object:
 QUESTIONS: list[Callable[[PictureFacts], object]] = [
     apart,
     measured,
+    lambda facts: facts.is_made_of(IMAGES[1], 90, IMAGES[0], 60),
     lambda facts: facts.edits(FOUND, IMAGES[1], IMAGES[0], facts.file),
     lambda facts: facts.is_grey(FOUND, IMAGES[1], IMAGES[0], facts.file),
     lambda facts: facts.goes_on(IMAGES[1], LEFT_HALF, (400, 300), facts.file),

@@ -9,6 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from api.acting import ReportOrigin, plan_report
+from search.duplicates.report import DuplicateReport
 from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.plans.choosing import Wanted, choose
 from search.plans.durations import seconds_of
@@ -17,6 +19,8 @@ from search.plans.keep_lists import write_lists
 from search.plans.plan import canonical, checksum, parsed
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import DEFAULT_LIFETIME_S
+from search.storing.verdicts import Verdicts, verdict_on
+from tests.fault_worker import SPACE
 from tests.planned_albums import Album, album
 
 __all__ = ["album"]
@@ -73,11 +77,11 @@ def test_what_is_no_plan_is_named_as_such() -> None:
         b"",
         b"[]",
         b"{}",
-        b'{"format": 2}',
+        b'{"format": 3}',
         b"\xff",
         canonical({"format": 1, "checksum": checksum({"format": 1})}),
     ):
-        with pytest.raises(UsageError, match=r"p\.json is (no plan|a plan of format 2)"):
+        with pytest.raises(UsageError, match=r"p\.json is (no plan|a plan of format 3)"):
             parsed(text, "p.json")
 
 
@@ -128,6 +132,28 @@ def test_a_file_that_changed_since_it_was_indexed_is_left_where_it_is(album: Alb
     (album.photos / "a copy.jpg").write_text("something longer than it was")
     plan = album.plan(album.group("a.jpg", "a copy.jpg"))
     assert plan.groups[0].members[0].file.why_not == "it has changed since it was indexed: run `lookalike index`"
+
+
+def test_what_a_person_wants_kept_is_in_no_plan_whatever_a_report_says(album: Album) -> None:
+    album.copies("a", "b")
+    content = album.image("a.jpg").sha256.hex()
+    Verdicts(album.store.database).say([verdict_on(content, content, "keep_both")])
+    plan = album.plan(album.group("a.jpg", "a copy.jpg"), album.group("b.jpg", "b copy.jpg"))
+    assert [(group.number, len(group.members)) for group in plan.groups] == [(2, 1)]
+
+
+def test_a_report_that_keeps_an_image_of_another_collection_is_planned_with_that_one_alone(album: Album) -> None:
+    album.copies("a")
+    assert album.target is not None
+    report = DuplicateReport(22, 0.8, (album.group("a.jpg", "a copy.jpg"),))
+    other = album.store.open_collection("test", SPACE)
+    with pytest.raises(UsageError, match="keeps an image that the collection test does not hold"):
+        plan_report(album.store, album.target, report, ReportOrigin(between="test"), protect=(), expires="30d")
+    with pytest.raises(UsageError, match="keeps an image that the collection test does not hold"):
+        plan_report(album.store, other, report, ReportOrigin(), protect=(), expires="30d")
+    plan = plan_report(album.store, other, report, ReportOrigin(between="default"), protect=(), expires="30d")
+    assert plan is not None
+    assert plan.groups[0].members[0].file.why_not == "the collection default, whose files are kept, has this very file"
 
 
 def test_without_a_known_folder_the_quarantine_lies_beside_the_file(album: Album) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from api.app import Parts, create_app
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.embeddings import unit_rows
 from search.errors import CorruptFile

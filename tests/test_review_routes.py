@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from api.app import Parts, create_app
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from search.storing.store import Store
 from search.storing.verdicts import SAID, Verdicts, verdict_on

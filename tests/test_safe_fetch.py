@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from aiohttp.abc import ResolveResult
 
-from api.public_addresses import is_public
-from api.safe_fetch import REFUSED, AddressRefused, FetchLimits, FetchNothing, SafeFetch
+from api.http.public_addresses import is_public
+from api.http.safe_fetch import REFUSED, AddressRefused, FetchLimits, FetchNothing, SafeFetch
 from search.errors import UsageError
 
 PUBLIC = "93.184.215.14"
@@ -384,7 +384,7 @@ def no_http(to: BaseHTTPRequestHandler) -> None:
 def test_what_is_too_much_or_too_slow_or_broken_is_refused_in_the_words_of_what_is_forbidden(
     internet: Internet, answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "api.safe_fetch")
+    caplog.set_level(logging.INFO, "api.http.safe_fetch")
     internet.pages["/a.png"] = answer
     limits = FetchLimits(most_bytes=1000, total_s=0.4, connect_s=0.3, silence_s=0.3)
     with pytest.raises(AddressRefused) as refused:
@@ -430,7 +430,7 @@ def test_whatever_the_library_comes_to_dial_must_have_been_looked_at(
     async def elsewhere(*_: object, **_more: object) -> list[ResolveResult]:
         return [ResolveResult(hostname="x", host="127.0.0.1", port=80, family=AF_INET, proto=0, flags=0)]
 
-    monkeypatch.setattr("api.safe_fetch._Pinned.resolve", elsewhere)
+    monkeypatch.setattr("api.http.safe_fetch._Pinned.resolve", elsewhere)
     with pytest.raises(AddressRefused):
         internet.get("http://pictures.example/a.png")
     assert (internet.resolved, internet.dialled) == (["pictures.example"], [])

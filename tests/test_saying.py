@@ -1,16 +1,17 @@
 """Verdicts by the names people have for pictures, from the command line and over HTTP."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import Parts, create_app
 from api.cli import main
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.decoding.decoder_pool import DecoderPool
 from search.records import ImageRecord
@@ -73,12 +74,30 @@ def test_merging_and_splitting_say_the_same_of_the_keeper_and_each_of_the_others
     assert said(album) == [("0", "1", "duplicate"), ("0", "2", "not_duplicate")]
 
 
+def test_of_files_with_the_same_bytes_splitting_keeps_all_and_merging_takes_it_back(
+    run: Run, album: Store, photos: Path
+) -> None:
+    copy = photos / "copy.png"
+    copy.write_bytes((photos / "0.png").read_bytes())
+    index(album, photos)
+    run("split", photos / "0.png", copy)
+    assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [True]
+    run("merge", copy, photos / "0.png")
+    assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [False]
+    run("say", copy, copy, "keep both")
+    run("export", photos / "said.csv")
+    run("merge", copy, copy)
+    run("import", photos / "said.csv")
+    assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [True]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "complaint"),
     [
         (("say", "nothing.png", "0.png", "duplicate"), 2, "'nothing.png'"),
         (("merge", "0.png"), 2, "two pictures"),
-        (("say", "a" * 64, "a" * 64, "duplicate"), 2, "both are"),
+        (("say", "a" * 64, "a" * 64, "different"), 2, "keep_both keeps every one"),
+        (("say", "a" * 64, "a" * 64, "stack"), 2, "stack cannot be said of files with the same bytes"),
         (("say", "a" * 64, "b" * 64, "twins"), 2, "'twins'"),
     ],
 )
@@ -100,6 +119,60 @@ def test_an_export_overwrites_nothing_unless_it_is_forced_to(run: Run, tmp_path:
     assert run("export", place, "--force")["exported"] == 1
     assert "stack" in place.read_text()
     assert [file.name for file in tmp_path.iterdir() if "partial" in file.name] == []
+
+
+def written(place: Path, made_at: str, verdict: str = "stack", first: str = "a" * 64) -> Path:
+    place.write_text(f"first,second,verdict,made_at\n{first},{'b' * 64},{verdict},{made_at}\n")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1763881200.25", 1763881200.25),
+        ("2025-11-23T07:00:00.250000+00:00", 1763881200.25),
+        ("2025-11-23T07:00:00Z", 1763881200.0),
+        ("2025-11-23T08:00:00+01:00", 1763881200.0),
+        (" 2025-11-23 07:00:00 ", 1763881200.0),
+    ],
+)
+def test_moments_are_read_as_seconds_and_as_iso_8601_and_written_as_the_latter(
+    run: Run, album: Store, tmp_path: Path, text: str, seconds: float
+) -> None:
+    run("import", written(tmp_path / "said.csv", text))
+    assert [one.made_at for one in Verdicts(album.database).all()] == [seconds]
+    run("export", tmp_path / "back.csv")
+    told = (tmp_path / "back.csv").read_text().splitlines()[1].rsplit(",", 1)[1]
+    assert told.startswith("2025-11-23T07:00:00")
+    assert told.endswith("+00:00")
+    run("import", tmp_path / "back.csv")
+    assert [one.made_at for one in Verdicts(album.database).all()] == [seconds]
+
+
+def test_without_a_moment_a_verdict_is_of_now(run: Run, album: Store, tmp_path: Path) -> None:
+    before = time.time()
+    run("import", written(tmp_path / "said.csv", ""))
+    assert Verdicts(album.database).all()[0].made_at >= before - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({"made_at": "yesterday"}, "line 2, column made_at: 'yesterday' is no moment; write it like 2026-"),
+        ({"made_at": "nan"}, "line 2, column made_at: 'nan'"),
+        ({"made_at": "1e300"}, "line 2, column made_at: '1e300'"),
+        ({"made_at": "", "verdict": "twins"}, "line 2, column verdict: a verdict is one of"),
+        ({"made_at": "", "first": "abc"}, "line 2, column first: 'abc' is no sha256"),
+        ({"made_at": "", "first": "b" * 64}, "line 2: both are bbbb"),
+    ],
+)
+def test_an_error_of_a_csv_names_the_line_and_the_column(
+    run: Run, album: Store, tmp_path: Path, row: dict[str, str], complaint: str
+) -> None:
+    error = run("import", written(tmp_path / "said.csv", **row), code=2)["error"]
+    assert isinstance(error, dict)
+    assert f"said.csv, {complaint}" in error["message"]
+    assert Verdicts(album.database).all() == []
 
 
 def test_verdicts_travel_over_http(album: Store) -> None:

@@ -57,6 +57,23 @@ def test_an_image_is_decoded_once_however_often_it_is_asked_for(file: Path, tmp_
     assert pool.decoded == 1
 
 
+def test_who_needs_keypoints_and_pixels_has_the_file_read_once(file: Path, tmp_path: Path) -> None:
+    pool, image = CountingPool(), image_at(uri_of_path(str(file)), file.read_bytes())
+    keypoints, whole = pictures(pool, tmp_path).looked_at(image)
+    assert keypoints is not None
+    assert whole is not None
+    np.testing.assert_array_equal(whole.pixels, DRAWN)
+    assert pool.decoded == 1
+
+
+def test_of_a_file_that_is_gone_the_keypoints_may_be_remembered(file: Path, tmp_path: Path) -> None:
+    image = image_at(uri_of_path(str(file)), file.read_bytes())
+    here = pictures(CountingPool(), tmp_path)
+    before, _ = here.looked_at(image)
+    file.unlink()
+    assert here.looked_at(image) == (before, None)
+
+
 def test_answers_come_in_the_order_of_the_images_and_what_cannot_be_read_is_none(file: Path, tmp_path: Path) -> None:
     data = file.read_bytes()
     there = image_at(uri_of_path(str(file)), data)

@@ -10,12 +10,13 @@ from api.exits import LEDGER
 from api.named_pictures import read_picture, require_pictures
 from api.queries import CheckRequest
 from api.workspace import Workspace
-from search.errors import BadImage
+from search.errors import BadImage, UsageError
 from search.records import Collection, displayable
 
 if TYPE_CHECKING:
     from api.checks import Check
 
+UNREADABLE = "read_error"  # the reason of a named picture that is not there, as of files of a source
 STATUSES = ("new", "exact", "near", "failed")
 
 
@@ -42,7 +43,8 @@ def check(
 
     session: Session = context.obj
     wanted = CheckRequest(threshold, accurate)
-    require_pictures(images)
+    if len(images) == 1:
+        require_pictures(images)
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
         if len(images) == 1:
@@ -74,6 +76,9 @@ def _item(
     except BadImage as error:
         say(f"lookalike: {error}")
         return item | {"status": "failed", "reason": error.reason, "detail": error.detail}
+    except UsageError as error:  # no such file, or none that can be read
+        say(f"lookalike: {error}")
+        return item | {"status": "failed", "reason": UNREADABLE, "detail": str(error)}
     if not session.json:
         out().print(f"{displayable(image)}: {_sentence(told)}")
     return item | told.as_json()

@@ -1,6 +1,7 @@
 """`dedup`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -57,11 +58,13 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
         Path | None,
         typer.Option("-o", "--output", help="Folder for a page, CSV, JSON and Parquet of all groups.", metavar="DIR"),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the report that is in -o DIR.")] = False,
 ) -> None:
     """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
     for name, named in (("--within", [within] if within else []), ("--protect", protect), ("--prefer", prefer)):
         _require_folders(name, named or [])
+    _require_free(output, overwrite=overwrite)
     folders = KeeperRules(rules_named(keep.split(",")), _absolute(protect), _absolute(prefer))
     place = None if within is None else _absolute([within])[0]
     options = DedupOptions(threshold, precision, calibrate, folders, place, between)
@@ -70,7 +73,9 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
         target = workspace.collection(session.collection)
         found = deduplicate(workspace, target, options, _told(session))
         plan = None
-        if found.report.groups and between is None:
+        if found.report.groups:
+            other = None if between is None else workspace.collection(between)
+            planned = replace(planned, keepers_in=other)
             plan = write_plan(workspace.store, target, found.report, found.source, planned)
         page = None if output is None else _write(session, workspace, found.report, found.source, output)
     if session.json:
@@ -132,6 +137,16 @@ def _require_folders(option: str, folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.expanduser().is_dir():
             raise UsageError(f"{option} {folder} is no folder that exists; nothing was compared")
+
+
+def _require_free(output: Path | None, *, overwrite: bool) -> None:
+    """Refuse before anything is compared, which may take long."""
+    if output is None and overwrite:
+        raise UsageError("--overwrite replaces the report in -o DIR, and there is no -o")
+    if output is not None and not overwrite:
+        from api.duplicate_report.writing import require_free
+
+        require_free(output)
 
 
 def _absolute(folders: list[Path] | None) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import Session, counted, out, print_json, size_text
+from api.console import Session, counted, out, print_json, say, size_text
 from api.exits import LEDGER
 from api.work_progress import work_progress
 from search.errors import UsageError
@@ -41,6 +41,8 @@ def backup(
         f"backed up {_collections(shape)}: {counted(len(report.manifest.files), 'file', 'files')}, "
         f"{size_text(size)} in {report.place}"
     )
+    for name in report.left_out:
+        say(f"{name} is not in it: it was changed since `apply` wrote it, and no `undo` goes by it")
 
 
 def restore(

@@ -1,18 +1,17 @@
 """`apply`, `undo` and `purge`: acting on what `dedup` planned, and taking it back."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
 
+from api.acting import acting_on, undo_named
 from api.console import Session, counted, out, print_json, say, size_text
 from api.exits import ELSE, LEDGER
 from api.plan_texts import apply_lines, left_lines, purge_lines, shown, undo_lines
 from api.work_progress import work_progress
-from search.errors import GuardRefused, LookalikeError, UsageError
+from search.errors import GuardRefused, UsageError
 from search.plans.apply_plan import ApplyJob, require_valid
 from search.plans.choosing import Choice, Wanted, choose
 from search.plans.durations import days_text, seconds_of
@@ -20,7 +19,6 @@ from search.plans.history import ACTIONS, Action, History
 from search.plans.plan import Plan
 from search.plans.plan_files import PlanFiles
 from search.plans.purge_quarantine import old_files, purge
-from search.plans.undo_plan import undo
 from search.storing.store import Store
 
 LIST: Final = "list"
@@ -66,13 +64,13 @@ def apply(
     with Store(session.store) as store:
         found = PlanFiles(store.root).load(plan)
         if folder is not None:
-            _list(session, store, found, wanted, folder)
+            _list(session, store, found, wanted, folder, dry_run=dry_run)
         else:
             _apply(session, store, found, wanted, dry_run=dry_run, yes=yes)
 
 
 def _apply(session: Session, store: Store, plan: Plan, wanted: Wanted, *, dry_run: bool, yes: bool) -> None:
-    with PlanFiles(store.root).locked(), _told():
+    with acting_on(PlanFiles(store.root)):
         job = ApplyJob(store, plan, wanted)
         if job.choice.files and not dry_run:
             _ask_to_apply(session, job.choice, wanted, yes=yes)
@@ -89,30 +87,28 @@ def _apply(session: Session, store: Store, plan: Plan, wanted: Wanted, *, dry_ru
         raise typer.Exit(LEDGER)
 
 
-def _list(session: Session, store: Store, plan: Plan, wanted: Wanted, folder: Path) -> None:
-    from search.plans.keep_lists import write_lists
+def _list(session: Session, store: Store, plan: Plan, wanted: Wanted, folder: Path, *, dry_run: bool) -> None:
+    from search.plans.keep_lists import free_places, write_lists
 
     require_valid(store, plan)
     choice = choose(plan, History(), wanted)
-    keep, drop = write_lists(plan, choice, folder)
+    keep, drop = free_places(folder) if dry_run else write_lists(plan, choice, folder)
     if session.json:
-        shape = {"plan": plan.id, "action": LIST, "groups": len(choice.chosen), "files": choice.files}
+        shape = {"plan": plan.id, "action": LIST, "dry_run": dry_run, "groups": choice.groups, "files": choice.files}
         print_json(
             shape | {"bytes": choice.size_bytes, "left": dict(choice.left), "keep": str(keep), "drop": str(drop)}
         )
         return
     kept, dropped = counted(len(choice.chosen), "image", "images"), counted(choice.files, "copy", "copies")
-    _print([f"{kept} to keep in {keep}, {dropped} to drop in {drop}; no file was touched", *left_lines(choice.left)])
+    told = "nothing was written" if dry_run else "no file was touched"
+    _print([f"{kept} to keep in {keep}, {dropped} to drop in {drop}; {told}", *left_lines(choice.left)])
 
 
 def undo_plan(context: typer.Context, plan: PlanName, dry_run: DryRun = False) -> None:
     """Bring back what was moved by a plan, to its place, with its mode and times. Never overwrites, never expires."""
     session: Session = context.obj
     with Store(session.store) as store:
-        files = PlanFiles(store.root)
-        plan_id = files.id_of(plan)
-        with files.locked(), _told(), work_progress(session.progress, "restored", "bytes") as progress:
-            report = undo(store, plan_id, dry_run=dry_run, progress=progress)
+        report = undo_named(store, plan, session.progress, dry_run=dry_run)
     if session.json:
         print_json(report.as_json())
     else:
@@ -137,7 +133,7 @@ def purge_old(
     with Store(session.store) as store:
         files = PlanFiles(store.root)
         ids = None if plan is None else [files.id_of(plan)]
-        with files.locked(), _told():
+        with acting_on(files):
             old = old_files(store, ids, age_s)
             number, size = sum(len(one.files) for one in old), sum(one.size_bytes for one in old)
             if number and not dry_run:
@@ -161,20 +157,8 @@ def purge_old(
         raise typer.Exit(LEDGER)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Give what the system refuses a name; what was done until then is in the journal."""
-    try:
-        yield
-    except OSError as error:
-        what = f"{error.filename}: " if error.filename else ""
-        raise LookalikeError(
-            f"{what}{error.strerror or error}; each file is at one known place, and the same command goes on from there"
-        ) from error
-
-
 def _ask_to_apply(session: Session, choice: Choice, wanted: Wanted, *, yes: bool) -> None:
-    files, groups = counted(choice.files, "copy", "copies"), counted(len(choice.chosen), "group", "groups")
+    files, groups = counted(choice.files, "copy", "copies"), counted(choice.groups, "group", "groups")
     verb = "move" if wanted.action == "quarantine" else f"replace by {wanted.action}s"
     if not yes and not session.json and sys.stdin.isatty():
         for one in choice.largest(LARGEST):

@@ -52,8 +52,8 @@ def serve(
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Serve the web page and the HTTP API."""
-    from api.key_gate import Guard, auth_mode
-    from api.server import Address, run_server
+    from api.http.key_gate import Guard, auth_mode
+    from api.http.server import Address, run_server
 
     session: Session = context.obj
     guard = Guard(auth_mode(auth), public=host not in LOOPBACK, admin_key_file=admin_key_file, allow_url=allow_url)

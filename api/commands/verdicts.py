@@ -2,6 +2,8 @@
 
 import csv
 import os
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from api.console import Session, counted, out, print_json, print_table, table
 from api.saying import say, with_first
 from search.errors import GuardRefused, UsageError
 from search.storing.store import Store
-from search.storing.verdicts import SAID, Verdict, Verdicts, verdict_on
+from search.storing.verdicts import SAID, Verdict, Verdicts, content_name, verdict_on, word_named
 
 COLUMNS = ("first", "second", "verdict", "made_at")
 
@@ -45,18 +47,21 @@ def merge(context: typer.Context, pictures: Named) -> None:
 
 
 def split(context: typer.Context, pictures: Named) -> None:
-    """Take pictures out of the group of the first: none of them is a duplicate of it."""
-    _say(context.obj, with_first(pictures), "not_duplicate")
+    """Take pictures out of the group of the first: none is a duplicate of it; of the same bytes: all are kept."""
+    _say(context.obj, with_first(pictures), "not_duplicate", of_itself="keep_both")
 
 
-def _say(session: Session, pairs: list[tuple[str, str]], word: str) -> None:
+def _say(session: Session, pairs: list[tuple[str, str]], word: str, *, of_itself: str | None = None) -> None:
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
-        said = say(store, target, [(one, other, word) for one, other in pairs])
+        said = say(store, target, [(one, other, word) for one, other in pairs], of_itself=of_itself)
     if session.json:
         print_json({"items": [one.as_json() for one in said]})
-    else:
-        out().print(f"{counted(len(said), 'verdict', 'verdicts')} written down: {said[0].said}")
+        return
+    words = ", ".join(sorted({one.said for one in said}))
+    out().print(f"{counted(len(said), 'verdict', 'verdicts')} written down: {words}")
+    if any(one.keeps_all for one in said):
+        out().print("every file with the bytes of such a picture is kept from now on, until duplicate is said of it")
 
 
 def import_(
@@ -90,7 +95,7 @@ def export(
         with partial.open("w", newline="", encoding="utf-8") as opened:
             rows = csv.DictWriter(opened, COLUMNS)
             rows.writeheader()
-            rows.writerows(one.as_json() for one in said)
+            rows.writerows(one.as_json() | {"made_at": moment_text(one.made_at)} for one in said)
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -136,9 +141,50 @@ def _read(file: Path) -> list[Verdict]:
 
 
 def _verdict(file: Path, line: int, row: dict[str, str | None]) -> Verdict:
-    made_at = row.get("made_at")
+    """Return the verdict of a line.
+
+    Raises:
+        UsageError: naming the line, and the column whose value is wrong.
+    """
+    checks: dict[str, Callable[[str], object]] = {
+        "first": content_name,
+        "second": content_name,
+        "verdict": word_named,
+        "made_at": moment_of,
+    }
+    for column, check in checks.items():
+        try:
+            check(row.get(column) or "")
+        except UsageError as error:
+            raise UsageError(f"{file}, line {line}, column {column}: {error}") from error
     try:
-        moment = float(made_at) if made_at else None
-        return verdict_on(row["first"] or "", row["second"] or "", row["verdict"] or "", moment)
-    except (UsageError, ValueError) as error:
+        made_at = moment_of(row.get("made_at") or "")
+        return verdict_on(row["first"] or "", row["second"] or "", row["verdict"] or "", made_at)
+    except UsageError as error:  # each column is right by itself
         raise UsageError(f"{file}, line {line}: {error}") from error
+
+
+def moment_text(seconds: float) -> str:
+    """Return a moment as the CSV has it: 2026-11-23T07:00:00.250000+00:00. seconds: since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def moment_of(text: str) -> float | None:
+    """Return a moment in seconds since 1970, None where nobody says. Without a time zone it is in UTC.
+
+    Raises:
+        UsageError: it is none.
+    """
+    said = text.strip()
+    if not said:
+        return None
+    try:
+        moment = datetime.fromtimestamp(float(said), UTC)  # as earlier releases and the page of a report write it
+    except (ValueError, OverflowError, OSError):
+        try:
+            moment = datetime.fromisoformat(said)
+        except ValueError as error:
+            raise UsageError(
+                f"{text!r} is no moment; write it like 2026-11-23T07:00:00Z, in seconds since 1970, or leave it empty"
+            ) from error
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

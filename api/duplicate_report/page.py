@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Final
 from urllib.parse import unquote
 
-from api.console import counted, size_text
+from api.console import counted, member_notes, size_text
 from api.duplicate_report.histogram import histogram
 from api.duplicate_report.pictures import GroupPictures
 from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
@@ -202,8 +202,7 @@ def _member(keeper: ImageRecord, member: DuplicateMember, picture: str | None, d
     facts = [f'<span class="badge">{KINDS[member.kind]}</span>', f"<span>{member.score:.3f}</span>"]
     if member.probability is not None:
         facts.append(f"<span>{100 * member.probability:.1f} %</span>")
-    if member.confirmed:
-        facts.append("<span>confirmed</span>")
+    facts += [f"<span>{escape(note)}</span>" for note in member_notes(member, _last_part)]
     edits = ", ".join(sentence(edit) for edit in member.edits or ())
     says = (
         '<div class="says">'

@@ -30,6 +30,7 @@ COLUMNS: Final = (
     "probability",
     "confirmed",
     "edits",
+    "copy_of",
 )
 
 Row = dict[str, str | int | float | bool | None]
@@ -38,7 +39,7 @@ Row = dict[str, str | int | float | bool | None]
 def rows_of(groups: Sequence[DuplicateGroup]) -> Iterator[Row]:
     """Yield the rows of groups, numbered from 1. reason: of the keeper; the columns from score on: of members.
 
-    edits: JSON, as the command line prints it.
+    edits: JSON, as the command line prints it. copy_of: id of the image with the same pixels that stands in for it.
     """
     for number, group in enumerate(groups, start=1):
         yield _row(number, group, group.keeper, None)
@@ -88,4 +89,5 @@ def _row(number: int, group: DuplicateGroup, image: ImageRecord, member: Duplica
         "probability": member.probability,
         "confirmed": member.confirmed,
         "edits": edits,
+        "copy_of": None if member.copy_of is None else member.copy_of.id,
     }

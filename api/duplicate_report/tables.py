@@ -24,6 +24,7 @@ _TYPES: Final = {
     "score": pa.float64(),
     "probability": pa.float64(),
     "confirmed": pa.bool_(),
+    "copy_of": pa.int64(),
 }
 SCHEMA: Final = pa.schema([(name, _TYPES.get(name, pa.string())) for name in COLUMNS])
 

@@ -11,10 +11,28 @@ from api.duplicate_report.page import SHOWN_GROUPS, ReportFacts, page_of
 from api.duplicate_report.pictures import GroupPictures
 from api.duplicate_report.tables import write_csv, write_json, write_parquet
 from search.duplicates.report import DuplicateReport
-from search.errors import UsageError
+from search.errors import GuardRefused, UsageError
 
 PAGE: Final = "report.html"
+FILES: Final = (PAGE, "groups.csv", "groups.json", "groups.parquet")
 Progress = Callable[[int, int], None]
+
+
+def require_free(folder: Path) -> None:
+    """Look whether a report can be written without replacing anything.
+
+    Raises:
+        GuardRefused: a former report is there, or a file with the name of one.
+        UsageError: it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"-o {folder} is no folder; choose another")
+    there = [name for name in FILES if (folder / name).exists()]
+    if there:
+        raise GuardRefused(
+            f"{folder} holds a report already ({', '.join(there)}); choose another folder for -o, or replace it with "
+            "--overwrite"
+        )
 
 
 def write_report(  # noqa: PLR0913, PLR0917 -- what a report is made of
@@ -25,7 +43,8 @@ def write_report(  # noqa: PLR0913, PLR0917 -- what a report is made of
     folder: Path,
     progress: Progress = lambda done, total: None,
 ) -> Path:
-    """Write the four files and return the place of the page. Each is there whole, or as it was before.
+    """Write the four files and return the place of the page. Each is there whole, or as it was before; no other file
+    of the folder is touched.
 
     source: who says which scores count, as `threshold_source` of `dedup`. progress: called with (groups shown, groups
     that the page will show).

@@ -4,13 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.index.pair_finder import NearPairs
+from search.pairing.crowded_pairs import CrowdedPairs
 
 
 class Candidates:
-    """The neighbours of each of N pictures: 16 bytes a pair, twice."""
+    """The neighbours of each of N pictures: 12 bytes a pair, twice. Those within a crowd are found when asked for."""
 
-    def __init__(self, pictures: int, pairs: NearPairs) -> None:
-        """pairs: each once, of the numbers of pictures."""
+    def __init__(self, pictures: int, pairs: NearPairs, crowd: CrowdedPairs | None = None) -> None:
+        """pairs: each once, of the numbers of pictures. crowd: answers for those that are too many, by numbers, too."""
+        self._crowd = crowd
         one = np.concatenate([pairs.rows, pairs.later])
         other = np.concatenate([pairs.later, pairs.rows])
         scores = np.minimum(np.concatenate([pairs.scores, pairs.scores]), np.float32(1))
@@ -21,11 +23,20 @@ class Candidates:
     def of(self, picture: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the neighbours of a picture and their scores, best first, ties by lower number."""
         part = slice(self._starts[picture], self._starts[picture + 1])
-        return self._others[part], self._scores[part]
+        others, scores = self._others[part], self._scores[part]
+        if self._crowd is None or picture not in self._crowd:
+            return others, scores
+        more, theirs = self._crowd.of(picture)
+        new = ~np.isin(more, others)  # what people said is listed in any case
+        others = np.concatenate([others, more[new]])
+        scores = np.concatenate([scores, np.minimum(theirs[new], np.float32(1))])
+        order = np.lexsort((others, -scores))
+        return others[order], scores[order]
 
     def has_any(self, picture: int) -> bool:
         """Tell whether a picture has a neighbour."""
-        return bool(self._starts[picture] < self._starts[picture + 1])
+        listed = bool(self._starts[picture] < self._starts[picture + 1])
+        return listed or (self._crowd is not None and picture in self._crowd)
 
 
 def numbered(pairs: NearPairs, pictures: NDArray[np.int64]) -> NearPairs:

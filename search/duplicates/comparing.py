@@ -144,14 +144,29 @@ class Comparison:
         return [copy for copy in copies if apart.get(copy.image.pixel_hash, np.inf) <= limit]
 
     def least_compressed(self, copies: Sequence[Copy]) -> list[Copy]:
-        """Return those whose files were compressed least, unknown ones after all others."""
+        """Return those whose files were compressed least, unknown ones after all others.
+
+        What was made of another one counts less than that, however finely it was saved.
+        """
         if len({copy.image.sha256 for copy in copies}) == 1:
             return list(copies)
         self._measure(copies)
         known = [self._measured.get(copy.image.sha256) for copy in copies]
         qualities = [-1 if one is None or one.quality is None else one.quality for one in known]
-        best = max(qualities)
-        return [copy for copy, quality in zip(copies, qualities, strict=True) if quality + _BETTER >= best]
+        left = sorted(zip(qualities, copies, strict=True), key=lambda pair: -pair[0])
+        # What was saved finer than what it was made of has all that this had lost, and no more.
+        while self._is_made_of_another(*left[0], left):
+            left = left[1:]
+        as_good = [pair for pair in left if pair[0] + _BETTER >= left[0][0]]
+        return [copy for quality, copy in as_good if not self._is_made_of_another(quality, copy, left)]
+
+    def _is_made_of_another(self, quality: int, copy: Copy, others: Sequence[tuple[int, Copy]]) -> bool:
+        """Tell whether a copy was made of one of the others that were compressed more. others: with their qualities."""
+        return self._facts is not None and any(
+            self._facts.is_made_of(copy.image, quality, other.image, its_quality)
+            for its_quality, other in others
+            if 0 < its_quality < quality
+        )
 
     def best_described(self, copies: Sequence[Copy]) -> list[Copy]:
         """Return those whose files and users say most: entries of EXIF and XMP, and of metadata."""

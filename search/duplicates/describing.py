@@ -36,13 +36,13 @@ class Describing:
 
     def __init__(self, facts: PictureFacts | None, known: Calibration | None, threads: int) -> None:
         """facts: None where nobody can look at pixels. known: what scores mean, None where nobody knows."""
-        self._facts = facts
+        self.facts = facts
         self._known = known
         self._threads = threads
 
     def members(self, keeper: ImageRecord, copies: Iterable[tuple[ImageRecord, Edge]]) -> list[DuplicateMember]:
         """Return near copies as members, in their order."""
-        files = None if self._facts is None else _Files(self._facts, keeper)
+        files = None if self.facts is None else _Files(self.facts, keeper)
         with ThreadPoolExecutor(self._threads) as pool:
             return list(pool.map(lambda one: self._member(files, *one), copies))
 
@@ -70,9 +70,9 @@ class Describing:
         )
 
     def _edits(self, files: "_Files | None", image: ImageRecord, edge: Edge) -> tuple[Edit, ...] | None:
-        if files is None or self._facts is None or edge.found is None or edge.verified != "yes":
+        if files is None or self.facts is None or edge.found is None or edge.verified != "yes":
             return None
-        return self._facts.edits(edge.found, image, files.keeper, files.file)
+        return self.facts.edits(edge.found, image, files.keeper, files.file)
 
 
 class _Files:

@@ -6,8 +6,8 @@
 Blank pictures and others without texture are never near copies: their embeddings say nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,15 @@ from search.duplicates.nodes import Node, NodePair, nodes_of, sayings_of
 from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
 from search.duplicates.sidecars import Beside
+from search.duplicates.similar import SimilarPairs
+from search.duplicates.stand_ins import stand_ins
 from search.finding.plain_pictures import MIN_CONTRAST, why_plain_image
 from search.finding.snapshot import Snapshot
 from search.index.pair_finder import NearPairs, exact_scores
 from search.pairing.collection_pairs import CollectionPairs
 from search.records import Embeddings, ImageRecord, path_of_uri
 from search.storing.catalogue import Catalogue
-from search.storing.verdicts import Verdict
+from search.storing.verdicts import Verdict, kept_contents
 
 NEIGHBOURS = 20  # of a picture by chance that are worth looking at
 SAMPLED = 2_000  # pictures, of which all pairs are compared
@@ -78,12 +80,15 @@ def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put tog
     compared = [nodes[number][0].id for number in shown.tolist()]
     found = (pairs or CollectionPairs(catalogue.database)).within(snapshot, compared, floor, told.comparing)
     near = joined(numbered(found.near, shown), pairs_said(said, nodes, [snapshot] * len(nodes)))
-    candidates = Candidates(len(nodes), near)
+    crowd = found.crowd and found.crowd.called(*(shown[places] for places in found.crowd.names))
+    candidates = Candidates(len(nodes), near, crowd)
     limits = Limits(request.threshold, floor)
     judge, facts = Judge(nodes, limits, said, looking.pictures, looking.threads, looking.answers), looking.facts
+    add_stacks(judge.similar, said, nodes, [snapshot] * len(nodes))
     stars = StarGroups(nodes, candidates, judge, request.rules, facts, said)
     describing = Describing(facts, request.known, looking.threads)
-    formed = [_group(nodes, star, request.rules, describing) for star in stars.stars(told.looking)]
+    kept = kept_contents(verdicts)
+    formed = [_group(nodes, star, request.rules, kept, describing) for star in stars.stars(told.looking)]
     groups = sorted(_without_torn_pairs(formed), key=lambda group: (-len(group.members), group.keeper.id))
     counted = floor if request.threshold is None else request.threshold
     similar = judge.similar.shots()
@@ -128,7 +133,28 @@ def pairs_said(
 
     of: the snapshot of each node. stored: score embeddings as segments keep them, as transforms of two differ.
     """
-    pairs = [pair for pair, verdict in said.items() if verdict.is_duplicate]
+    return _scored([pair for pair, verdict in said.items() if verdict.is_duplicate], nodes, of, stored=stored)
+
+
+def add_stacks(
+    similar: SimilarPairs,
+    said: Mapping[NodePair, Verdict],
+    nodes: Sequence[Node],
+    of: Sequence[Snapshot],
+    *,
+    stored: bool = False,
+) -> None:
+    """Remember the pairs that people stacked, however low they score and whichever groups they are in.
+
+    Arguments as of `pairs_said`.
+    """
+    pairs = _scored([pair for pair, verdict in said.items() if verdict.said == "stack"], nodes, of, stored=stored)
+    for one, other, score in zip(pairs.rows.tolist(), pairs.later.tolist(), pairs.scores.tolist(), strict=True):
+        similar.add("stack", nodes[one][0], nodes[other][0], min(score, 1.0))
+
+
+def _scored(pairs: Sequence[NodePair], nodes: Sequence[Node], of: Sequence[Snapshot], *, stored: bool) -> NearPairs:
+    """Return pairs of nodes with their scores."""
 
     def rows(side: int) -> Embeddings:
         ids = [np.array([nodes[pair[side]][0].id], np.int64) for pair in pairs]
@@ -140,13 +166,20 @@ def pairs_said(
     return NearPairs(one, other, exact_scores(rows(0), every, rows(1), every))
 
 
-def _group(nodes: Sequence[Node], star: Star, rules: KeeperRules, describing: Describing) -> DuplicateGroup:
+def _group(
+    nodes: Sequence[Node], star: Star, rules: KeeperRules, kept: Container[bytes], describing: Describing
+) -> DuplicateGroup:
+    """Return the group of a star, without what stays whatever it is a copy of. kept: contents that all stay."""
     keeper = star.keeper.image
-    same = [image for image in nodes[star.centre] if image.id != keeper.id and not rules.is_protected(image)]
-    near = [
-        (image, edge) for node, edge in star.edges.items() for image in nodes[node] if not rules.is_protected(image)
-    ]
-    members = [describing.exact(keeper, image) for image in same] + describing.members(keeper, near)
+
+    def may_go(image: ImageRecord) -> bool:
+        return not rules.is_protected(image) and image.sha256 not in kept
+
+    same = [image for image in nodes[star.centre] if image.id != keeper.id and may_go(image)]
+    near = [(image, edge) for node, edge in star.edges.items() for image in nodes[node] if may_go(image)]
+    best = {one: best for node in star.edges for one, best in stand_ins(nodes[node], rules, describing.facts).items()}
+    members = [describing.exact(keeper, image) for image in same]
+    members += [replace(member, copy_of=best.get(member.image.id)) for member in describing.members(keeper, near)]
     members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
     return DuplicateGroup(keeper, star.keeper.reason, tuple(members))
 

@@ -6,15 +6,18 @@ The other collection holds the keepers: nothing of it is ever a member.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from search.duplicates.candidates import Candidates, joined
 from search.duplicates.describing import Describing
-from search.duplicates.find_duplicates import Looking, below, crowded_floor, pairs_said, textured
+from search.duplicates.find_duplicates import Looking, add_stacks, below, crowded_floor, pairs_said, textured
 from search.duplicates.groups import DuplicateGroup
 from search.duplicates.judging import Edge, Judge, Limits
+from search.duplicates.keeper_rules import KeeperRules
 from search.duplicates.nodes import Node, nodes_of, sayings_of
 from search.duplicates.report import DuplicateReport, DuplicateRequest, Told
+from search.duplicates.stand_ins import stand_ins
 from search.errors import UsageError
 from search.finding.snapshot import Snapshot
 from search.index.pair_finder import NearPairs, Progress
@@ -57,12 +60,17 @@ def find_leaks(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together
     finding = pairs or CollectionPairs(catalogue.database)
     found = finding.between((snapshot, asked[0]), (other, asked[1]), floor, told.comparing)
     near = NearPairs(sides[0][1][found.near.rows], sides[1][1][found.near.later] + len(left), found.near.scores)
-    candidates = Candidates(len(nodes), joined(near, pairs_said(said, nodes, of, stored=True)))
+    crowd = found.crowd
+    if crowd is not None:
+        crowd = crowd.called(sides[1][1][crowd.names[0]] + len(left), sides[0][1][crowd.names[1]])
+    candidates = Candidates(len(nodes), joined(near, pairs_said(said, nodes, of, stored=True)), crowd)
     limits = Limits(request.threshold, floor)
     judge = Judge(nodes, limits, said, looking.pictures, looking.threads, looking.answers)
-    edges = _best_edges(nodes, len(left), candidates, judge, told.looking)
+    add_stacks(judge.similar, said, nodes, of, stored=True)
+    same = [pair for pair in _same_pixels(nodes, len(left)) if pair not in said or not said[pair].keeps_apart]
+    edges = _best_edges(nodes, len(left), same, candidates, judge, told.looking)
     describing = Describing(looking.facts, request.known, looking.threads)
-    groups = [_group(nodes, node, copies, describing, name) for node, copies in edges.items()]
+    groups = [_group(nodes, node, copies, request.rules, describing, name) for node, copies in edges.items()]
     ordered = tuple(sorted(groups, key=lambda group: (-len(group.members), group.keeper.id)))
     counted = floor if request.threshold is None else request.threshold
     images, similar = len(mine) + len(theirs), judge.similar.shots()
@@ -73,13 +81,19 @@ def _records(snapshot: Snapshot, catalogue: Catalogue) -> list[ImageRecord]:
     return list(catalogue.images_by_id(snapshot.collection.id, snapshot.all_ids().tolist()).values())
 
 
-def _best_edges(
-    nodes: Sequence[Node], mine: int, candidates: Candidates, judge: Judge, progress: Progress
+def _best_edges(  # noqa: PLR0913, PLR0917 -- the parts of one job
+    nodes: Sequence[Node],
+    mine: int,
+    same: Iterable[tuple[int, int]],
+    candidates: Candidates,
+    judge: Judge,
+    progress: Progress,
 ) -> Mapping[int, Mapping[int, Edge]]:
-    """Return by node of the other collection which nodes of this one are copies of it; each of them is in one group."""
-    best: dict[int, tuple[tuple[bool, bool, float], int, Edge]] = {}
-    for one, other in _same_pixels(nodes, mine):
-        best[one] = (_CERTAIN, other, Edge(1.0, None))
+    """Return by node of the other collection which nodes of this one are copies of it; each of them is in one group.
+
+    same: nodes of this collection and of the other one with the same pixels.
+    """
+    best = {one: (_CERTAIN, other, Edge(1.0, None)) for one, other in same}
     for done, centre in enumerate(range(mine, len(nodes)), start=1):
         others, scores = candidates.of(centre)
         pairs = zip(others.tolist(), scores.tolist(), strict=True)
@@ -96,22 +110,28 @@ def _best_edges(
 
 
 def _same_pixels(nodes: Sequence[Node], mine: int) -> Iterator[tuple[int, int]]:
-    """Yield a node of this collection and the first of the other one with the same pixels."""
-    theirs: dict[bytes, int] = {}
-    for number in range(mine, len(nodes)):
-        theirs.setdefault(nodes[number][0].pixel_hash, number)
+    """Yield each node of this collection with each of the other one that has its pixels, the first of them last."""
+    theirs: defaultdict[bytes, list[int]] = defaultdict(list)
+    for number in range(len(nodes) - 1, mine - 1, -1):
+        theirs[nodes[number][0].pixel_hash].append(number)
     for number, node in enumerate(nodes[:mine]):
-        other = theirs.get(node[0].pixel_hash)
-        if other is not None:
+        for other in theirs.get(node[0].pixel_hash, ()):
             yield number, other
 
 
-def _group(
-    nodes: Sequence[Node], centre: int, edges: Mapping[int, Edge], describing: Describing, name: str
+def _group(  # noqa: PLR0913, PLR0917 -- what a group is made of
+    nodes: Sequence[Node],
+    centre: int,
+    edges: Mapping[int, Edge],
+    rules: KeeperRules,
+    describing: Describing,
+    name: str,
 ) -> DuplicateGroup:
     keeper = min(nodes[centre], key=lambda image: image.id)
     same = [image for node in edges for image in nodes[node] if image.pixel_hash == keeper.pixel_hash]
     near = [(image, edge) for node, edge in edges.items() for image in nodes[node] if image not in same]
-    members = [describing.exact(keeper, image) for image in same] + describing.members(keeper, near)
+    best = {one: best for node in edges for one, best in stand_ins(nodes[node], rules, describing.facts).items()}
+    members = [describing.exact(keeper, image) for image in same]
+    members += [replace(member, copy_of=best.get(member.image.id)) for member in describing.members(keeper, near)]
     members.sort(key=lambda member: (-member.score, member.relation, member.image.id))
     return DuplicateGroup(keeper, f"in the collection {name}", tuple(members))

@@ -21,7 +21,7 @@ SimilarKind = Literal["burst", "another_shot", "raw_and_jpeg", "stack"]
 class DuplicateMember:
     """A copy of a keeper. score: exact cosine similarity. verified: whether the pixels show the same picture, None
     where nobody looked. edits: what was done to the keeper to get it. confirmed: whether somebody said that the two are
-    duplicates.
+    duplicates. copy_of: of a near copy, the image with the very same pixels that stays where near copies stay.
     """
 
     image: ImageRecord
@@ -32,11 +32,13 @@ class DuplicateMember:
     edits: tuple[Edit, ...] | None = None
     probability: float | None = None
     confirmed: bool = False
+    copy_of: ImageRecord | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the member object of the command line and of HTTP."""
         shape = _named(self.image) | {"score": self.score, "relation": self.relation, "verified": self.verified}
         shape |= {"kind": self.kind, "confirmed": self.confirmed}
+        shape["copy_of"] = None if self.copy_of is None else str(self.copy_of.id)
         if self.probability is not None:
             shape["probability"] = self.probability
         if self.edits is not None:

@@ -16,9 +16,9 @@ from search.duplicates.nodes import Node, NodePair
 from search.duplicates.similar import SimilarPairs, as_shots
 from search.finding.accurate import StoredPictures
 from search.geometry.bending import unbent
-from search.geometry.equal_pictures import equal_pictures
+from search.geometry.equal_pictures import TEXTURED, equal_pictures
 from search.geometry.keypoints import Keypoints
-from search.geometry.verification import ANOTHER_SHOT, TOO_LITTLE, Verification, reversed_roles
+from search.geometry.verification import ANOTHER_SHOT, Verification, reversed_roles
 from search.geometry.verify import prepared, verify_in_order
 from search.records import ImageRecord, Verified
 from search.storing.verdicts import Verdict
@@ -26,8 +26,6 @@ from search.storing.verdicts import Verdict
 # Below the threshold only a "yes" counts; after so many in a row that are none, the rest of a picture's neighbours, all
 # less alike, are not looked at.
 PATIENCE: Final = 16
-# A picture with fewer keypoints shows next to nothing: a sky, a wall, a gradient. Every other such picture scores high.
-TEXTURED: Final = 8
 _PAIR: Final = "pair"  # the kind of question that is kept
 FILES_TRIED: Final = 3  # of images with the same pixels, until one can be read
 
@@ -87,8 +85,6 @@ class Judge:
                     unsure.append((other, score))
             elif said.is_duplicate:
                 confirmed.append((other, score))
-            elif said.said == "stack":
-                self.similar.add("stack", self._nodes[centre][0], self._nodes[other][0], score)
         return self._confirmed(centre, confirmed) | self._by_pixels(centre, unsure)
 
     def _are_shots(self, centre: int, other: int, score: float) -> bool:
@@ -201,9 +197,6 @@ class _Looked:
 def _looked_at(own: Keypoints, other: Keypoints, found: Verification) -> _Looked:
     """Return what a verification is worth among copies. own: of the centre, other: of the picture beside it."""
     fewest = min(len(own), len(other))
-    if fewest < TEXTURED and found.answer == "yes":
-        # A few blobs agree with other blobs.
-        found = replace(found, answer="cannot", reason=TOO_LITTLE)
     sure = equal_pictures(own, other) if found.answer == "cannot" else unbent(found, own, other)
     # Where the inliers lie is of no use any more, and it is most of what an answer holds.
     return _Looked(replace(reversed_roles(sure or found), places=None), fewest)

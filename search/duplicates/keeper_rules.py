@@ -9,7 +9,7 @@ from search.duplicates.sidecars import is_raw
 from search.errors import UsageError
 from search.records import ImageRecord, path_of_uri
 
-Rule = Literal["view", "lossless", "resolution", "untouched", "quality", "metadata", "date", "path"]
+Rule = Literal["view", "lossless", "resolution", "untouched", "quality", "prefer", "metadata", "date", "path"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can be; the file tells whether it is
 
@@ -17,7 +17,7 @@ LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can 
 @dataclass(frozen=True, slots=True)
 class KeeperRules:
     """rules: in order; those left out do not count. protected: folders whose files are always kept. preferred: folders
-    whose files come before others, by the rule `path`, the first folder first.
+    whose files come before others, by the rules `prefer` and `path`, the first folder first.
     """
 
     rules: tuple[Rule, ...] = RULES
@@ -41,8 +41,12 @@ class KeeperRules:
 
     def place(self, image: ImageRecord) -> tuple[int, int, int]:
         """Return what orders images by their place: preferred folders, then few folders deep, then short."""
+        return *self.preference(image), image.uri.count("/"), len(image.uri)
+
+    def preference(self, image: ImageRecord) -> tuple[int]:
+        """Return what orders images by the preferred folders alone."""
         places = [number for number, folder in enumerate(self.preferred) if _is_below(image, folder)]
-        return min(places, default=len(self.preferred)), image.uri.count("/"), len(image.uri)
+        return (min(places, default=len(self.preferred)),)
 
 
 def rules_named(names: Iterable[str]) -> tuple[Rule, ...]:

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from search.finding.accurate import StoredPictures
 from search.geometry.enlargement import DetailProfile
+from search.geometry.keypoints import Pixels
 from search.records import ImageRecord
 
 LOSSLESS_QUALITY: Final = 100
@@ -31,4 +32,8 @@ class KeeperPictures(StoredPictures, Protocol):
 
     def measured(self, images: Sequence[ImageRecord]) -> Sequence[Measured | None]:
         """Return what the file of each image says, None where it is not what was indexed any more."""
+        ...
+
+    def whole(self, image: ImageRecord) -> Pixels | None:
+        """Return (H, W, 3) uint8, an image in its full size; None where nobody can, or it is too large."""
         ...

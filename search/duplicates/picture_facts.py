@@ -14,6 +14,7 @@ from search.geometry.consensus import distances
 from search.geometry.enlargement import DetailProfile
 from search.geometry.overlap import Size
 from search.geometry.pixel_edits import PictureFile, edits_between, is_grey
+from search.geometry.recompression import is_made_of
 from search.geometry.transformation import Model, Points
 from search.geometry.verification import Verification
 from search.geometry.widening import goes_on
@@ -68,6 +69,24 @@ class PictureFacts:
         grey = bool(is_grey(found, one, other))
         self._answers.keep(question, json.dumps(grey).encode())
         return grey
+
+    def is_made_of(self, finer: ImageRecord, quality: int, coarser: ImageRecord, its_quality: int) -> bool:
+        """Tell whether a picture was made of one that was compressed more (search/geometry/recompression.py).
+
+        No where nobody can tell.
+        """
+        if (finer.width, finer.height) != (coarser.width, coarser.height):
+            return False
+        question = Question("made_of", finer.sha256, coarser.sha256, digest((quality, its_quality)))
+        kept = self._answers.find(question)
+        if kept is not None:
+            return bool(json.loads(kept))
+        one, other = self._pictures.whole(finer), self._pictures.whole(coarser)
+        if one is None or other is None:
+            return False
+        found = is_made_of(one, quality, other, its_quality)
+        self._answers.keep(question, json.dumps(found).encode())
+        return found
 
     def edits(
         self, found: Verification, query: ImageRecord, candidate: ImageRecord, file: File

@@ -6,15 +6,16 @@ Each step costs more than the one before and is taken only where those before it
 upload, so it looks at few images; an accurate search (search/finding/accurate.py) looks at many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from search.finding.accurate import StoredPictures
 from search.finding.find_similar import QueryContent
 from search.finding.plain_pictures import why_plain_image
 from search.finding.snapshot import Snapshot
+from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import Query, verify
@@ -71,6 +72,14 @@ class Limits(NamedTuple):
 Seen = tuple[Query, PictureFile] | None
 
 
+class GatePictures(StoredPictures, Protocol):
+    """What the gate asks of indexed images."""
+
+    def looked_at(self, image: ImageRecord) -> tuple[Keypoints | None, PictureFile | None]:
+        """Return what `keypoints` and `file` say of an image, its file read once."""
+        ...
+
+
 class _Candidate(NamedTuple):
     image: ImageRecord
     score: float
@@ -102,7 +111,7 @@ class NearGate:
 
     snapshot: Snapshot
     catalogue: Catalogue
-    stored: Callable[[], StoredPictures]
+    stored: Callable[[], GatePictures]
     limits: Limits
 
     def check(self, embedding: Embeddings, see: Callable[[], Seen], but: int | None = None) -> Checked:
@@ -131,22 +140,32 @@ class NearGate:
         stored, answers = self.stored(), list[Verification | None]()
         with ThreadPoolExecutor(1, "gate") as beside:
             looking: Future[Seen] = beside.submit(see)
-            for part in (worth[:1], worth[1:]):
-                for one, keypoints in zip(part, stored.keypoints([one.image for one in part]), strict=True):
-                    seen = looking.result()
-                    answer = None if seen is None or keypoints is None else verify(seen[0], keypoints)
-                    if seen is not None and answer is not None and answer.answer == "yes":
-                        return _near(one, answer, _edited(stored, one, answer, seen[1]))
-                    answers.append(answer)
+            for one, (keypoints, file) in zip(worth, _images_seen(stored, worth), strict=True):
+                seen = looking.result()
+                answer = None if seen is None or keypoints is None else verify(seen[0], keypoints)
+                if seen is not None and answer is not None and answer.answer == "yes":
+                    return _near(one, answer, _edited(one, answer, seen[1], file or stored.file(one.image)))
+                answers.append(answer)
         for one, answer in zip(worth, answers, strict=True):
             if one.score >= self.limits.threshold and (answer is None or answer.answer == "cannot"):
                 return _near(one, answer, Match(one.image, one.score, "probable", "cannot"))
         return Checked("new", None, _evidence(worth[0], answers[0]))
 
 
-def _edited(stored: StoredPictures, one: _Candidate, answer: Verification, picture: PictureFile) -> Match:
-    """Return the match with what was done to its image, where its file can be had."""
-    file = stored.file(one.image)
+def _images_seen(
+    stored: GatePictures, worth: Sequence[_Candidate]
+) -> Iterator[tuple[Keypoints | None, PictureFile | None]]:
+    """Yield keypoints of each image, and the pixels of the first: it is the likeliest, and then asked for those, too.
+
+    They are there before the picture itself has been looked at, and the others are looked at together.
+    """
+    yield stored.looked_at(worth[0].image)
+    for keypoints in stored.keypoints([one.image for one in worth[1:]]):
+        yield keypoints, None
+
+
+def _edited(one: _Candidate, answer: Verification, picture: PictureFile, file: PictureFile | None) -> Match:
+    """Return the match with what was done to its image. file: of the image, None where it cannot be had."""
     edits = None if file is None else tuple(edits_between(answer, picture, file))
     return Match(one.image, one.score, "same_picture", "yes", edits)
 

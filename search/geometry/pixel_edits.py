@@ -57,10 +57,10 @@ def edits_between(found: Verification, query: PictureFile, candidate: PictureFil
         return []
     edits, blur = model_edits(found), _blur(found, query.pixels, candidate.pixels)
     # What blur alone has changed, such as colours that ran into each other, is no edit of its own.
-    before = _blurred_as(found, candidate.pixels, blur)
-    layers = _colour_layers(found, query.pixels, before)
+    before, after = _blurred_as(found, candidate.pixels, blur), _bounded(query.pixels)
+    layers = _colour_layers(found, after, before)
     if layers:
-        edits += _colours(layers) + blur + _cover(found, query.pixels, before)
+        edits += _colours(layers) + blur + _cover(found, after, before)
     return edits + _files(query, candidate, others=bool(edits))
 
 
@@ -105,23 +105,27 @@ def _bounded(pixels: Pixels) -> Pixels:
 def _colours(layers: list[Aligned]) -> list[Edit]:
     both = layers[0].both
     # Softened, as lossy formats store colours at half the resolution.
-    query = np.stack([cv2.GaussianBlur(layer.query, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
-    candidate = np.stack([cv2.GaussianBlur(layer.candidate, (0, 0), _COLOURS_SOFT)[both] for layer in layers], axis=1)
-    colour, colour_before = query - query.mean(axis=1, keepdims=True), candidate - candidate.mean(axis=1, keepdims=True)
+    query = np.stack([cv2.GaussianBlur(layer.query, (0, 0), _COLOURS_SOFT)[both] for layer in layers])
+    candidate = np.stack([cv2.GaussianBlur(layer.candidate, (0, 0), _COLOURS_SOFT)[both] for layer in layers])
+    light_now, light_before = query.mean(axis=0), candidate.mean(axis=0)
+    colour, colour_before = query - light_now, candidate - light_before
     edits = []
     if _typical(np.abs(colour)) < _COLOURLESS and _typical(np.abs(colour_before)) > _COLOURFUL:
         edits.append(Edit("grey"))
     elif (moved := _typical(np.abs(colour - colour_before))) > _RECOLOURED:
         edits.append(Edit("recoloured", round(moved / 255, 3)))
-    light = float(np.median(query.mean(axis=1) - candidate.mean(axis=1)))
+    light = float(np.median(light_now - light_before))
     if abs(light) > _LIT:
         edits.append(Edit("brightened" if light > 0 else "darkened", round(abs(light) / 255, 3)))
     return edits
 
 
 def _typical(values: NDArray[np.float32]) -> float:
-    """Return a mean that what was laid over a part does not move: of the middle nine tenths of the pixels."""
-    pixels = values.mean(axis=1)
+    """Return a mean that what was laid over a part does not move: of the middle nine tenths of the pixels.
+
+    values: (channels, pixels).
+    """
+    pixels = values.mean(axis=0)
     edge = len(pixels) // 20
     if edge:  # sorting them all takes four times as long
         pixels = np.partition(pixels, (edge, len(pixels) - edge - 1))
@@ -188,9 +192,13 @@ def _lit(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[
     one, other = before[said][::step].astype(np.float64), after[said][::step].astype(np.float64)
     factor, offset = 1.0, 0.0
     for _ in range(_FITS):
-        if len(one) < _FEWEST_PIXELS or one.var() < 1:
+        if len(one) < _FEWEST_PIXELS:
             return before
-        factor = float(np.cov(one, other, bias=True)[0, 1] / one.var())
+        centred = one - one.mean()
+        energy = float((centred * centred).sum())  # not by BLAS, whose threads cost more than they do
+        if energy < len(one):
+            return before
+        factor = float((centred * other).sum()) / energy
         offset = float(other.mean() - factor * one.mean())
         error = np.abs(factor * one + offset - other)
         fits = error <= max(float(np.median(error)) * _TRIMMED, 1.0)

@@ -80,13 +80,15 @@ def _hypotheses(pairs: Pairs) -> list[NDArray[np.bool_]]:
     turned = np.abs((pairs.turns[None, :] - pairs.turns[:, None] + np.pi) % (2 * np.pi) - np.pi) < _TURN_SLACK
     sized = np.abs(pairs.scales[None, :] - pairs.scales[:, None]) < _SIZE_SLACK
     votes = near & turned & sized
-    order = np.argsort(-votes.sum(axis=1), kind="stable")
+    counts = votes.sum(axis=1)
+    alike = np.zeros(len(counts), bool)  # too much like one that was chosen
     chosen: list[NDArray[np.bool_]] = []
-    for row in order:
-        if len(chosen) == HYPOTHESES or votes[row].sum() < 3:  # noqa: PLR2004
+    for row in np.argsort(-counts, kind="stable"):
+        if len(chosen) == HYPOTHESES or counts[row] < 3:  # noqa: PLR2004
             break
-        if not any((votes[row] & other).sum() > 0.7 * votes[row].sum() for other in chosen):
+        if not alike[row]:
             chosen.append(votes[row])
+            alike |= (votes & votes[row]).sum(axis=1) > 0.7 * counts  # noqa: PLR2004
     return chosen
 
 

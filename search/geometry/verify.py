@@ -14,6 +14,7 @@ from itertools import chain, islice
 
 from search.geometry.by_keypoints import compare_keypoints
 from search.geometry.by_pixels import compare_pixels
+from search.geometry.equal_pictures import without_texture
 from search.geometry.hypotheses import Turns, turns_of
 from search.geometry.keypoints import ASKED, Keypoints, Pixels, extract, mirrored
 from search.geometry.matching import match
@@ -83,4 +84,6 @@ def _verify_block(query: Query, block: Sequence[Keypoints]) -> list[Verification
             answers[number] = turned_back(second)
         if answers[number].answer != "yes":
             answers[number] = compare_pixels(answers[number], query.keypoints, query.turns, block[number])
-    return answers
+    return [
+        without_texture(answer, query.keypoints, candidate) for answer, candidate in zip(answers, block, strict=True)
+    ]

@@ -37,7 +37,7 @@ class CpuPairs:
         Costs O(N^2 * width), and O(D) for each pair whose sketches are near.
 
         Raises:
-            UsageError: more pairs are near than memory should hold.
+            TooManyPairs: more are near than memory should hold.
         """
         rows = HeldRows(embeddings)
         sketch = fit(embeddings[drawn(len(rows))], threshold)
@@ -57,7 +57,7 @@ class CpuPairs:
         """Return all pairs of a left and a right row that score at least a threshold.
 
         Raises:
-            UsageError: more pairs are near than memory should hold.
+            TooManyPairs: more are near than memory should hold.
         """
         sources = (HeldRows(left), HeldRows(right))
         sketch = fit(np.concatenate([rows[drawn(len(rows), QUERY_ROWS // 2)] for rows in (left, right)]), threshold)

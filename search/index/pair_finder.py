@@ -11,6 +11,8 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from search.index import crowd
+from search.index.crowd import TooManyPairs
 from search.records import Embeddings
 
 BLOCK_PAIRS: Final = 1_024  # scored at once: 32 MiB in float64 at 2,048 dims
@@ -56,6 +58,7 @@ class PairFinder(Protocol):
         embeddings: (N, D) float32 of unit length. progress: called with (rows compared, rows in all).
 
         Raises:
+            TooManyPairs: more are near than memory should hold.
             DeviceFailed: a GPU cannot finish the work; the CPU still can.
         """
         ...
@@ -73,6 +76,7 @@ class PairFinder(Protocol):
         right. progress: called with (rows of the right compared, all of them).
 
         Raises:
+            TooManyPairs: more are near than memory should hold.
             DeviceFailed: a GPU cannot finish the work; the CPU still can.
         """
         ...
@@ -149,9 +153,14 @@ class Candidates:
         self._others = others
         self._threshold = np.float32(threshold)
         self._kept: list[NearPairs] = []
+        self._found = 0
 
     def add(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> None:
-        """Score pairs of rows, and keep those that are near. Of the same rows, a pair counts with the later second."""
+        """Score pairs of rows, and keep those that are near. Of the same rows, a pair counts with the later second.
+
+        Raises:
+            TooManyPairs: more are near than memory should hold.
+        """
         if self._others is None:
             later = others > rows
             rows, others = rows[later], others[later]
@@ -160,6 +169,11 @@ class Candidates:
         )
         near = scores >= self._threshold
         self._kept.append(NearPairs(rows[near], others[near], scores[near]))
+        self._found += int(np.count_nonzero(near))
+        if self._found > crowd.MOST_PAIRS:
+            raise TooManyPairs(
+                f"more than {crowd.MOST_PAIRS:,} pairs score at least {self._threshold:.2f}: choose a higher threshold"
+            )
 
     def found(self) -> NearPairs:
         """Return all that were kept, ordered by the later row and then the other."""

@@ -6,7 +6,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import UsageError
+from search.index import crowd
+from search.index.crowd import Crowd, TooManyPairs
 from search.index.pair_finder import NearPairs, exact_scores, float32_margin, ordered
 from search.index.sketches import Sketches, in_parts
 from search.records import Embeddings
@@ -17,7 +18,6 @@ READ_ROWS: Final = 8_192
 # Of a tile: from here on the product of whole rows is cheaper than fetching the rows of each pair.
 DENSE: Final = 1 / 16
 FEW: Final = 4_096  # pairs that are fetched all the same
-MOST_PAIRS: Final = 100_000_000  # found; they take 12 bytes each
 
 
 class RowSource(Protocol):
@@ -76,9 +76,12 @@ class HeldRows:
 class PairScoring:
     """Takes pairs of rows as they turn up, and keeps those that score at least a threshold."""
 
-    def __init__(self, left: RowSource, right: RowSource, threshold: float) -> None:
-        """threshold: compared as float32, as scores are."""
+    def __init__(self, left: RowSource, right: RowSource, threshold: float, crowd: Crowd | None = None) -> None:
+        """threshold: compared as float32, as scores are. crowd: grows where there are too many; pairs of two rows of it
+        are left out. Without one, too many are refused.
+        """
         self._left, self._right = left, right
+        self.crowd = crowd
         self._threshold = np.float32(threshold)
         self._coarse = self._threshold - np.float32(float32_margin(left.dims))
         self._waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
@@ -109,8 +112,11 @@ class PairScoring:
         """Take pairs: a row of the left, one of the right.
 
         Raises:
-            UsageError: more pairs are near than a report could hold.
+            TooManyPairs: more are near than may be kept, and there is no crowd.
         """
+        if self.crowd is not None:
+            apart = ~self.crowd.holds(rows, others)
+            rows, others = rows[apart], others[apart]
         self._waiting.append((rows, others))
         self._many += len(rows)
         if self._many >= BATCH_PAIRS:
@@ -120,12 +126,12 @@ class PairScoring:
         """Return all near pairs so far, ordered by the right row and then the left, and begin anew.
 
         Raises:
-            UsageError: as `add`.
+            TooManyPairs: as `add`.
         """
         self._score()
         empty = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
         rows, others, scores = (np.concatenate(parts) for parts in zip(empty, *self._kept, strict=True))
-        self._kept = []
+        self._kept, self._found = [], 0
         return ordered(NearPairs(rows.astype(np.int64), others.astype(np.int64), scores))
 
     def _score(self) -> None:
@@ -146,12 +152,21 @@ class PairScoring:
         scores = exact_scores(left, places[near], right, other_places[near])
         reached = scores >= self._threshold
         near, scores = near[reached], scores[reached]
-        self._found += len(near)
-        if self._found > MOST_PAIRS:
-            raise UsageError(
-                f"more than {MOST_PAIRS:,} pairs score at least {self._threshold:.2f}: choose a higher threshold"
-            )
         self._kept.append((rows[near].astype(np.int32), others[near].astype(np.int32), scores))
+        self._found += len(near)
+        if self._found > crowd.MOST_PAIRS:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Leave out the pairs of a crowd, which grows until few enough are left."""
+        if self.crowd is None:
+            raise TooManyPairs(
+                f"more than {crowd.MOST_PAIRS:,} pairs score at least {self._threshold:.2f}: choose a higher threshold"
+            )
+        rows, others, scores = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
+        kept = self.crowd.kept(rows, others)
+        self._kept = [(rows[kept], others[kept], scores[kept])]
+        self._found = int(np.count_nonzero(kept))
 
 
 def _fetched(source: RowSource, numbers: NDArray[np.int64]) -> tuple[Embeddings, NDArray[np.int64]]:

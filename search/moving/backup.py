@@ -1,9 +1,9 @@
 """Job: copy a store into a backup while others index and search. Reads only.
 
-First the catalogue, as of one moment; then every segment that this catalogue names: segments never change, so copying
-them later is right. A segment that compaction removed meanwhile means: take the catalogue again. Generations are a
-cache and stay behind. The backup is made beside its place and renamed at the end, so that at its place there is a
-whole one or none.
+First the catalogue, as of one moment; then every segment that this catalogue names, and the plans: segments never
+change, so copying them later is right. A segment that compaction removed meanwhile means: take the catalogue again.
+Generations are a cache and stay behind. The backup is made beside its place and renamed at the end, so that at its
+place there is a whole one or none.
 """
 
 import sqlite3
@@ -25,6 +25,7 @@ from search.errors import CorruptFile, StoreUnavailable
 from search.faults import fault
 from search.moving.backup_files import CATALOGUE, BackupFile, BackupWriter, FolderWriter, Manifest, TarWriter
 from search.moving.partial_folders import partial_folder
+from search.moving.plan_copies import copied_plans, objection_to
 from search.moving.table_copy import copy_tables
 from search.storing.store import Store
 
@@ -35,11 +36,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup holds. files: number of them; attempts: how often the catalogue had to be taken."""
+    """What a backup holds. attempts: how often the catalogue had to be taken. left_out: journals that were changed by
+    somebody, by name, so that no `undo` goes by them.
+    """
 
     place: Path
     manifest: Manifest
     attempts: int
+    left_out: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """Return the object the `backup` command prints."""
@@ -50,6 +54,7 @@ class BackupReport:
             "files": len(files),
             "bytes": sum(file.bytes for file in files),
             "collections": list(self.manifest.collections),
+            "left_out": list(self.left_out),
         }
 
 
@@ -67,7 +72,8 @@ def back_up(store: Store, place: Path, progress: Progress = lambda done, total: 
         tar = place.suffix == ".tar"
         writer: BackupWriter = TarWriter(partial / "backup.tar") if tar else FolderWriter(partial)
         try:
-            manifest, attempts = _Backup(store, partial, writer, progress).run()
+            run = _Backup(store, partial, writer, progress)
+            manifest, attempts = run.run()
             finished = writer.finish(manifest.dump())
         finally:
             if isinstance(writer, TarWriter):
@@ -75,7 +81,7 @@ def back_up(store: Store, place: Path, progress: Progress = lambda done, total: 
         fault("backup.rename")
         finished.rename(place)
         sync_folder(place.parent)
-    return BackupReport(place, manifest, attempts)
+    return BackupReport(place, manifest, attempts, tuple(run.left_out))
 
 
 class _Backup:
@@ -87,6 +93,7 @@ class _Backup:
         self._writer = writer
         self._progress = progress
         self._copied: dict[str, BackupFile] = {}
+        self.left_out: list[str] = []
 
     def run(self) -> tuple[Manifest, int]:
         for attempt in range(1, ATTEMPTS + 1):
@@ -100,9 +107,17 @@ class _Backup:
                 continue
             self._copied[CATALOGUE] = self._writer.add(CATALOGUE, np.memmap(working, np.uint8, mode="r"))
             working.unlink()
+            self._copy_plans()
             files = tuple(self._copied.values())
             return Manifest(made_at, self._store.settings.accept_license, collections, files), attempt
         raise StoreUnavailable(f"segments were compacted away {ATTEMPTS} times during the backup; try again")
+
+    def _copy_plans(self) -> None:
+        for name, data in copied_plans(self._store.root):
+            if objection_to(name, data) is None:
+                self._copied[name] = self._writer.add(name, np.frombuffer(data, np.uint8))
+            else:
+                self.left_out.append(name)
 
     def _copy(self, segments: dict[str, tuple[int, str]]) -> bool:
         """Copy the segments that are not copied yet; return whether all of them were still there."""

@@ -1,4 +1,4 @@
-"""The files of a backup, in a folder or in a plain .tar: `catalogue.sqlite`, `segments/*`, and the manifest.
+"""The files of a backup, in a folder or in a plain .tar: `catalogue.sqlite`, `segments/*`, `plans/*`, manifest.
 
 `backup.json` is written last: `{format, made_at, accept_license, collections, files: [{name, bytes, sha256}], sha256}`,
 where the last sha256 is over all the rest of it. A backup without a whole manifest is none. What is read is hostile
@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from search.blobs.blobs import sync_folder
 from search.errors import CorruptFile, LookalikeError, StoreTooNew, UsageError
 from search.faults import fault
+from search.moving.plan_copies import COPIED
 
-FORMAT = 1
+FORMAT = 2  # 1 had no plans
 MANIFEST = "backup.json"
 CATALOGUE = "catalogue.sqlite"
-NAME = re.compile(r"catalogue\.sqlite|segments/[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+NAME = re.compile(rf"catalogue\.sqlite|segments/[A-Za-z0-9][A-Za-z0-9._-]{{0,200}}|{COPIED.pattern}")
 PIECE_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 1 << 30
 

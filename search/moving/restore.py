@@ -1,9 +1,9 @@
 """Job: make a store of a backup, in an empty place.
 
-Every byte is checked on its way. Segments come first, under fresh names; then the catalogue, at once; then store.toml,
-which makes the folder a store. A restore that was killed leaves no store, and the next one into the same folder
-clears what it left, also in a PostgreSQL database or beside an SQLite catalogue elsewhere (`search.moving.claims`), and
-begins again.
+Every byte is checked on its way. Segments come first, under fresh names, and plans; then the catalogue, at once; then
+store.toml, which makes the folder a store. A restore that was killed leaves no store, and the next one into the same
+folder clears what it left, also in a PostgreSQL database or beside an SQLite catalogue elsewhere
+(`search.moving.claims`), and begins again.
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
 
@@ -29,6 +29,7 @@ from search.local.published import LocalIndexes
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
 from search.moving.catalogue_file import clear, put, require_free, working_file
 from search.moving.claims import free_own
+from search.moving.plan_copies import COPIED, objection_to, put_plan
 from search.moving.restore_folder import Hold, cannot_write, held
 from search.moving.table_copy import copy_tables, is_empty
 from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
@@ -127,6 +128,7 @@ class _Restore:
         try:
             schema.upgrade(database)
             self._restore_segments(database)
+            self._restore_plans()
             if self._file is None:
                 self._load(database)
             else:
@@ -211,6 +213,17 @@ class _Restore:
         with database.writing() as connection:
             for segment_id, name in names:
                 connection.execute(update(segment).where(segment.c.id == segment_id).values(name=name))
+
+    def _restore_plans(self) -> None:
+        for name in (file.name for file in self._backup.manifest.files if COPIED.fullmatch(file.name)):
+            data = b"".join(self._backup.pieces(name))
+            objection = objection_to(name, data)
+            if objection is not None:
+                raise CorruptFile(
+                    f"{name} of the backup is not what `apply` writes: {objection}; do not use this backup"
+                )
+            put_plan(self._settings.root, name, data)
+            self.bytes += len(data)
 
     def _load(self, copied: Database) -> None:
         database = Database(self._settings.catalogue)

@@ -18,6 +18,7 @@ from search.blobs.segments import FOLDER
 from search.errors import GuardRefused, StoreUnavailable, UsageError
 from search.moving.catalogue_file import clear
 from search.moving.claims import Mark, found_mark, new_word, note_catalogue
+from search.plans.plan_files import FOLDER as PLANS
 from search.settings import CATALOGUE_FILE, FILE
 
 MARK = ".restoring"  # lies in a folder while it is being restored into
@@ -41,7 +42,8 @@ class Hold:
     def clear(self) -> None:
         """Remove what an unfinished restore left in the folder."""
         self.cleared = True
-        shutil.rmtree(self.root / FOLDER, ignore_errors=True)
+        for folder in (FOLDER, PLANS):
+            shutil.rmtree(self.root / folder, ignore_errors=True)
         clear(self.root / CATALOGUE_FILE, self.word)
         for partial in self.root.glob(f"{FILE}.*.partial"):
             partial.unlink(missing_ok=True)

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.index.cpu_pairs import compare_both, compare_later
+from search.index.crowd import Crowd
 from search.index.pair_finder import NearPairs, Progress, Tile
 from search.index.pair_scoring import HeldRows, PairScoring, RowSource
 from search.index.sketch_lists import Members, SketchLists, grouped, reach_of
@@ -23,10 +24,13 @@ VISITORS_AT_ONCE: Final = 8_192
 SQUARE: Final = 4_096
 
 
-class Keeper:
+Known = TypeVar("Known")
+
+
+class Keeper(Generic[Known]):
     """Keeps what is known now and then, and when somebody interrupts."""
 
-    def __init__(self, save: Callable[[KnownPairs], None]) -> None:
+    def __init__(self, save: Callable[[Known], None]) -> None:
         self._save = save
         self._last = time.monotonic()
 
@@ -34,18 +38,20 @@ class Keeper:
         """Return whether it is time."""
         return time.monotonic() - self._last >= CHECKPOINT_S
 
-    def keep(self, known: KnownPairs) -> None:
+    def keep(self, known: Known) -> None:
         """Keep what is known."""
         self._save(known)
         self._last = time.monotonic()
 
 
-def compare_all(known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper, progress: Progress) -> KnownPairs:
+def compare_all(
+    known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper[KnownPairs], progress: Progress
+) -> KnownPairs:
     """Return the same with all pairs of rows from `begin` on with each other and with the earlier ones.
 
     rows: of which `known` has the sketches. Nothing is missed.
     """
-    scoring = PairScoring(rows, rows, known.threshold)
+    scoring = PairScoring(rows, rows, known.threshold, Crowd.of(known.crowded))
     sketches = known.sketches.astype(np.float32)
     complete = begin
     try:
@@ -53,12 +59,12 @@ def compare_all(known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper, 
             complete = _complete(tile)
             progress(tile.done, len(known))
             if keeper.due():
-                known = known.with_pairs(*scoring.found())
+                known = known.with_pairs(scoring.found(), scoring.crowd)
                 keeper.keep(known.first(complete))
     except (KeyboardInterrupt, SystemExit):
-        keeper.keep(known.with_pairs(*scoring.found()).first(complete))
+        keeper.keep(known.with_pairs(scoring.found(), scoring.crowd).first(complete))
         raise
-    return known.with_pairs(*scoring.found())
+    return known.with_pairs(scoring.found(), scoring.crowd)
 
 
 def in_lists(known: KnownPairs, rows: RowSource, progress: Progress) -> tuple[KnownPairs, NDArray[np.int64]]:
@@ -83,13 +89,13 @@ def in_lists(known: KnownPairs, rows: RowSource, progress: Progress) -> tuple[Kn
     return reordered(moved, order), order
 
 
-def compare_lists(known: KnownPairs, rows: RowSource, keeper: Keeper, progress: Progress) -> KnownPairs:
+def compare_lists(known: KnownPairs, rows: RowSource, keeper: Keeper[KnownPairs], progress: Progress) -> KnownPairs:
     """Return the same with the pairs of the lists that are not done yet; their recall is measured.
 
     rows: of which `known` has the sketches.
     """
     lists = _lists_of(known)
-    scoring = PairScoring(rows, rows, known.threshold)
+    scoring = PairScoring(rows, rows, known.threshold, Crowd.of(known.crowded))
     sketches = known.sketches.astype(np.float32)
     members = Members(known.homes, len(lists))
     try:
@@ -101,7 +107,7 @@ def compare_lists(known: KnownPairs, rows: RowSource, keeper: Keeper, progress: 
                 visitors = np.concatenate([mine, guests.get(number, mine[:0])])
                 _compare_list(scoring, sketches, mine, visitors, _bound(known))
                 progress(number, len(lists))
-            known = replace(known.with_pairs(*scoring.found()), lists_done=part.stop)
+            known = replace(known.with_pairs(scoring.found(), scoring.crowd), lists_done=part.stop)
             if keeper.due():
                 keeper.keep(known)
     except (KeyboardInterrupt, SystemExit):
@@ -111,10 +117,12 @@ def compare_lists(known: KnownPairs, rows: RowSource, keeper: Keeper, progress: 
     return replace(known, recall=_measured(known, sample, rows, sketches))
 
 
-def compare_visitors(known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper, progress: Progress) -> KnownPairs:
+def compare_visitors(
+    known: KnownPairs, begin: int, rows: RowSource, keeper: Keeper[KnownPairs], progress: Progress
+) -> KnownPairs:
     """Return the same with the pairs of rows from `begin` on, which visit the lists of all, each other's included."""
     lists = _lists_of(known)
-    scoring = PairScoring(rows, rows, known.threshold)
+    scoring = PairScoring(rows, rows, known.threshold, Crowd.of(known.crowded))
     sketches = known.sketches.astype(np.float32)
     complete = begin
     try:
@@ -129,12 +137,12 @@ def compare_visitors(known: KnownPairs, begin: int, rows: RowSource, keeper: Kee
             complete = end
             progress(complete - begin, len(known) - begin)
             if keeper.due():
-                known = known.with_pairs(*scoring.found())
+                known = known.with_pairs(scoring.found(), scoring.crowd)
                 keeper.keep(known.first(complete))
     except (KeyboardInterrupt, SystemExit):
-        keeper.keep(known.with_pairs(*scoring.found()).first(complete))
+        keeper.keep(known.with_pairs(scoring.found(), scoring.crowd).first(complete))
         raise
-    known = known.with_pairs(*scoring.found())
+    known = known.with_pairs(scoring.found(), scoring.crowd)
     sample = begin + drawn(len(known) - begin, NEW_SAMPLE_ROWS)
     measured = _measured(known, sample, rows, sketches)
     return replace(known, recall=measured.with_more(known.recall or PairRecall()))
@@ -174,8 +182,11 @@ def _near_of(
     sketches: Sketches,
     progress: Progress = lambda done, total: None,
 ) -> NearPairs:
-    """Return all pairs of some rows with any other: `rows` are places in the sample. Nothing is missed."""
-    scoring = PairScoring(HeldRows(rows.read(sample)), rows, known.threshold)
+    """Return all pairs of some rows with any other: `rows` are places in the sample. Nothing is missed, but for pairs
+    of a crowd, which no list has to find.
+    """
+    nobody = Crowd(np.zeros(len(sample), np.bool_), np.zeros(len(known), np.bool_))
+    scoring = PairScoring(HeldRows(rows.read(sample)), rows, known.threshold, nobody)
     for done in compare_both(scoring, (sketches[sample], sketches), _bound(known)):
         progress(done, len(known))
     near = scoring.found()
@@ -187,8 +198,9 @@ def _measured(known: KnownPairs, sample: NDArray[np.int64], rows: RowSource, ske
     near = _near_of(known, sample, rows, sketches)
     ones, others = sample[near.rows], near.later
     wanted = np.maximum(ones, others) * len(known) + np.minimum(ones, others)
-    have = known.other.astype(np.int64) * len(known) + known.one
-    return PairRecall(int(np.isin(wanted, have).sum()), len(wanted), len(sample))
+    have = np.isin(wanted, known.other.astype(np.int64) * len(known) + known.one)
+    have |= known.crowded[ones] & known.crowded[others]  # found when they are asked for
+    return PairRecall(int(have.sum()), len(wanted), len(sample))
 
 
 def reordered(known: KnownPairs, order: NDArray[np.int64]) -> KnownPairs:
@@ -202,6 +214,7 @@ def reordered(known: KnownPairs, order: NDArray[np.int64]) -> KnownPairs:
         digests=known.digests[order],
         places=known.places[order],
         sketches=known.sketches[order],
+        crowded=known.crowded[order],
         homes=known.homes[order],
         one=np.minimum(one, other),
         other=np.maximum(one, other),

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from search.index.crowd import Crowd
+from search.index.pair_finder import NearPairs
 from search.index.sketch_lists import SketchLists
 from search.index.sketches import Sketch
+from search.pairing.crowded_pairs import CrowdedPairs
 from search.pairing.identified_rows import UNKNOWN, IdentifiedRows, digests
 
 READ_ROWS = 4_096
@@ -31,13 +34,31 @@ class PairRecall:
 
 
 @dataclass(frozen=True, eq=False)
+class FoundPairs:
+    """Near pairs of images. one, other: (P,) int64 ids; scores: (P,) float32, exact. Ordered by the other and the one.
+
+    Of one collection, one < other; of two, one is of the left and other of the right. recall: as measured, None where
+    nothing can be missed. compared: how many images were new to this run. crowd: answers for the pairs that are too
+    many to be listed, by ids, of two collections for those of the right; None where all are listed.
+    """
+
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    recall: PairRecall | None = None
+    compared: int = 0
+    crowd: CrowdedPairs | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class KnownPairs:
     """N rows, and all pairs among them that score at least `threshold`.
 
     ids, digests, places: (N,), of each row (search/pairing/identified_rows.py). sketches: (N, width) float16. one,
     other: (P,) int32, places of rows in ids, one < other; scores: (P,) float32. lists, homes: where rows are compared
     by lists; lists_done: how many of them, fewer than there are when a run was cut off. recall: None where nothing can
-    be missed. fitted: how many rows the sketch was fitted for.
+    be missed. fitted: how many rows the sketch was fitted for. crowded: (N,) bool, the rows whose pairs with each other
+    are not among the pairs (search/index/crowd.py).
     """
 
     threshold: float
@@ -47,6 +68,7 @@ class KnownPairs:
     digests: NDArray[np.uint64]
     places: NDArray[np.uint64]
     sketches: NDArray[np.float16]
+    crowded: NDArray[np.bool_]
     one: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     other: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     scores: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
@@ -76,6 +98,7 @@ class KnownPairs:
             digests=self.digests[keep],
             places=self.places[keep],
             sketches=self.sketches[keep],
+            crowded=self.crowded[keep],
             homes=homes,
             one=moved[self.one[pairs]],
             other=moved[self.other[pairs]],
@@ -86,32 +109,46 @@ class KnownPairs:
         """Return what is known of the first rows."""
         return self.among(np.arange(len(self)) < count)
 
-    def with_pairs(self, one: NDArray[np.int64], other: NDArray[np.int64], scores: NDArray[np.float32]) -> "KnownPairs":
-        """Return the same with more pairs of its rows, in either order; those that are known already count once."""
-        if not len(one):
+    def with_pairs(self, near: NearPairs, crowd: Crowd | None = None) -> "KnownPairs":
+        """Return the same with more pairs of its rows, in either order; those that are known already count once.
+
+        crowd: what grew while they were found. It grows further where all pairs together are too many.
+        """
+        if not len(near.rows) and crowd is None:
             return self
-        low = np.concatenate([self.one, np.minimum(one, other).astype(np.int32)])
-        high = np.concatenate([self.other, np.maximum(one, other).astype(np.int32)])
-        all_scores = np.concatenate([self.scores, scores])
+        crowd = Crowd.of(self.crowded if crowd is None else self.crowded | crowd.left)
+        low = np.concatenate([self.one, np.minimum(near.rows, near.later).astype(np.int32)])
+        high = np.concatenate([self.other, np.maximum(near.rows, near.later).astype(np.int32)])
+        scores = np.concatenate([self.scores, near.scores])
         keys, first = np.unique(high.astype(np.int64) * len(self) + low, return_index=True)
         if len(keys) < len(low):
-            low, high, all_scores = low[first], high[first], all_scores[first]
-        return replace(self, one=low, other=high, scores=all_scores)
+            low, high, scores = low[first], high[first], scores[first]
+        kept = crowd.kept(low, high)
+        if not kept.all():
+            low, high, scores = low[kept], high[kept], scores[kept]
+        return replace(self, one=low, other=high, scores=scores, crowded=crowd.left)
 
 
 def still_true(known: KnownPairs, rows: IdentifiedRows) -> KnownPairs:
-    """Return what is known of images that are still there with the very same embedding.
+    """Return what is known of images that are still there with the very same embedding."""
+    same, places = seen_again(known.ids, known.digests, known.places, rows)
+    return replace(known, places=places).among(same)
 
-    Rows that lie elsewhere than before, after a compaction for instance, are read and compared by their digests.
+
+def seen_again(
+    ids: NDArray[np.int64], told: NDArray[np.uint64], places: NDArray[np.uint64], rows: IdentifiedRows
+) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+    """Return which images are among some rows with the very same embedding, (N,), and where these lie now, (N,).
+
+    ids, told, places: (N,), of each image, what was known of it: told is its digest. Rows that lie elsewhere than
+    before, after a compaction for instance, are read and compared by their digests.
     """
-    at = np.searchsorted(rows.ids, known.ids)
-    there = np.append(rows.ids, -1)[at] == known.ids
-    kept = known.among(there)
-    at = at[there]
-    places = rows.places[at]
-    same = (places != UNKNOWN) & (places == kept.places)
-    moved = np.flatnonzero(~same)
+    at = np.searchsorted(rows.ids, ids)
+    there = np.append(rows.ids, -1)[at] == ids
+    now = np.where(there, np.append(rows.places, UNKNOWN)[at], UNKNOWN)
+    same = (now != UNKNOWN) & (now == places)
+    moved = np.flatnonzero(there & ~same)
     for start in range(0, len(moved), READ_ROWS):
         part = moved[start : start + READ_ROWS]
-        same[part] = digests(rows.read(at[part])) == kept.digests[part]
-    return replace(kept, places=places).among(same)
+        same[part] = digests(rows.read(at[part])) == told[part]
+    return same, now

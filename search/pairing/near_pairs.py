@@ -5,19 +5,22 @@ images are compared by lists (search/index/sketch_lists.py), and the recall is m
 all. A GPU compares everything with everything, however many there are.
 """
 
-from dataclasses import dataclass, replace
+import logging
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.index.cpu_pairs import CpuPairs
-from search.index.pair_finder import PairFinder, Progress
+from search.index.crowd import TooManyPairs
+from search.index.pair_finder import NearPairs, PairFinder, Progress
 from search.index.pair_scoring import HeldRows, RowSource
 from search.index.sketches import Sketch, drawn, fit
 from search.pairing.comparing import Keeper, compare_all, compare_lists, compare_visitors, in_lists, reordered
+from search.pairing.crowded_pairs import CrowdedPairs, CrowdRows
 from search.pairing.identified_rows import IdentifiedRows, digests
-from search.pairing.known_pairs import KnownPairs, PairRecall, still_true
+from search.pairing.known_pairs import FoundPairs, KnownPairs, still_true
 from search.pairing.pair_file import PairFile
 
 EXACT_ROWS: Final = 100_000
@@ -28,20 +31,7 @@ REFITTED: Final = 2  # times the rows that lists were made for: then they are ma
 # Shares of a run by lists, by which its progress is told.
 SKETCHED, LISTED = 0.15, 0.3
 
-
-@dataclass(frozen=True, eq=False)
-class FoundPairs:
-    """Near pairs of images. one, other: (P,) int64 ids; scores: (P,) float32, exact. Ordered by the other and the one.
-
-    Of one collection, one < other. recall: as measured, None where nothing can be missed. compared: how many images
-    were new to this run.
-    """
-
-    one: NDArray[np.int64]
-    other: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    recall: PairRecall | None = None
-    compared: int = 0
+log = logging.getLogger(__name__)
 
 
 def near_pairs(
@@ -61,11 +51,10 @@ def near_pairs(
 
     Raises:
         CorruptFile: a segment is damaged.
-        UsageError: more pairs are near than a report could hold.
     """
     loaded = None if file is None else file.load(threshold)
     earlier = None if loaded is None else still_true(loaded, rows)
-    keeper = Keeper(lambda known: None if file is None else file.save(known))
+    keeper = Keeper[KnownPairs](lambda known: None if file is None else file.save(known))
     run = _Run(rows, threshold, keeper, progress, exact_rows)
     known = run.on_gpu(earlier, finder) if finder and not isinstance(finder, CpuPairs) else run.on_cpu(earlier)
     if loaded is None or run.compared or not loaded.is_whole or not np.array_equal(known.places, loaded.places):
@@ -75,14 +64,18 @@ def near_pairs(
     ones, others = known.ids[known.one[near]], known.ids[known.other[near]]
     one, other = np.minimum(ones, others), np.maximum(ones, others)
     order = np.lexsort((one, other))
-    return FoundPairs(one[order], other[order], known.scores[near][order], known.recall, run.compared)
+    crowd = None
+    if known.crowded.any():
+        each = CrowdRows.among(known.crowded, known.ids, run.ordered(known), known.sketches)
+        crowd = CrowdedPairs(each, each, known.sketch, threshold)
+    return FoundPairs(one[order], other[order], known.scores[near][order], known.recall, run.compared, crowd)
 
 
 class _Run:
     """What the ways to compare share. compared: how many rows were new."""
 
     def __init__(
-        self, rows: IdentifiedRows, threshold: float, keeper: Keeper, progress: Progress, exact_rows: int
+        self, rows: IdentifiedRows, threshold: float, keeper: Keeper[KnownPairs], progress: Progress, exact_rows: int
     ) -> None:
         self._rows = rows
         self._threshold = threshold
@@ -99,20 +92,20 @@ class _Run:
             known = None  # most of the work is still to be done, and lists do it sooner
         if known is not None and not known.is_whole:
             self._hold(len(known))
-            known = compare_lists(known, self._ordered(known), self._keeper, self._share(LISTED, 1.0))
+            known = compare_lists(known, self.ordered(known), self._keeper, self._share(LISTED, 1.0))
         begin = 0 if known is None else len(known)
         self.compared = len(self._rows) - begin
         by_lists = not exact or (known is not None and known.lists is not None)
         known = self._extended(known, self._share(0.0, SKETCHED) if by_lists else None)
         if not by_lists:
-            return compare_all(known, begin, self._ordered(known), self._keeper, self._progress)
+            return compare_all(known, begin, self.ordered(known), self._keeper, self._progress)
         if known.lists is None or len(known) > REFITTED * known.fitted:
             known, begin = self._listed(known, begin)
         if begin == 0:
-            return compare_lists(known, self._ordered(known), self._keeper, self._share(LISTED, 1.0))
+            return compare_lists(known, self.ordered(known), self._keeper, self._share(LISTED, 1.0))
         if begin == len(known):
             return known
-        return compare_visitors(known, begin, self._ordered(known), self._keeper, self._share(LISTED, 1.0))
+        return compare_visitors(known, begin, self.ordered(known), self._keeper, self._share(LISTED, 1.0))
 
     def on_gpu(self, earlier: KnownPairs | None, finder: PairFinder) -> KnownPairs:
         """Return the same, found by a finder that has all embeddings in memory."""
@@ -121,14 +114,18 @@ class _Run:
         self.compared = len(known) - begin
         if not self.compared:
             return known
-        whole = HeldRows.of(self._ordered(known)).rows
+        whole = HeldRows.of(self.ordered(known)).rows
         for start in range(begin, len(known), GPU_ROWS):
             end = min(start + GPU_ROWS, len(known))
-            near = finder.pairs(whole[start:end], known.threshold)
-            known = known.with_pairs(near.rows + start, near.later + start, near.scores)
-            if start:
-                near = finder.between(whole[:start], whole[start:end], known.threshold)
-                known = known.with_pairs(near.rows, near.later + start, near.scores)
+            try:
+                near = finder.pairs(whole[start:end], known.threshold)
+                known = known.with_pairs(NearPairs(near.rows + start, near.later + start, near.scores))
+                if start:
+                    near = finder.between(whole[:start], whole[start:end], known.threshold)
+                    known = known.with_pairs(NearPairs(near.rows, near.later + start, near.scores))
+            except TooManyPairs:
+                log.info("too many pairs for the memory of a device at once: the CPU does the rest")
+                return self.on_cpu(known.first(start))
             self._progress(int(len(known) * (end**2 - begin**2) / (len(known) ** 2 - begin**2)), len(known))
             if self._keeper.due():
                 self._keeper.keep(known.first(end))
@@ -137,7 +134,7 @@ class _Run:
     def _listed(self, known: KnownPairs, begin: int) -> tuple[KnownPairs, int]:
         """Return the same in lists, those rows first that are compared already, and how many these are."""
         new = np.arange(len(known)) >= begin
-        known, order = in_lists(known, self._ordered(known), self._share(SKETCHED, LISTED))
+        known, order = in_lists(known, self.ordered(known), self._share(SKETCHED, LISTED))
         if begin == 0:
             return replace(known, lists_done=0), 0
         return reordered(known, np.argsort(new[order], kind="stable")), begin
@@ -167,6 +164,7 @@ class _Run:
             digests=np.concatenate(told),
             places=np.concatenate([known.places, self._rows.places[new]]),
             sketches=all_sketches,
+            crowded=np.append(known.crowded, np.zeros(len(new), np.bool_)),
             homes=homes,
         )
 
@@ -175,7 +173,8 @@ class _Run:
         sketch: Sketch = fit(rows.read(drawn(len(rows))), self._threshold)
         none = np.empty(0, np.uint64)
         sketches = np.empty((0, sketch.width), np.float16)
-        return KnownPairs(self._threshold, sketch, len(rows), np.empty(0, np.int64), none, none, sketches)
+        ids, crowded = np.empty(0, np.int64), np.empty(0, np.bool_)
+        return KnownPairs(self._threshold, sketch, len(rows), ids, none, none, sketches, crowded)
 
     def _hold(self, needed: int) -> None:
         """Read all rows, once, where most are needed and memory has room for them."""
@@ -183,10 +182,10 @@ class _Run:
         if self._whole is None and 4 * rows * self._rows.dims <= HELD_BYTES and 4 * needed > rows:
             self._whole = HeldRows.of(self._rows)
 
-    def _ordered(self, known: KnownPairs) -> RowSource:
+    def ordered(self, known: KnownPairs) -> RowSource:
         """Return the rows in the order that `known` has them."""
         order = np.searchsorted(self._rows.ids, known.ids)
-        return _InOrder(self._rows, order) if self._whole is None else HeldRows(self._whole.rows, order)
+        return InOrder(self._rows, order) if self._whole is None else HeldRows(self._whole.rows, order)
 
     def _share(self, start: float, stop: float) -> Progress:
         """Return a progress of a part of the work."""
@@ -194,7 +193,7 @@ class _Run:
         return lambda done, total: self._progress(int(rows * (start + (stop - start) * done / total)), rows)
 
 
-class _InOrder:
+class InOrder:
     """Rows under other numbers."""
 
     def __init__(self, rows: RowSource, numbers: NDArray[np.int64]) -> None:

@@ -4,25 +4,21 @@ A link or clone is made beside the file, compared, and renamed over it; before, 
 quarantine. So its path is never empty, and what was there is never without a name.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-from search.errors import GuardRefused
 from search.faults import fault
 from search.plans.disk import Mismatch, OpenFile, as_mismatch, folder_at, have_same_bytes, opened, signature
 from search.plans.history import Action, Move
-from search.plans.places import QUARANTINE, made_folder, remove_empty
+from search.plans.places import made_folder
 from search.plans.renaming import rename_to_free
 from search.plans.verifying import VerifiedFile, VerifiedGroup
 from search.records import displayable
 
 FICLONE: Final = 0x40049409  # of Linux: share all blocks of another file
-PROBES: Final = (".probe-1", ".probe-2")
 
 
 def act(move: Move, file: VerifiedFile, group: VerifiedGroup) -> None:
@@ -130,54 +126,3 @@ def sync_folders(moves: Iterable[Move]) -> None:
     for folder in sorted(folders):
         with suppress(FileNotFoundError, NotADirectoryError), folder_at(folder) as handle:
             os.fsync(handle)
-
-
-def require_able(action: Action, root: Path, plan_id: str) -> None:
-    """Make the quarantine of a root, and try there whether its file system can do what is asked for.
-
-    Raises:
-        GuardRefused: it cannot, or nothing can be written there.
-    """
-    place = root / QUARANTINE / plan_id
-    try:
-        with made_folder(place, root) as folder:
-            if action != "quarantine":
-                _try(action, folder)
-    except Mismatch as error:
-        raise GuardRefused(f"nothing was changed: {error}") from error
-    except OSError as error:
-        remove_empty(root, plan_id)
-        where = displayable(root / QUARANTINE)
-        raise GuardRefused(f"nothing was changed: {where} cannot be used: {_refusal(error)}") from error
-
-
-def _try(action: Action, folder: int) -> None:
-    first, second = PROBES
-    try:
-        one = os.open(first, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            if action == "hardlink":
-                os.link(first, second, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            else:
-                other = os.open(second, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
-                try:
-                    clone(one, other)
-                finally:
-                    os.close(other)
-        finally:
-            os.close(one)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            raise
-        what = "hard links" if action == "hardlink" else "reflinks (clones)"
-        raise OSError(error.errno, f"its file system knows no {what}; --action quarantine works everywhere") from error
-    finally:
-        for name in PROBES:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-
-
-def _refusal(error: OSError) -> str:
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return "a symbolic link or a file is in its place"
-    return error.strerror or str(error)

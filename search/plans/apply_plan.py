@@ -13,17 +13,17 @@ from typing import Final
 
 from search.database.database import chunks
 from search.errors import GuardRefused, StoreUnavailable, UsageError
-from search.plans.acting import require_able
 from search.plans.choosing import Choice, Chosen, Left, Wanted, choose, require_modest
 from search.plans.disk import Mismatch
 from search.plans.forgetting import forget_moved
 from search.plans.group_moves import move_groups
 from search.plans.history import Action, history, settle
 from search.plans.journal import Journal, read_journal
-from search.plans.places import QUARANTINE, remove_empty
+from search.plans.places import remove_empty
 from search.plans.plan import Plan, iso, path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
+from search.plans.quarantines import inspect, prepare
 from search.plans.verifying import VerifiedGroup, Verifier
 from search.records import displayable
 from search.storing.store import Store
@@ -47,29 +47,36 @@ class Skipped:
 
 @dataclass(slots=True)
 class ApplyReport:
-    """What was done. files: images moved or replaced; sidecars: moved with them; bytes: of both; stopped: why it ended
-    early. With dry_run, what would have been.
+    """What was done. numbers: of groups; files: images moved or replaced; sidecars: moved with them; bytes: of both;
+    notes: what a dry run cannot know; stopped: why it ended early. With dry_run, what would have been.
     """
 
     plan: str
     action: str
     dry_run: bool
     left: Mapping[Left, int]
-    groups: int = 0
+    numbers: set[int] = field(default_factory=set)
     files: int = 0
     sidecars: int = 0
     bytes: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     forgotten: int = 0
     quarantines: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     stopped: str | None = None
+
+    @property
+    def groups(self) -> int:
+        """Return of how many groups files were moved or replaced."""
+        return len(self.numbers)
 
     def as_json(self) -> dict[str, object]:
         """Return the object of `apply`."""
         names = ("plan", "action", "dry_run", "groups", "files", "sidecars", "bytes", "stopped")
         shape: dict[str, object] = {name: getattr(self, name) for name in names}
         shape |= {"left": dict(self.left), "skipped": [one.as_json() for one in self.skipped]}
-        return shape | {"forgotten": self.forgotten, "quarantines": [displayable(one) for one in self.quarantines]}
+        shape |= {"forgotten": self.forgotten, "quarantines": [displayable(one) for one in self.quarantines]}
+        return shape | {"notes": self.notes}
 
 
 class ApplyJob:
@@ -96,32 +103,60 @@ class ApplyJob:
         """Do it. progress: called with (bytes read, bytes to read). dry_run: verify everything, change nothing.
 
         Raises:
-            GuardRefused: a quarantine cannot be made, or a file system cannot link; nothing was changed.
+            GuardRefused: no quarantine can be made, or no file system can link; nothing was changed.
             OSError: the journal cannot be written; what was done so far is told by the next run.
         """
         action = self._wanted.action
         if action is None:
             raise UsageError("a list moves nothing; search/plans/keep_lists.py writes it")
         report = ApplyReport(self._plan.id, action, dry_run, self.choice.left)
-        count = Count(progress, self._bytes())
+        if not self.choice.chosen and (dry_run or not self._journal.exists()):
+            return report
+        unusable = self._unusable(action, report)
         if dry_run:
-            self._groups(None, action, report, count)
+            self._groups(None, action, unusable, report, progress)
             return report
-        if not self.choice.chosen and not self._journal.exists():
-            return report
-        report.quarantines = [self._ready(action, root) for root in self._roots()]
         with Journal(self._journal) as journal:
             # Something may have been moved by a run that was killed since this one has chosen.
             self.choice = choose(self._plan, settle(journal), self._wanted)
             report.left = self.choice.left
             try:
-                self._groups(journal, action, report, count)
+                self._groups(journal, action, unusable, report, progress)
             finally:
                 self._forget(journal, report)
                 for place in report.quarantines:
                     remove_empty(place.parents[1], self._plan.id)
         report.quarantines = [place for place in report.quarantines if place.exists()]
         return report
+
+    def _unusable(self, action: Action, report: ApplyReport) -> Mapping[str, Mismatch]:
+        """Make the quarantines of all roots, or look at them in a dry run; return by uri the roots that have none.
+
+        Raises:
+            GuardRefused: that is every one, or a disk is full or does not answer; nothing was changed.
+        """
+        unusable: dict[str, Mismatch] = {}
+        for uri, root in self._roots().items():
+            try:
+                if report.dry_run:
+                    note = inspect(action, root, self._plan.id)
+                    report.notes += [f"{displayable(root)}: {note}"] if note else []
+                else:
+                    report.quarantines.append(prepare(action, root, self._plan.id))
+            except Mismatch as mismatch:
+                unusable[uri] = mismatch
+            except OSError as error:
+                self._unmake(report)
+                raise GuardRefused(f"nothing was changed: {_told(error, root)}") from error
+        if unusable and all(_roots_of(one) & unusable.keys() for one in self.choice.chosen):
+            self._unmake(report)
+            first = next(iter(unusable.values()))
+            raise GuardRefused(f"nothing was changed: {displayable(first.path)} {first.why}{_more(len(unusable) - 1)}")
+        return unusable
+
+    def _unmake(self, report: ApplyReport) -> None:
+        for place in report.quarantines:
+            remove_empty(place.parents[1], self._plan.id)
 
     def _forget(self, journal: Journal, report: ApplyReport) -> None:
         try:
@@ -133,24 +168,26 @@ class ApplyJob:
         except OSError as error:
             report.stopped = report.stopped or _told(error, self._journal)
 
-    def _bytes(self) -> int:
-        return sum(
-            one.group.keeper.size_bytes + sum(m.file.size_bytes for m in one.members) for one in self.choice.chosen
-        )
+    def _roots(self) -> Mapping[str, Path]:
+        uris = {uri for one in self.choice.chosen for uri in _roots_of(one)}
+        return {uri: path_of(uri) for uri in sorted(uris)}
 
-    def _roots(self) -> list[Path]:
-        uris = {member.file.root for one in self.choice.chosen for member in one.members}
-        return sorted(path_of(uri) for uri in uris if uri is not None)
-
-    def _ready(self, action: Action, root: Path) -> Path:
-        if not root.is_dir():
-            raise GuardRefused(f"nothing was changed: {displayable(root)} is not there; mount it, or run `dedup` again")
-        require_able(action, root, self._plan.id)
-        return root / QUARANTINE / self._plan.id
-
-    def _groups(self, journal: Journal | None, action: Action, report: ApplyReport, count: Count) -> None:
-        verifier = Verifier(self._plan, with_sidecars=action == "quarantine")
-        for part in chunks(self.choice.chosen, AT_ONCE):
+    def _groups(
+        self,
+        journal: Journal | None,
+        action: Action,
+        unusable: Mapping[str, Mismatch],
+        report: ApplyReport,
+        progress: Progress,
+    ) -> None:
+        usable = []
+        for one in self.choice.chosen:
+            refused = [unusable[uri] for uri in sorted(_roots_of(one) & unusable.keys())]
+            report.skipped += [Skipped(one.group.number, why.path, why.why) for why in refused[:1]]
+            usable += [] if refused else [one]
+        count = Count(progress, sum(_bytes_of(one) for one in usable))
+        verifier = Verifier(self._plan, self.choice, with_sidecars=action == "quarantine")
+        for part in chunks(usable, AT_ONCE):
             with ExitStack() as keepers:  # which stay open until their groups are done
                 groups = self._verified(verifier, part, keepers, report, count)
                 if journal is not None and groups:
@@ -194,8 +231,21 @@ def require_valid(store: Store, plan: Plan) -> None:
         )
 
 
+def _roots_of(chosen: Chosen) -> set[str]:
+    return {member.file.root for member in chosen.members if member.file.root is not None}
+
+
+def _bytes_of(chosen: Chosen) -> int:
+    return chosen.group.keeper.size_bytes + sum(member.file.size_bytes for member in chosen.members)
+
+
+def _more(folders: int) -> str:
+    """Return how many other folders cannot be used either."""
+    return "" if folders == 0 else f", and so it is with {folders} more {'folder' if folders == 1 else 'folders'}"
+
+
 def _note(report: ApplyReport, group: VerifiedGroup) -> None:
-    report.groups += 1
+    report.numbers.add(group.number)
     for file in group.files:
         report.files += file.sidecar_of is None
         report.sidecars += file.sidecar_of is not None

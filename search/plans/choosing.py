@@ -1,20 +1,25 @@
 """Which members of a plan are acted on, why the others are not, and whether that is too much at once. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from search.errors import GuardRefused
-from search.plans.history import Action, History
+from search.plans.exact_sets import exact_sets
+from search.plans.history import Action, History, Place
 from search.plans.plan import Plan, PlannedFile, PlannedGroup, PlannedMember
 from search.records import shown_path
 
 MOST_FRACTION: Final = 0.2
 # Why a member is left where it is. near: nobody confirmed it. review: its group is large. elsewhere: in an archive, on
-# S3, or not as it was indexed. other_bytes: a link would change them. linked: it is the keeper's own data. protected:
-# it lies in a protected folder. keeper: its keeper cannot be looked at. done: an earlier `apply` did it.
-Left = Literal["near", "review", "elsewhere", "other_bytes", "linked", "protected", "keeper", "done"]
+# S3, or not as it was indexed. other_bytes: a link would change them. linked: it is the keeper's own data. alias: it is
+# another file of the plan under another path. protected: it lies in a protected folder. keeper: its keeper cannot be
+# looked at. done: an earlier `apply` did it.
+Left = Literal["near", "review", "elsewhere", "other_bytes", "linked", "alias", "protected", "keeper", "done"]
+# Of copies that are left for these reasons, and are exact copies of one another, one is enough.
+SPARE: Final[tuple[Left, ...]] = ("near", "other_bytes")
+GONE: Final[tuple[Place, ...]] = ("quarantine", "purged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,15 @@ class Wanted:
     near: bool = False
     max_fraction: float | None = None
 
+    @property
+    def links(self) -> bool:
+        """Return whether copies are replaced by what shares the keeper's data, so that they must have its bytes."""
+        return self.action in ("hardlink", "reflink")
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A group with those of its members that are acted on, at least one."""
+    """A group with those of its members that are acted on, at least one; or a part of it around a stand-in."""
 
     group: PlannedGroup
     members: tuple[PlannedMember, ...]
@@ -40,6 +50,11 @@ class Choice:
 
     chosen: tuple[Chosen, ...]
     left: Mapping[Left, int]
+
+    @property
+    def groups(self) -> int:
+        """Return how many groups of the plan are acted on."""
+        return len({one.group.number for one in self.chosen})
 
     @property
     def files(self) -> int:
@@ -57,37 +72,50 @@ class Choice:
 
 
 def choose(plan: Plan, done: History, wanted: Wanted) -> Choice:
-    """Return what is acted on, in the plan's order."""
+    """Return what is acted on, in the plan's order. What something is kept for stays: it is nowhere acted on."""
     left: Counter[Left] = Counter()
-    chosen = []
+    chosen: list[Chosen] = []
+    gone = {uri for uri, known in done.files.items() if known.place in GONE}
     for group in plan.groups:
-        members = []
-        for member in group.members:
-            why = _why_left(plan, group, member, done, wanted)
-            if why is None:
-                members.append(member)
-            else:
-                left[why] += 1
-        if members:
-            chosen.append(Chosen(group, tuple(members)))
+        judged = [(member, _why_left(plan, group, member, done, wanted)) for member in group.members]
+        going = tuple(member for member, why in judged if why is None)
+        spare = tuple(member for member, why in judged if why in SPARE)
+        taken = gone | {member.file.uri for member in going}
+        stars = [Chosen(group, going), *_exact(group, spare, taken, wanted)]
+        chosen += [one for one in stars if one.members]
+        acted_on = {member.file.uri for one in stars for member in one.members}
+        left.update(why for member, why in judged if why is not None and member.file.uri not in acted_on)
     return Choice(tuple(chosen), left)
 
 
 def _why_left(plan: Plan, group: PlannedGroup, member: PlannedMember, done: History, wanted: Wanted) -> Left | None:
     known = done.files.get(member.file.uri)
     rules: tuple[tuple[Left, Callable[[], bool]], ...] = (
-        ("done", lambda: known is not None and known.place in ("quarantine", "purged")),
+        ("done", lambda: known is not None and known.place in GONE),
+        ("alias", lambda: member.file.same_as is not None or group.keeper.same_as is not None),
         ("protected", lambda: _is_protected(plan, member.file)),
         ("review", lambda: group.is_large and not (wanted.near or member.confirmed)),
         ("near", lambda: not (wanted.near or member.is_sure)),
     )
-    moving: tuple[tuple[Left, Callable[[], bool]], ...] = (
-        ("elsewhere", lambda: member.file.on_disk is None),
-        ("keeper", lambda: group.keeper.on_disk is None),
-        ("linked", lambda: member.linked),
-        ("other_bytes", lambda: wanted.action != "quarantine" and member.kind != "same_bytes"),
+    moving = _why_not_moved(group, member, wanted)
+    return next((why for why, holds in rules if holds()), moving)
+
+
+def _why_not_moved(group: PlannedGroup, member: PlannedMember, wanted: Wanted) -> Left | None:
+    """Return why a file cannot be moved or replaced, None where it can, or nothing is to be moved."""
+    rules: tuple[tuple[Left, bool], ...] = (
+        ("elsewhere", member.file.on_disk is None),
+        ("keeper", group.keeper.on_disk is None),
+        ("linked", member.linked),
+        ("other_bytes", wanted.links and member.kind != "same_bytes"),
     )
-    return next((why for why, holds in (*rules, *(moving if wanted.action else ())) if holds()), None)
+    return next((why for why, holds in rules if wanted.action is not None and holds), None)
+
+
+def _exact(group: PlannedGroup, spare: Sequence[PlannedMember], taken: Collection[str], wanted: Wanted) -> list[Chosen]:
+    """Return spare members that are exact copies of what stays, around that. taken: uris of what does not stay."""
+    stars = exact_sets(group, spare, taken, same_bytes=wanted.links)
+    return [Chosen(star, tuple(m for m in star.members if _why_not_moved(star, m, wanted) is None)) for star in stars]
 
 
 def _is_protected(plan: Plan, file: PlannedFile) -> bool:
@@ -119,7 +147,7 @@ def _enough(share: float) -> float:
     return min(1.0, -(-share * 100 // 1) / 100)
 
 
-def keeper_files(groups: Sequence[PlannedGroup]) -> frozenset[tuple[int, int]]:
-    """Return (device, inode) of every keeper of a plan: none of them may be moved, by whatever name."""
-    kept = [group.keeper.on_disk for group in groups]
+def keeper_files(plan: Plan, choice: Choice) -> frozenset[tuple[int, int]]:
+    """Return (device, inode) of whatever is kept for the sake of others: none of it may be moved, by whatever name."""
+    kept = [group.keeper.on_disk for group in (*plan.groups, *(one.group for one in choice.chosen))]
     return frozenset((disk.device, disk.inode) for disk in kept if disk is not None)

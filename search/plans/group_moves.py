@@ -4,17 +4,19 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from search.plans.acting import act, sync_folders
-from search.plans.disk import Mismatch, naming
+from search.plans.disk import Mismatch, naming, seen
 from search.plans.history import MOVING, Action, Move, announce, record
 from search.plans.journal import Journal
 from search.plans.places import place_of
 from search.plans.restoring import restore
 from search.plans.verifying import VerifiedFile, VerifiedGroup
-from search.records import uri_of_path
+from search.records import displayable, uri_of_path
 
+ALIAS: Final = "is the same file as {}, through another mount; index one of the two alone"
 # With these the disk itself is in doubt, and nothing more is asked of it.
 IN_DOUBT: Final = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 
@@ -35,14 +37,15 @@ def move_groups(journal: Journal, plan_id: str, action: Action, groups: Sequence
 
     A group with a file that changed in the meantime is as it was afterwards, and so is one that a full disk refuses.
     """
-    moves = {group.number: _moves(plan_id, action, group) for group in groups}
-    together = [move for one in moves.values() for move in one]
+    # A group may be there twice, once around its keeper and once around a stand-in.
+    each = [_moves(plan_id, f"{number}.{group.number}", action, group) for number, group in enumerate(groups)]
+    together = [move for one in each for move in one]
     moved = Moved()
     with _noting_errors(moved):
         announce(journal, MOVING, together)
         try:
-            for group in groups:
-                _move(group, moves[group.number], moved)
+            for group, moves in zip(groups, each, strict=True):
+                _move(group, moves, moved)
                 if moved.error is not None:
                     break
             sync_folders(together)
@@ -67,8 +70,9 @@ def _move(group: VerifiedGroup, moves: Sequence[Move], moved: Moved) -> None:
             with naming(file.path):
                 act(move, file, group)
     except Mismatch as mismatch:
-        moved.mismatches.append((group.number, mismatch))
-        _put_back(begun)
+        same = _put_back(begun, mismatch.path)
+        why = mismatch.why if same is None else ALIAS.format(displayable(same))
+        moved.mismatches.append((group.number, Mismatch(mismatch.path, why)))
     except OSError as error:
         moved.error = error
         if error.errno not in IN_DOUBT:
@@ -77,18 +81,33 @@ def _move(group: VerifiedGroup, moves: Sequence[Move], moved: Moved) -> None:
         moved.groups.append(group)
 
 
-def _put_back(moves: Sequence[Move]) -> None:
+def _put_back(moves: Sequence[Move], missed: Path | None = None) -> Path | None:
+    """Bring files back; return the one with which a missed file came back, too: they are one."""
+    same = None
     for move in reversed(moves):
+        gone = missed is not None and not _is_there(missed)
         # It was not moved, or it stays in the quarantine: the outcome says which.
         with suppress(Mismatch, OSError):
             restore(move)
+        if missed is not None and gone and move.path != missed and _is_there(missed):
+            same = move.path
+    return same
 
 
-def _moves(plan_id: str, action: Action, group: VerifiedGroup) -> list[Move]:
-    return [_planned_move(plan_id, action, group, file, number) for number, file in enumerate(group.files)]
+def _is_there(path: Path) -> bool:
+    try:
+        return seen(path) is not None
+    except OSError:
+        return False
 
 
-def _planned_move(plan_id: str, action: Action, group: VerifiedGroup, file: VerifiedFile, number: int) -> Move:
+def _moves(plan_id: str, mark: str, action: Action, group: VerifiedGroup) -> list[Move]:
+    """Return a move of each file. mark: tells this group from all others of one intent."""
+    names = (f".lookalike-{plan_id}-{mark}-{number}.partial" for number in range(len(group.files)))
+    return [_planned_move(plan_id, action, group, file, name) for name, file in zip(names, group.files, strict=True)]
+
+
+def _planned_move(plan_id: str, action: Action, group: VerifiedGroup, file: VerifiedFile, temporary: str) -> Move:
     hidden = place_of(file.path, file.root, plan_id)
     return Move(
         group=group.number,
@@ -103,6 +122,6 @@ def _planned_move(plan_id: str, action: Action, group: VerifiedGroup, file: Veri
         keeper_sha256=group.keeper_sha256,
         keeper_inode=group.keeper_seen.inode,
         exact=file.exact,
-        temporary=None if action == "quarantine" else f".lookalike-{plan_id}-{group.number}-{number}.partial",
+        temporary=None if action == "quarantine" else temporary,
         sidecar_of=None if file.sidecar_of is None else uri_of_path(str(file.sidecar_of)),
     )

@@ -93,7 +93,15 @@ def read_journal(path: Path) -> list[Line]:
     Raises:
         CorruptFile: a line is not as it was written.
     """
-    data = path.read_bytes() if path.exists() else b""
+    return parsed_journal(path.read_bytes() if path.exists() else b"", path)
+
+
+def parsed_journal(data: bytes, path: Path) -> list[Line]:
+    """Return the lines of a journal's bytes. path: for messages.
+
+    Raises:
+        CorruptFile: a line is not as it was written.
+    """
     return _read(data[: data.rfind(b"\n") + 1], path)[0]
 
 

@@ -35,17 +35,28 @@ _DROP: Final = pa.schema(
 )
 
 
+def free_places(folder: Path) -> tuple[Path, Path]:
+    """Return where `keep.parquet` and `drop.parquet` are to be written; changes nothing.
+
+    Raises:
+        UsageError: one of them is there already, or the folder is none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder; choose another with -o")
+    for path in (folder / KEEP, folder / DROP):
+        if path.exists():
+            raise UsageError(f"{path} is there already; choose another folder with -o")
+    return folder / KEEP, folder / DROP
+
+
 def write_lists(plan: Plan, choice: Choice, folder: Path) -> tuple[Path, Path]:
     """Write `keep.parquet`, a row for each keeper, and `drop.parquet`, a row for each chosen member; return both.
 
     Raises:
-        UsageError: one of them is there already, or the folder cannot be made.
-        StoreUnavailable: the disk is full.
+        UsageError: one of them is there already, or the folder is none.
+        StoreUnavailable: the folder cannot be made, or the disk is full.
     """
-    keep, drop = folder / KEEP, folder / DROP
-    for path in (keep, drop):
-        if path.exists():
-            raise UsageError(f"{path} is there already; choose another folder with -o")
+    keep, drop = free_places(folder)
     kept = [_row(one.group.number, one.group.keeper) | {"reason": one.group.reason} for one in choice.chosen]
     dropped = [
         _row(one.group.number, member.file)

@@ -16,7 +16,9 @@ from search.duplicates.groups import EXACT, DuplicateKind
 from search.errors import GuardRefused, UsageError
 from search.records import Relation, Verified, path_of_uri, shown_path
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+# Format 1 knew neither stand-ins nor files with two paths.
+READABLE: Final = (1, 2)
 # Larger groups are looked at by a person before anything of them is moved.
 REVIEWED_MEMBERS: Final = 50
 CHECKSUM: Final = "checksum"
@@ -37,6 +39,7 @@ class PlannedFile:
     """An image of a plan. sha256: 64 hexadecimal digits. on_disk: None where it cannot be moved, as `why_not` says.
 
     root: uri of the indexed folder in which its quarantine lies. sidecars: uris of files that go where it goes.
+    same_as: uri of another image of the plan that is this very file, reached by another path.
     """
 
     image_id: int
@@ -48,6 +51,7 @@ class PlannedFile:
     why_not: str | None
     root: str | None
     sidecars: tuple[str, ...] = ()
+    same_as: str | None = None
 
     @property
     def path(self) -> Path:
@@ -63,12 +67,22 @@ class PlannedFile:
         shape: dict[str, object] = {"id": str(self.image_id), "key": self.key, "uri": self.uri}
         shape |= {"path": shown_path(self.uri), "sha256": self.sha256, "bytes": self.size_bytes}
         disk = None if self.on_disk is None else {one.name: getattr(self.on_disk, one.name) for one in fields(OnDisk)}
-        return shape | {"on_disk": disk, "why_not": self.why_not, "root": self.root, "sidecars": list(self.sidecars)}
+        return (
+            shape
+            | {"on_disk": disk, "why_not": self.why_not, "root": self.root}
+            | {
+                "sidecars": list(self.sidecars),
+                "same_as": self.same_as,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedMember:
-    """A copy that may go. linked: it is the keeper's own data under another name, so that moving it frees nothing."""
+    """A copy that may go. linked: it is the keeper's own data under another name, so that moving it frees nothing.
+
+    copy_of: of a near copy, the id of the stand-in of its group that has the same pixels.
+    """
 
     file: PlannedFile
     score: float
@@ -77,6 +91,7 @@ class PlannedMember:
     kind: DuplicateKind
     confirmed: bool
     linked: bool = False
+    copy_of: int | None = None
 
     @property
     def is_sure(self) -> bool:
@@ -86,17 +101,22 @@ class PlannedMember:
     def as_json(self) -> dict[str, object]:
         """Return the member of a plan's JSON."""
         shape = self.file.as_json() | {"score": self.score, "relation": self.relation, "verified": self.verified}
-        return shape | {"kind": self.kind, "confirmed": self.confirmed, "linked": self.linked}
+        shape |= {"kind": self.kind, "confirmed": self.confirmed, "linked": self.linked}
+        return shape | {"copy_of": None if self.copy_of is None else str(self.copy_of)}
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedGroup:
-    """A keeper, why it was chosen, and its copies. number: from 1, as `dedup` shows them."""
+    """A keeper, why it was chosen, and its copies. number: from 1, as `dedup` shows them.
+
+    stand_ins: of near copies that are exact copies of one another, the best ones, which stay where near copies stay.
+    """
 
     number: int
     keeper: PlannedFile
     reason: str
     members: tuple[PlannedMember, ...]
+    stand_ins: tuple[PlannedFile, ...] = ()
 
     @property
     def is_large(self) -> bool:
@@ -106,7 +126,8 @@ class PlannedGroup:
     def as_json(self) -> dict[str, object]:
         """Return the group of a plan's JSON."""
         keeper = self.keeper.as_json() | {"reason": self.reason}
-        return {"group": self.number, "keeper": keeper, "members": [member.as_json() for member in self.members]}
+        shape = {"group": self.number, "keeper": keeper, "members": [member.as_json() for member in self.members]}
+        return shape | {"stand_ins": [file.as_json() for file in self.stand_ins]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +197,8 @@ def parsed(text: bytes, name: str) -> Plan:
         found = shape["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{name} is no plan: `lookalike dedup` writes one") from error
-    if found != FORMAT:
-        raise UsageError(f"{name} is a plan of format {found!r}; this release knows {FORMAT}: run `dedup` again")
+    if found not in READABLE:
+        raise UsageError(f"{name} is a plan of format {found!r}; this release knows up to {FORMAT}: run `dedup` again")
     try:
         if shape.get(CHECKSUM) != checksum(shape):
             raise GuardRefused(
@@ -227,11 +248,12 @@ def _plan(shape: Mapping[str, Any]) -> Plan:
 
 def _group(shape: Mapping[str, Any]) -> PlannedGroup:
     keeper = shape["keeper"]
-    return PlannedGroup(shape["group"], _file(keeper), keeper["reason"], tuple(map(_member, shape["members"])))
+    members, stand_ins = map(_member, shape["members"]), map(_file, shape.get("stand_ins", ()))
+    return PlannedGroup(shape["group"], _file(keeper), keeper["reason"], tuple(members), tuple(stand_ins))
 
 
 def _member(shape: Mapping[str, Any]) -> PlannedMember:
-    kind = shape["kind"]
+    kind, copy_of = shape["kind"], shape.get("copy_of")
     if kind not in get_args(DuplicateKind):
         raise ValueError(f"kind {kind!r}")
     return PlannedMember(
@@ -242,6 +264,7 @@ def _member(shape: Mapping[str, Any]) -> PlannedMember:
         cast(DuplicateKind, kind),
         shape["confirmed"],
         shape["linked"],
+        None if copy_of is None else int(copy_of),
     )
 
 
@@ -257,4 +280,5 @@ def _file(shape: Mapping[str, Any]) -> PlannedFile:
         shape["why_not"],
         shape["root"],
         tuple(shape["sidecars"]),
+        shape.get("same_as"),
     )

@@ -7,8 +7,8 @@ before this program existed is a wrong clock, and such a file counts as moved wh
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,11 +34,14 @@ AT_ONCE: Final = 256  # files of one intent
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """What one plan has in quarantine for long enough. young: files that it has not."""
+    """What one plan has in quarantine for long enough. young: files that it has not. gone: all that it has moved away
+    and that did not come back, by uri.
+    """
 
     plan: str
     files: tuple[Known, ...]
     young: int
+    gone: Mapping[str, Move]
 
     @property
     def size_bytes(self) -> int:
@@ -75,10 +78,12 @@ def old_files(store: Store, plan_ids: Sequence[str] | None, older_than_s: float)
     files = PlanFiles(store.root)
     found = []
     for plan_id in files.journalled() if plan_ids is None else plan_ids:
-        hidden = history(read_journal(files.journal(plan_id))).at("quarantine")
-        old = tuple(known for known in hidden if _age(known) >= older_than_s)
+        known = history(read_journal(files.journal(plan_id)))
+        hidden = known.at("quarantine")
+        old = tuple(one for one in hidden if _age(one) >= older_than_s)
         if hidden:
-            found.append(Old(plan_id, old, len(hidden) - len(old)))
+            gone = {one.move.home: one.move for one in (*hidden, *known.at("purged"))}
+            found.append(Old(plan_id, old, len(hidden) - len(old), gone))
     return found
 
 
@@ -141,14 +146,14 @@ def _purge_plan(store: Store, old: Old, report: PurgeReport, count: Count) -> No
     path = PlanFiles(store.root).journal(old.plan)
     try:
         if report.dry_run:
-            _delete(old.files, report, count, really=False)
+            _delete(old.files, old.gone, report, count, really=False)
             return
         with Journal(path) as journal:
             for part in chunks(old.files, AT_ONCE):
                 moves = [known.move for known in part]
                 announce(journal, PURGING, moves)
                 try:
-                    _delete(part, report, count, really=True)
+                    _delete(part, old.gone, report, count, really=True)
                     sync_folders(moves)
                 finally:
                     record(journal, PURGING, moves)
@@ -158,13 +163,15 @@ def _purge_plan(store: Store, old: Old, report: PurgeReport, count: Count) -> No
         remove_empty(path_of(root), old.plan)
 
 
-def _delete(files: Sequence[Known], report: PurgeReport, count: Count, *, really: bool) -> None:
+def _delete(
+    files: Sequence[Known], gone: Mapping[str, Move], report: PurgeReport, count: Count, *, really: bool
+) -> None:
     """Delete the files that are not the last verified copy; the others are noted as kept."""
     for move in (known.move for known in files):
         if seen(move.hidden) is None:
             continue  # somebody else has taken it away
         try:
-            require_another_copy(move)
+            require_another_copy(_as_kept_now(move, gone))
         except Mismatch as mismatch:
             why = mismatch.why if mismatch.path == move.hidden else str(mismatch)
             report.kept.append(NotRestored(move.hidden, why))
@@ -175,6 +182,16 @@ def _delete(files: Sequence[Known], report: PurgeReport, count: Count, *, really
             report.files += 1
             report.bytes += move.size_bytes
         count.add(move.size_bytes)
+
+
+def _as_kept_now(move: Move, gone: Mapping[str, Move]) -> Move:
+    """Return a move with what is kept for the file now: a stand-in may itself have gone for its keeper's sake since."""
+    then = gone.get(move.keeper)
+    if then is None or seen(path_of(move.keeper)) is not None:
+        return move
+    exact = move.exact and then.exact
+    kept = (then.keeper, then.keeper_sha256, then.keeper_inode)
+    return replace(move, keeper=kept[0], keeper_sha256=kept[1], keeper_inode=kept[2], exact=exact)
 
 
 def _unlink(move: Move) -> None:

@@ -1,6 +1,7 @@
 """Bringing one file back from the quarantine to its path. A rename keeps its mode, times and extended attributes."""
 
 import os
+from dataclasses import replace
 from typing import Final
 
 from search.faults import fault
@@ -13,6 +14,22 @@ from search.plans.renaming import rename_to_free
 OPEN_TO_ALL: Final = 0o777  # less the umask: of folders that somebody removed since
 EDITED: Final = "was changed since a link took its place; move it away, then undo again"
 TAKEN: Final = "another file is there now; move it away, then undo again"
+
+
+def found_again(move: Move) -> Move:
+    """Return a move with the file that lies in the quarantine: another one where disks were copied, or restored.
+
+    Raises:
+        Mismatch: that holds other bytes than what was moved.
+        OSError: a disk does not answer.
+    """
+    now = seen(move.hidden)
+    if now is None or now.inode == move.inode:
+        return move
+    with opened(move.hidden) as file:
+        if sha256_of(file) != move.sha256:
+            raise Mismatch(move.hidden, "is not the file that was moved there; look at it, and move it by hand")
+        return replace(move, inode=file.signature.inode)
 
 
 def restore(move: Move) -> None:

@@ -16,7 +16,7 @@ from search.plans.places import remove_empty
 from search.plans.plan import path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
-from search.plans.restoring import require_restorable, restore
+from search.plans.restoring import found_again, require_restorable, restore
 from search.records import displayable
 from search.storing.store import Store
 
@@ -122,7 +122,15 @@ def _waiting(found: History) -> list[Known]:
 
 
 def _restore(journal: Journal, files: list[Known], report: UndoReport) -> None:
-    moves = [known.move for known in files]
+    moves = []
+    for known in files:
+        try:
+            with naming(known.move.hidden):
+                moves.append(found_again(known.move))
+        except Mismatch as mismatch:
+            report.skipped.append(NotRestored(mismatch.path, mismatch.why))
+    if not moves:
+        return
     announce(journal, RESTORING, moves)
     try:
         for move in moves:
@@ -149,7 +157,7 @@ def _try(found: History, report: UndoReport) -> None:
     report.purged = len(found.at("purged"))
     for known in [*found.unsettled(), *_waiting(found)]:
         try:
-            require_restorable(known.move)
+            require_restorable(found_again(known.move))
         except Mismatch as mismatch:
             report.skipped.append(NotRestored(mismatch.path, mismatch.why))
         else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.plans.choosing import Chosen, keeper_files
+from search.plans.choosing import Choice, Chosen, keeper_files
 from search.plans.disk import (
     Mismatch,
     OpenFile,
@@ -65,12 +65,12 @@ class VerifiedGroup:
 
 
 class Verifier:
-    """Verifies the groups of one plan."""
+    """Verifies what is chosen of one plan."""
 
-    def __init__(self, plan: Plan, *, with_sidecars: bool) -> None:
+    def __init__(self, plan: Plan, choice: Choice, *, with_sidecars: bool) -> None:
         """with_sidecars: whether they go with their images."""
         self._devices = devices_now(plan)
-        self._keepers = {(self._devices.get(on, on), inode) for on, inode in keeper_files(plan.groups)}
+        self._keepers = {(self._devices.get(on, on), inode) for on, inode in keeper_files(plan, choice)}
         self._with_sidecars = with_sidecars
 
     @contextmanager

@@ -2,6 +2,9 @@
 
 duplicate (or same): one of the two is enough. keep_both: the same picture, and both stay. stack: they belong together,
 as the shots of a burst do. not_duplicate: no copies of each other, whatever they are. different: two pictures.
+
+Files of the same bytes are one content, and a verdict on it and itself is on all of them: keep_both keeps every one,
+duplicate takes that back. The other words would say that a picture is not what it is.
 """
 
 import time
@@ -21,12 +24,16 @@ SAID: tuple[Said, ...] = get_args(Said)
 # says "not a duplicate" of a crop or of another shot has not said that the scores of the two should be low.
 _ONE_PICTURE: dict[Said, bool] = {"duplicate": True, "same": True, "keep_both": True, "different": False}
 _TOGETHER: frozenset[Said] = frozenset({"duplicate", "same"})
+_OF_ITSELF: frozenset[Said] = _TOGETHER | {"keep_both"}
 SHA256_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """first, second: sha256 of the two files, the lower one first. made_at: seconds since 1970."""
+    """first, second: sha256 of the two files, the lower one first; equal where it is on all files of one content.
+
+    made_at: seconds since 1970.
+    """
 
     first: bytes
     second: bytes
@@ -46,7 +53,12 @@ class Verdict:
     @property
     def keeps_apart(self) -> bool:
         """Return whether the two shall not be in one group of duplicates."""
-        return self.said not in _TOGETHER
+        return self.said not in _TOGETHER and self.first != self.second
+
+    @property
+    def keeps_all(self) -> bool:
+        """Return whether every file of this one content stays."""
+        return self.said not in _TOGETHER and self.first == self.second
 
     def as_json(self) -> dict[str, object]:
         """Return the item of `verdicts list`."""
@@ -59,15 +71,34 @@ def verdict_on(one: str, other: str, said: str, made_at: float | None = None) ->
     made_at: seconds since 1970, now where nobody says.
 
     Raises:
-        UsageError: a name is no sha256, both are the same, or nobody can say this.
+        UsageError: a name is no sha256, nobody can say this, or nobody can say it of files with the same bytes.
     """
-    first, second = sorted((_sha256(one), _sha256(other)))
-    if first == second:
-        raise UsageError(f"a verdict is on two different contents, and both are {one}")
+    first, second = sorted((content_name(one), content_name(other)))
+    word = word_named(said)
+    if first == second and word not in _OF_ITSELF:
+        raise UsageError(
+            f"both are {first.hex()}, and {word} cannot be said of files with the same bytes; keep_both keeps every "
+            "one of them, and duplicate takes that back"
+        )
+    # To the microsecond, as a CSV keeps it.
+    return Verdict(first, second, word, round(time.time(), 6) if made_at is None else made_at)
+
+
+def word_named(text: str) -> Said:
+    """Return a word by its name, however it is spelled: Keep both.
+
+    Raises:
+        UsageError: nobody can say this.
+    """
     for known in SAID:
-        if said.strip().lower().replace(" ", "_").replace("-", "_") == known:
-            return Verdict(first, second, known, time.time() if made_at is None else made_at)
-    raise UsageError(f"a verdict is one of {', '.join(SAID)}, not {said!r}")
+        if text.strip().lower().replace(" ", "_").replace("-", "_") == known:
+            return known
+    raise UsageError(f"a verdict is one of {', '.join(SAID)}, not {text!r}")
+
+
+def kept_contents(verdicts: Iterable[Verdict]) -> frozenset[bytes]:
+    """Return the contents (sha256) of which every file stays."""
+    return frozenset(one.first for one in verdicts if one.keeps_all)
 
 
 def one_picture(said: Said) -> bool | None:
@@ -132,7 +163,12 @@ class Verdicts:
             connection.execute(delete(verdict).where((verdict.c.first == first) & (verdict.c.second == second)))
 
 
-def _sha256(text: str) -> bytes:
+def content_name(text: str) -> bytes:
+    """Return the sha256 that 64 hexadecimal digits name.
+
+    Raises:
+        UsageError: the text is something else.
+    """
     try:
         name = bytes.fromhex(text.strip())
     except ValueError:

@@ -11,11 +11,11 @@ from starlette.testclient import TestClient
 
 import lookalike
 from api import checks
-from api.app import Parts, create_app
 from api.cli import main
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.queries import CheckRequest
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -161,6 +161,16 @@ def test_whoever_chooses_a_threshold_gets_nothing_below_it(client: TestClient, u
     stricter = uploaded(client, uploads / "near.jpg", threshold=str(score + 0.01), accurate="true")
     assert (stricter["status"], stricter["evidence"]["threshold_source"]) == ("new", "user")
     assert uploaded(client, uploads / "near.jpg", threshold=str(score - 0.01))["status"] == "near"
+
+
+def test_several_pictures_are_checked_though_one_is_missing(uploads: Path, printed: Printed) -> None:
+    gone = uploads / "gone.jpg"
+    answer = printed(gone, uploads / "bytes.png", uploads / "text.jpg", code=3)
+    assert [item["status"] for item in answer["items"]] == ["failed", "exact", "failed"]
+    assert (answer["failed"], answer["items"][0]["reason"], answer["items"][2]["reason"]) == (
+        2, "read_error", "not_an_image"
+    )  # fmt: skip
+    assert str(gone) in answer["items"][0]["detail"]
 
 
 def test_a_stored_image_is_checked_against_the_others(client: TestClient, folder: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from api.app import Parts, create_app
 from api.cli import main
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

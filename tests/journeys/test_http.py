@@ -12,11 +12,11 @@ from httpx2 import Response
 from PIL import Image
 from starlette.testclient import TestClient
 
-from api.app import MAX_BODY_BYTES, Parts, create_app
 from api.cli import main
-from api.readiness import Readiness
-from api.safe_fetch import REFUSED, AddressRefused
-from api.thumbnails import Thumbnails
+from api.http.app import MAX_BODY_BYTES, Parts, create_app
+from api.http.readiness import Readiness
+from api.http.safe_fetch import REFUSED, AddressRefused
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
-from api.app import Parts, create_app
 from api.cli import main
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -51,7 +51,7 @@ def made(tmp_path: Path) -> Path:
 def test_backup_and_restore_move_a_store(made: Path, run: Run, tmp_path: Path) -> None:
     code, shape = run("backup", tmp_path / "all.tar")
     assert code == 0
-    assert set(shape) == {"backup", "made_at", "files", "bytes", "collections"}
+    assert set(shape) == {"backup", "made_at", "files", "bytes", "collections", "left_out"}
     assert shape["collections"] == [{"name": "default", "images": 6, "sequence": 1}]
     assert shape["files"] == 2
     assert run("backup", tmp_path / "all.tar")[0] == 2

@@ -11,11 +11,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import lookalike
-from api.app import Parts, create_app
 from api.cli import main
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.queries import Found, QueryRequest
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

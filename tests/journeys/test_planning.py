@@ -262,6 +262,22 @@ def test_a_list_touches_no_file(album: Album, run: Call, tmp_path: Path) -> None
     assert album.files() == before
 
 
+def test_a_dry_run_of_a_list_writes_nothing_and_refuses_what_the_list_would(
+    album: Album, run: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = album.copies("a", "b")
+    place = tmp_path / "lists"
+    arguments = ("apply", plan.id, "--action", "list", "-o", place)
+    code, tried = run(*arguments, "--dry-run")
+    assert (code, tried["dry_run"], tried["files"], place.exists()) == (0, True, 2, False)
+    called(album.store.root, *arguments, "--dry-run")
+    assert "nothing was written" in capsys.readouterr().out
+    code, listed = run(*arguments)
+    assert listed == tried | {"dry_run": False}
+    code, refused = run(*arguments, "--dry-run")
+    assert (code, "keep.parquet is there already" in refused["error"]["message"]) == (2, True)
+
+
 def test_purge_asks_before_it_deletes_and_tells_what_it_keeps(album: Album, run: Call) -> None:
     plan = album.copies("a")
     run("apply", plan.id, "--yes")

@@ -1,13 +1,17 @@
 """Notebooks and scripts."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import lookalike
 from bench.sample_collection import build
-from search.errors import CollectionNotFound, ImageNotFound, StoreNotFound, UsageError
+from search.duplicates.report import DuplicateReport
+from search.errors import CollectionNotFound, GuardRefused, ImageNotFound, StoreNotFound, UsageError
 from tests.conftest import Draw
+from tests.file_snapshots import snapshot
 
 
 def test_the_three_journeys_from_a_script(tmp_path: Path, photos: Path, draw: Draw) -> None:
@@ -21,6 +25,67 @@ def test_the_three_journeys_from_a_script(tmp_path: Path, photos: Path, draw: Dr
         assert album.search(key=best.image.key, k=1)[0].image == best.image
         (group,) = album.dedup().groups
         assert {group.keeper.uri, group.members[0].image.uri} == {paths[0].as_uri(), (photos / "copy.png").as_uri()}
+
+
+@pytest.fixture
+def copies(tmp_path: Path, photos: Path, draw: Draw) -> Iterator[tuple[lookalike.Lookalike, DuplicateReport]]:
+    """An indexed folder of ten pictures, of two of which there is a copy; and the report of `dedup`."""
+    paths = [draw(f"{number}.png", number) for number in range(10)]
+    for number in (0, 1):
+        (photos / f"{number} copy.png").write_bytes(paths[number].read_bytes())
+    with lookalike.open(tmp_path / "store") as album:
+        album.index(photos, progress=False)
+        yield album, album.dedup(threshold=0.9999, keep=["path"])
+
+
+def test_deduplication_goes_the_whole_way_from_a_script(
+    copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path
+) -> None:
+    album, report = copies
+    before = snapshot(photos)
+    plan = album.plan(report, expires="12h")
+    assert plan is not None
+    assert (plan.threshold_source, plan.expires_at - plan.made_at, len(plan.groups)) == ("user", 43_200, 2)
+    assert album.apply(plan, dry_run=True, progress=False).files == 2
+    assert snapshot(photos) == before
+    done = album.apply(plan, progress=False)
+    assert (done.files, done.skipped, (photos / "0 copy.png").exists()) == (2, [], False)
+    assert album.undo(plan.id, progress=False).files == 2
+    assert snapshot(photos) == before
+    assert album.apply(plan, action="hardlink", progress=False).files == 2
+    assert album.purge(plan, progress=False).young == 2
+    assert album.purge(older_than="0d", dry_run=True, progress=False).files == 2
+    assert album.purge(older_than="0d", progress=False).files == 2
+    assert (photos / "0 copy.png").samefile(photos / "0.png")
+
+
+def test_some_groups_of_a_report_can_be_planned_and_protected_folders_are_remembered(
+    copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path
+) -> None:
+    album, report = copies
+    (photos / "masters").mkdir()
+    album.dedup(threshold=0.9999, protect=[photos / "masters"])
+    plan = album.plan(replace(report, groups=report.groups[:1]), protect=[photos / "more"])
+    assert plan is not None
+    assert (len(plan.groups), plan.protected) == (1, ((photos / "masters").as_uri(), (photos / "more").as_uri()))
+    assert album.plan(replace(report, groups=())) is None
+    changed = replace(plan, groups=(), expires_at=0)
+    assert album.apply(changed, dry_run=True, progress=False).files == 1, "what counts is the plan's file"
+
+
+def test_wrong_wishes_about_plans_are_clear_errors(copies: tuple[lookalike.Lookalike, DuplicateReport]) -> None:
+    album, report = copies
+    plan = album.plan(report)
+    assert plan is not None
+    with pytest.raises(UsageError, match="expires 'soon' is no length of time"):
+        album.plan(report, expires="soon")
+    with pytest.raises(UsageError, match="action 'list' is not one of quarantine, hardlink, reflink"):
+        album.apply(plan, action="list")
+    with pytest.raises(GuardRefused, match="--max-fraction 0.1"):
+        album.apply(plan, max_fraction=0.01)
+    for call in (album.apply, album.undo, album.purge):
+        with pytest.raises(UsageError, match="there is no plan 20990101-00000000"):
+            call("20990101-00000000")
 
 
 def test_every_photograph_finds_itself_first_with_a_score_of_one(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from sqlalchemy import delete, func, select, update
 
 import lookalike
-from api import schemas
 from api.cli import main
+from api.shapes.searches import Match
 from indexer.jobs.index_images import IndexOptions
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from indexer.procedural.pictures import procedural_images
@@ -116,7 +116,7 @@ def test_a_photograph_is_found_inside_a_collage_and_the_answer_says_where(
     with pytest.raises(SystemExit, match="0"):
         main([*arguments, "--json", *search])
     answer = json.loads(capsys.readouterr().out)
-    told = schemas.Match.model_validate(answer["matches"][0]).region  # HTTP answers with the same
+    told = Match.model_validate(answer["matches"][0]).region  # HTTP answers with the same
     assert told is not None
     assert (told.x, told.height) == (0.45, 0.55)
     best, other = answer["matches"]

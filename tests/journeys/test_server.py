@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from api.cli import main
-from api.server import _listen
+from api.http.server import _listen
 from tests.conftest import painted
 
 

@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from api.access import Gate, OpenGate
-from api.app import Parts, create_app
 from api.cli import main
-from api.readiness import Readiness
-from api.thumbnails import Thumbnails
+from api.http.access import Gate, OpenGate
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

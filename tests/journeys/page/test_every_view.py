@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from api.app import PAGE
+from api.http.app import PAGE
 from tests.web_page import FOREIGN, HOSTILE, NAMED, Watch, choose, drawing, expect_found_itself, png, tiles
 
 FILES = Path(__file__).parents[3] / "api" / "page"

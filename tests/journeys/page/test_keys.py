@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
-from api.key_gate import KeyGate
+from api.http.key_gate import KeyGate
 from api.workspace import Workspace
 from search.storing.api_keys import ApiKeys
 from tests.journeys.page.conftest import serving

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
 
-from api.app import MAX_BODY_BYTES
+from api.http.app import MAX_BODY_BYTES
 from tests.web_page import Watch, choose, drawing, expect_found_itself, png, tiles
 
 

@@ -29,8 +29,8 @@ class DuplicateReports:
         name = (target.id, target.sequence, chosen, said)
         with self._lock:
             if name not in self._kept:
-                request = self._workspace.duplicate_request(target, chosen)
-                self._kept[name] = self._workspace.find_duplicates(target, request)
+                request = self._workspace.duplicates.request(target, chosen)
+                self._kept[name] = self._workspace.duplicates.find(target, request)
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(name)

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, page, probes, headers. It builds nothing itself; api/server.py hands it the parts."""
+"""The HTTP application: routes, page, probes, headers. It builds nothing; server.py beside it hands it the parts."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,18 +13,17 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import schemas
-from api.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
-from api.duplicate_reports import DuplicateReports
-from api.foreign_pages import ForeignPages
-from api.label_counts import LabelCounts
-from api.metrics import CONTENT_TYPE, Metrics
-from api.problems import install, problem
-from api.readiness import Readiness
-from api.routes import router
-from api.safe_fetch import Fetch, FetchNothing
-from api.thumbnails import Thumbnails
-from api.verdict_routes import router as verdict_router
+from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
+from api.http.duplicate_reports import DuplicateReports
+from api.http.foreign_pages import ForeignPages
+from api.http.label_counts import LabelCounts
+from api.http.metrics import CONTENT_TYPE, Metrics
+from api.http.problems import install, problem
+from api.http.readiness import Readiness
+from api.http.routes.v1 import router
+from api.http.safe_fetch import Fetch, FetchNothing
+from api.http.thumbnails import Thumbnails
+from api.shapes.base import Health
 from api.workspace import Workspace
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -94,7 +93,6 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.label_counts = LabelCounts(parts.workspace)
     install(app)
     app.include_router(router)
-    app.include_router(verdict_router)
     _add_probes(app, parts.readiness)
     _add_metrics(app, parts.workspace)
     _add_page(app)
@@ -124,8 +122,8 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="The process answers")
     @needs("nothing")
-    def healthz() -> schemas.Health:
-        return schemas.Health(status="ok")
+    def healthz() -> Health:
+        return Health(status="ok")
 
     not_yet: dict[int | str, dict[str, Any]] = {503: {"description": "not yet, and why"}}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from api.access import ANYBODY, Caller, Gate, KeyRefused, OpenGate
+from api.http.access import ANYBODY, Caller, Gate, KeyRefused, OpenGate
 from search.errors import GuardRefused, UsageError
 from search.storing.api_keys import ApiKeys, digest_of
 
@@ -21,7 +21,7 @@ HOW = "send it as `Authorization: Bearer lk_...`; `lookalike keys create` makes 
 class Guard:
     """Whom a server lets in, and how far. public: other machines can reach it. admin_key_file: holds a key of its own.
 
-    allow_url: it fetches pictures from addresses that visitors name (api/safe_fetch.py).
+    allow_url: it fetches pictures from addresses that visitors name (api/http/safe_fetch.py).
     """
 
     mode: AuthMode
@@ -75,7 +75,7 @@ class KeyGate:
         self._asks = always
 
     def caller(self, authorization: str | None) -> Caller:
-        """Return who sends a request (api/access.py)."""
+        """Return who sends a request (api/http/access.py)."""
         # Keys are never removed, so once there is one there always is.
         if not self._asks and not self._keys.any():
             return ANYBODY

@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import problem, status_of
+from api.http.problems import problem, status_of
 from search.errors import LookalikeError
 from search.storing.api_keys import ROLES, Role
 

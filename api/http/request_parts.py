@@ -2,17 +2,18 @@
 
 from typing import Annotated, Protocol, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from api import schemas
+from api.shapes.base import Shape
 from api.workspace import Workspace
 from search.errors import UsageError
 from search.records import Collection, ImageRecord
 
-Body = TypeVar("Body", bound=schemas.Shape)
+Body = TypeVar("Body", bound=Shape)
 ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`"
 
 
@@ -36,6 +37,10 @@ def _target(collection: str, workspace: Work) -> Collection:
 
 
 Target = Annotated[Collection, Depends(_target)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
+# Ids are below 2^53, so that every JSON reader keeps them.
+ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
 
 
 def media_type(request: Request) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import uvicorn
 
-from api.app import MAX_BODY_BYTES, Parts, create_app
-from api.key_gate import Guard, gate_of
-from api.readiness import Readiness
-from api.safe_fetch import FetchLimits, FetchNothing, SafeFetch
-from api.thumbnails import Thumbnails
+from api.http.app import MAX_BODY_BYTES, Parts, create_app
+from api.http.key_gate import Guard, gate_of
+from api.http.readiness import Readiness
+from api.http.safe_fetch import FetchLimits, FetchNothing, SafeFetch
+from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from api.public_addresses import is_public
+from api.http.public_addresses import is_public
 from search.errors import UsageError
 
 log = logging.getLogger(__name__)

@@ -1,17 +1,18 @@
 """The handler of the ingest gate."""
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 
-from api.access import needs
-from api.check_shapes import CheckAnswer, CheckBody
 from api.checks import check_image, check_picture
-from api.problems import unsupported_media
-from api.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.http.access import needs
+from api.http.problems import unsupported_media
+from api.http.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.shapes.checks import CheckAnswer, CheckBody
 from api.workspace import Workspace
 from search.records import Collection
 
-BODIES = {
+router = APIRouter()
+_BODIES = {
     "requestBody": {
         "required": True,
         "content": {
@@ -32,6 +33,7 @@ BODIES = {
 }
 
 
+@router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=_BODIES)
 @needs("read")
 async def check(request: Request, workspace: Work, target: Target) -> CheckAnswer:
     """Tell whether an uploaded picture is new to a collection, or a copy of an image there; nothing is stored."""

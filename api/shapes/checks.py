@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.queries import CheckRequest
-from api.schemas import Edit, Match, Score, Shape, Text, Took, Verified
+from api.shapes.base import Shape, Text
+from api.shapes.searches import Edit, Match, Score, Took, Verified
 
 
 class CheckBody(Shape):

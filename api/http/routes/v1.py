@@ -1,0 +1,17 @@
+"""Everything below /v1, put together: a new module of handlers is named here."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from api.http.access import bearer
+from api.http.problems import Problem
+from api.http.routes import checks, collections, groups, images, searches, verdicts
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}}
+    for status in (400, 401, 403, 404, 413, 415, 422, 503)
+}
+router = APIRouter(prefix="/v1", responses=_PROBLEMS, dependencies=[bearer])
+for _module in (collections, images, searches, checks, groups, verdicts):
+    router.include_router(_module.router)

@@ -1,0 +1,35 @@
+"""What all shapes of HTTP answers and bodies share, and the words they are written in."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+def _text(value: str) -> str:
+    """Refuse half of a character: JSON can escape one, but no key has it and no database takes it."""
+    value.encode()
+    return value
+
+
+Text = Annotated[str, AfterValidator(_text)]
+
+
+class Shape(BaseModel):
+    """Base of all shapes: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(Shape, Generic[T]):
+    """A page of a list; next_cursor is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class Health(Shape):
+    """The process answers."""
+
+    status: Literal["ok"]

@@ -1,0 +1,47 @@
+"""The shapes of duplicate groups."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from api.shapes.base import Page, Shape
+from api.shapes.images import Image
+from api.shapes.searches import Match
+from search.duplicates.groups import DuplicateKind
+
+
+class Member(Match):
+    """A copy of a keeper."""
+
+    sha256: Annotated[str, Field(description="of its content, by which verdicts know it")]
+    kind: Annotated[DuplicateKind, Field(description="what it is to its keeper")]
+    confirmed: Annotated[bool, Field(description="whether somebody said that the two are duplicates")]
+    copy_of: Annotated[str | None, Field(description="of a near copy: id of the same picture that stays in its place")]
+
+
+class Keeper(Image):
+    """The image of a group to keep, and why."""
+
+    sha256: Annotated[str, Field(description="of its content, by which verdicts know it")]
+    reason: str
+
+
+class Group(Shape):
+    """A duplicate group: every member resembles the keeper directly."""
+
+    keeper: Keeper
+    weakest: Annotated[float, Field(description="the lowest score of a member")]
+    review: Annotated[bool, Field(description="so many members that somebody should look at them first")]
+    answered: Annotated[bool, Field(description="somebody has spoken about every member and the keeper")]
+    members: list[Member]
+
+
+class Groups(Page[Group]):
+    """A page of duplicate groups, largest first, with the totals of the whole report."""
+
+    threshold: float
+    threshold_source: Literal["calibrated", "user", "none"]
+    images: int
+    groups_total: int
+    copies_total: int
+    bytes_reclaimable: int

@@ -1,0 +1,31 @@
+"""The shapes of verdicts."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.shapes.base import Shape, Text
+from search.storing.verdicts import Said
+
+
+class Verdict(Shape):
+    """What somebody said about two contents, the lower sha256 first. made_at: seconds since 1970."""
+
+    first: str
+    second: str
+    verdict: Said
+    made_at: float
+
+
+class VerdictBody(Shape):
+    """What two pictures are to each other. first, second: the key, id or sha256 of each."""
+
+    first: Annotated[Text, Field(max_length=4096)]
+    second: Annotated[Text, Field(max_length=4096)]
+    verdict: Said
+
+
+class VerdictsBody(Shape):
+    """Several verdicts, written down all or none."""
+
+    items: Annotated[list[VerdictBody], Field(min_length=1, max_length=1000)]
