@@ -40,8 +40,8 @@ from search.finding.snapshot import Snapshot
 from search.geometry.keypoints import Keypoints
 from search.geometry.verification import Answer
 from search.geometry.verify import prepared, verify, verify_in_order
-from search.records import Collection, ImageRecord
-from search.storing.verdicts import Said, Verdict, Verdicts
+from search.records import Collection, ImageRecord, Said
+from search.storing.verdicts import Verdict, Verdicts
 
 NEIGHBOURS: Final = 20
 COPIES: Final = 2_700  # in all, where there are images enough

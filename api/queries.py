@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from search.errors import UsageError
-from search.finding.find_similar import MAX_K
-from search.records import Match
+from search.records import MAX_K, Match
 
 if TYPE_CHECKING:
     from indexer.query_box import Box

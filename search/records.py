@@ -28,8 +28,12 @@ AVERAGE: Final = "avg"
 UNKNOWN_FORMAT = "unknown"  # of pictures whose embedding was imported
 CODES: Final = "codes"  # the numeric class of a space whose rows are no embeddings (search/storing/local_rows.py)
 IMPORTED = "imported"  # the weights of a space whose embeddings were made elsewhere
+MAX_K: Final = 1000  # matches of one query
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
+# What people can say about two pictures (search/storing/verdicts.py tells what each means).
+Said = Literal["duplicate", "not_duplicate", "keep_both", "stack", "same", "different"]
+SAID: Final[tuple[Said, ...]] = get_args(Said)
 
 
 @dataclass(frozen=True, slots=True)

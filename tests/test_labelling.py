@@ -16,8 +16,7 @@ from search.calibration.labelling import (
     verified_precision,
 )
 from search.geometry.verification import Answer
-from search.records import ImageRecord
-from search.storing.verdicts import Said
+from search.records import ImageRecord, Said
 
 IMAGE = ImageRecord(1, "k", "file:///a", 9, 9, 9, "png", b"s" * 32, b"p" * 16, 50.0, 1)
 OTHER = replace(IMAGE, id=2, sha256=b"t" * 32, pixel_hash=b"q" * 16)

@@ -9,8 +9,9 @@ from api.http.app import Parts, create_app
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace
+from search.records import SAID
 from search.storing.store import Store
-from search.storing.verdicts import SAID, Verdicts, verdict_on
+from search.storing.verdicts import Verdicts, verdict_on
 from tests.fakes import FakeBackbone, InProcessDecoder
 
 ONE, OTHER, THIRD = ("1" * 64, "2" * 64, "3" * 64)

@@ -12,9 +12,8 @@ from api.named_pictures import read_picture
 from api.queries import Found, QueryRequest
 from api.workspace import Workspace
 from search.errors import ImageNotFound, UsageError
-from search.finding.find_similar import MAX_K
 from search.finding.plain_pictures import NOTHING
-from search.records import Collection, ImageRecord, Match, Region, displayable
+from search.records import MAX_K, Collection, ImageRecord, Match, Region, displayable
 
 
 def register(app: typer.Typer) -> None:

@@ -12,8 +12,9 @@ import typer
 from api.console import Session, counted, out, print_json, print_table, table
 from api.saying import say, with_first
 from search.errors import GuardRefused, UsageError
+from search.records import SAID
 from search.storing.store import Store
-from search.storing.verdicts import SAID, Verdict, Verdicts, content_name, verdict_on, word_named
+from search.storing.verdicts import Verdict, Verdicts, content_name, verdict_on, word_named
 
 COLUMNS = ("first", "second", "verdict", "made_at")
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.queries import QueryRequest
 from api.shapes.base import Shape, Text
 from api.shapes.images import Image
-from search.finding.find_similar import MAX_K
+from search.records import MAX_K
 
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
 WHERE = Field(description="what a match must fulfil", examples=['width >= 1000 and label = "tabby"'])

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from api.shapes.base import Shape, Text
-from search.storing.verdicts import Said
+from search.records import Said
 
 
 class Verdict(Shape):

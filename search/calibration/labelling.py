@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from search.calibration.bounds import lower_bound
 from search.calibration.evidence import NO_STRATUM, Evidence
 from search.geometry.verification import Answer
-from search.records import ImageRecord
-from search.storing.verdicts import Said, one_picture
+from search.records import ImageRecord, Said
+from search.storing.verdicts import one_picture
 
 NEAR_BITS: Final = 25  # of the 256 of a perceptual hash: a tenth; unrelated pictures differ in about 128
 

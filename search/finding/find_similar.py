@@ -15,8 +15,6 @@ from search.records import Collection, Embeddings, ImageRecord, Match, Relation
 from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
 
-MAX_K = 1000
-
 
 @dataclass(frozen=True, slots=True)
 class QueryContent:

@@ -10,16 +10,15 @@ duplicate takes that back. The other words would say that a picture is not what 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select
 
 from search.database.database import Database, chunks
 from search.database.tables import verdict
 from search.errors import UsageError
+from search.records import SAID, Said
 
-Said = Literal["duplicate", "not_duplicate", "keep_both", "stack", "same", "different"]
-SAID: tuple[Said, ...] = get_args(Said)
 # What each says about scores: that the two are one picture, or two. The others are about what to do, and a person who
 # says "not a duplicate" of a crop or of another shot has not said that the scores of the two should be low.
 _ONE_PICTURE: dict[Said, bool] = {"duplicate": True, "same": True, "keep_both": True, "different": False}
