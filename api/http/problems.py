@@ -5,10 +5,10 @@ from http import HTTPStatus
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.request_errors import in_words
+from api.shapes.problems import Problem
 from search import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,22 +25,6 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
     (errors.SourceUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.WeightsUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-
-
-class Problem(BaseModel):
-    """An RFC 9457 problem document.
-
-    reason: the ledger's word when a picture was refused. position: of the wrong letter of a condition, from 1.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    type: str = Field(examples=["urn:lookalike:problem:ImageNotFound"])
-    title: str
-    status: int
-    detail: str
-    reason: str | None = None
-    position: int | None = None
 
 
 def install(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
-from api.http.problems import Problem, unsupported_media
+from api.http.problems import unsupported_media
 from api.http.request_parts import (
     Cursor,
     ImageId,
@@ -21,6 +21,7 @@ from api.http.request_parts import (
 from api.http.thumbnails import Thumbnails
 from api.shapes.base import Page
 from api.shapes.images import Image, ImagePatch
+from api.shapes.problems import Problem
 from search.errors import BadImage, ImageNotFound
 from search.records import ImageRecord
 from search.storing.metadata_changes import change_metadata, version

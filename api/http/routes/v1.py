@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from api.http.access import bearer
-from api.http.problems import Problem
 from api.http.routes import checks, collections, groups, images, searches, verdicts
+from api.shapes.problems import Problem
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
