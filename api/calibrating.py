@@ -236,9 +236,10 @@ class _Job:
     def _sample(self, wanted: int) -> Iterator[tuple[ImageRecord, NDArray[np.uint8]]]:
         """Yield images whose files can be read, first some that people have spoken about."""
         spoken = {name for one in self._verdicts for name in (one.first, one.second)}
-        first = np.array(self._catalogue.ids_of_contents(self.snapshot.collection.id, spoken), np.int64)
+        first = self._catalogue.by_content(self._catalogue.ids_of_contents(self.snapshot.collection.id, spoken))
         first = self._rng.permutation(first)[: int(OF_VERDICTS * wanted)]
-        others = self._rng.permutation(self.snapshot.sample(min(DRAWN_FROM, len(self.snapshot))))
+        drawn_from = self.snapshot.sample(min(DRAWN_FROM, len(self.snapshot)))
+        others = self._rng.permutation(self._catalogue.by_content(drawn_from.tolist()))
         others = others[~np.isin(others, first)]
         found = 0
         for image_id in np.concatenate([first, others])[: TRIED * wanted].tolist():

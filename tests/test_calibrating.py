@@ -82,6 +82,20 @@ def test_the_same_seed_finds_the_same(workspace: Workspace, found: Calibration) 
     assert replace(one, made_at=0.0) == replace(other, made_at=0.0)
 
 
+def test_the_same_pictures_in_another_order_give_the_same(tmp_path: Path) -> None:
+    def evidence_of(name: str, order: int) -> dict[str, int]:
+        (tmp_path / name).mkdir()
+        with lookalike.open(tmp_path / f"{name}-store") as album:
+            for number, pixels in list(enumerate(procedural_images(4, 5)))[::order]:
+                Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+                album.index(tmp_path / name, progress=False)
+        with Workspace(tmp_path / f"{name}-store") as opened:
+            found = calibrate(opened, opened.collection("default"), replace(REQUEST, samples=3))
+        return dict(found.evidence)
+
+    assert evidence_of("forwards", 1) == evidence_of("backwards", -1)
+
+
 def test_a_few_images_are_not_enough_and_it_says_how_many_pairs_would_be(workspace: Workspace) -> None:
     few = calibrate(workspace, workspace.collection("default"), replace(REQUEST, samples=2, copies=3))
     assert (few.review.score, few.automatic.score, few.knots) == (None, None, ())

@@ -175,6 +175,17 @@ class Catalogue:
             ]
         return sorted(found)
 
+    def by_content(self, ids: Iterable[int]) -> NDArray[np.int64]:
+        """Return these ids in the order of what their images hold, (N,) int64: the same one in every store.
+
+        Images are numbered as they come out of the decoding children, so their ids differ from run to run. Unknown ids
+        are left out.
+        """
+        query = select(image.c.id, content.c.sha256).join(content, content.c.id == image.c.content_id)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(ids) for row in connection.execute(query.where(image.c.id.in_(part)))]
+        return np.array([row.id for row in sorted(rows, key=lambda row: (bytes(row.sha256), row.id))], np.int64)
+
     def matching(self, target: Collection, condition: Condition) -> NDArray[np.int64]:
         """Return the ids of the images of a collection that a condition lets through, ascending."""
         with self._database.reading() as connection:
