@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.checks import Check
+    from api.client import Client
     from api.queries import Found
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from search.storing.store import Store
     from search.upkeep.compaction import CompactSummary
 
-__all__ = ["Lookalike", "open"]
+__all__ = ["Lookalike", "connect", "open"]
 
 PathLike = str | os.PathLike[str]
 
@@ -49,6 +50,19 @@ def open(store: PathLike | None = None, *, collection: str = "default", device: 
 
     root = default_root() if store is None else Path(store).expanduser().absolute()
     return Lookalike(root, collection, device)
+
+
+def connect(url: str, *, key: str | None = None, collection: str = "default") -> Client:
+    """Return a client of a collection on a server (docs/client.md).
+
+    key: None takes LOOKALIKE_API_KEY, where it is set.
+
+    Raises:
+        ValueError: the address is none of a server, or the key cannot be sent.
+    """
+    from api.client import Client
+
+    return Client(url, key=key, collection=collection)
 
 
 class Lookalike(PlanCalls):

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +15,7 @@ import pytest
 from api.cli import main
 from api.http.server import _listen
 from tests.conftest import painted
+from tests.served import server
 
 
 @pytest.fixture
@@ -27,19 +26,6 @@ def store(tmp_path: Path) -> Path:
     with pytest.raises(SystemExit):
         main(["--store", str(tmp_path / "store"), "--progress", "none", "index", str(photos)])
     return tmp_path / "store"
-
-
-@contextmanager
-def server(store: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "listens on http://" in line, line
-        try:
-            yield next(word for word in line.split() if word.startswith("http://")), process
-        finally:
-            process.kill()
 
 
 def get(url: str) -> dict[str, object]:

@@ -44,9 +44,9 @@ def images(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor =
 
 @router.get("/collections/{collection}/images/by-key/{key:path}", response_model_exclude_unset=True)
 @needs("read")
-def image_by_key(workspace: Work, target: Target, key: str) -> Image:
-    """Return the image with this key."""
-    return Image.model_validate(workspace.store.catalogue.image_by_key(target.id, key).as_json())
+def image_by_key(response: Response, workspace: Work, target: Target, key: str) -> Image:
+    """Return the image with this key; its ETag can be sent with a change."""
+    return _tagged(response, workspace.store.catalogue.image_by_key(target.id, key))
 
 
 @router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)

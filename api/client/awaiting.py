@@ -1,0 +1,127 @@
+"""The client for programs that do several things at once: every call is awaited, every list an `async for`."""
+
+import copy
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import anyio
+import httpx2
+from anyio.to_thread import run_sync
+
+from api.client import reviewing, searching, stored_images
+from api.client.calls import Call, Listing
+from api.client.connection import connection_to
+from api.client.waiting import Attempts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _awaited(
+    describe: Callable[Concatenate[str, P], Call[T]],
+) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]":
+    """Return the method that does what a function describes."""
+
+    @wraps(describe)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        # In a thread: describing a request may mean to read a file, or to compress an array.
+        call = await run_sync(partial(describe, self.collection, *args, **kwargs))
+        return await self._answer(call)
+
+    return method
+
+
+def _listed(
+    describe: Callable[Concatenate[str, P], Listing[T]],
+) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]":
+    """Return the method that asks for the pages of a list as they are needed."""
+
+    @wraps(describe)
+    def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        return self._each(describe(self.collection, *args, **kwargs))
+
+    return method
+
+
+class AsyncClient:
+    """One collection of a server. Close it, or use it in an `async with`. The same arguments and methods as `Client`.
+
+    Raises:
+        ValueError: the address is none of a server, or the key cannot be sent.
+    """
+
+    def __init__(  # noqa: PLR0913 -- a caller wants options, not an object of them
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        collection: str = "default",
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.collection = collection
+        self._to = connection_to(url, key, timeout_s, retries)
+        self._http = httpx2.AsyncClient(transport=transport, **self._to.options())
+
+    def in_collection(self, name: str) -> Self:
+        """Return a client of another collection over the same connections; closing one closes both."""
+        other = copy.copy(self)
+        other.collection = name
+        return other
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    collections = _listed(stored_images.collections)
+    status = _awaited(stored_images.status)
+    images = _listed(stored_images.images)
+    image = _awaited(stored_images.image)
+    image_by_key = _awaited(stored_images.image_by_key)
+    labels = _listed(stored_images.labels)
+    thumbnail = _awaited(stored_images.thumbnail)
+    change_metadata = _awaited(stored_images.change_metadata)
+    remove = _awaited(stored_images.remove)
+    search = _awaited(searching.search)
+    check = _awaited(searching.check)
+    explain = _awaited(searching.explain)
+    explanation = _awaited(searching.explanation)
+    groups = _listed(reviewing.groups)
+    groups_page = _awaited(reviewing.groups_page)
+    verdicts = _listed(reviewing.verdicts)
+    say = _awaited(reviewing.say)
+    say_all = _awaited(reviewing.say_all)
+    forget = _awaited(reviewing.forget)
+
+    async def _answer(self, call: Call[T]) -> T:
+        attempts = Attempts(self._to.patience, repeatable=call.repeatable)
+        while True:
+            try:
+                response = await self._http.send(self._http.build_request(**call.request(self._to.address)))
+            except httpx2.TransportError as error:
+                wait_s = attempts.wait_without_answer(error)
+                if wait_s is None:
+                    raise self._to.unreachable(error) from error
+            else:
+                wait_s = attempts.wait_after(response)
+                if wait_s is None:
+                    return call.answered(response)
+            await anyio.sleep(wait_s)
+
+    async def _each(self, listing: Listing[T]) -> AsyncIterator[T]:
+        cursor = None
+        while True:
+            page = await self._answer(listing.call(cursor))
+            for item in page.items:
+                yield item
+            cursor = page.next_cursor
+            if cursor is None:
+                return

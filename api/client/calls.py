@@ -1,0 +1,156 @@
+"""What a request to the server is, and how its answer is read: the same for the blocking and the async client."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from httpx2 import Response
+from pydantic import TypeAdapter, ValidationError
+
+from api.client.errors import NotLookalike, refusal
+from api.client.waiting import retry_after_s
+from api.shapes.base import Page, Shape
+from api.shapes.problems import Problem
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Shape)
+Value = str | int | float | bool
+PROBLEM = "application/problem+json"
+REDIRECTS = range(300, 400)
+SHOWN_BYTES = 200
+_FACTS = TypeAdapter(dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A picture of a multipart body."""
+
+    field: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request. path: below the server's address, percent-encoded. read: what a good answer means.
+
+    params, fields: those of None are left out, but for fields with `nulls`. fields with parts are a form, without
+    parts JSON. repeatable: doing it twice is the same as doing it once.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Response], T]
+    params: Mapping[str, Value | None] = field(default_factory=dict)
+    fields: Mapping[str, object] | None = None
+    parts: Sequence[Part] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    nulls: bool = False
+
+    def request(self, address: str) -> dict[str, Any]:
+        """Return the request for the server at this address, as the HTTP library builds it."""
+        asked: dict[str, Any] = {"method": self.method, "url": f"{address}{self.path}", "params": given(self.params)}
+        asked["headers"] = self.headers
+        if self.parts:
+            files = [(part.field, (part.name, part.data)) for part in self.parts]
+            form = {name: _as_text(value) for name, value in given(self.fields or {}).items()}
+            return asked | {"data": form, "files": files}
+        if self.fields is not None:
+            asked["json"] = dict(self.fields) if self.nulls else given(self.fields)
+        return asked
+
+    def answered(self, response: Response) -> T:
+        """Return what an answer means.
+
+        Raises:
+            Refused: the server says why it does not do it.
+            NotLookalike: the answer is none of a Lookalike server.
+        """
+        if not response.is_success:
+            raise _error(response)
+        try:
+            return self.read(response)
+        except ValidationError as error:
+            raise NotLookalike(
+                f"{_place(response)} answered {_shown(response)}, which is no answer of a Lookalike server of this "
+                f"release ({error.errors()[0]['msg']}); look at the address, and at the server's release"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """A list that comes a page at a time."""
+
+    path: str
+    page: type[Page[T]]
+    params: Mapping[str, Value | None] = field(default_factory=dict)
+
+    def call(self, cursor: str | None) -> Call[Page[T]]:
+        """Return the request for one page. cursor: `next_cursor` of the page before, None for the first."""
+        return Call("GET", self.path, shaped(self.page), {**self.params, "cursor": cursor})
+
+
+def shaped(shape: type[S]) -> Callable[[Response], S]:
+    """Return what reads an answer of this shape; fields of a newer server are passed over."""
+    return lambda response: shape.model_validate_json(response.content, extra="ignore")
+
+
+def nothing(_response: Response) -> None:
+    """Read an answer without a body."""
+
+
+def content(response: Response) -> bytes:
+    """Read an answer that is a file."""
+    return bytes(response.content)
+
+
+def facts(response: Response) -> dict[str, object]:
+    """Read an answer that is some object."""
+    return _FACTS.validate_json(response.content)
+
+
+def below(collection: str, *steps: str | int) -> str:
+    """Return a path below a collection, every step percent-encoded."""
+    return "/".join(("/v1/collections", step(collection), *(step(one) for one in steps)))
+
+
+def step(name: str | int) -> str:
+    """Return a name as one step of a path. Dots are encoded where they alone would mean another folder."""
+    text = str(name)
+    return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
+
+
+def given(values: Mapping[str, T | None]) -> dict[str, T]:
+    """Return what is not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _as_text(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _error(response: Response) -> Exception:
+    if response.headers.get("content-type", "").startswith(PROBLEM):
+        try:
+            problem = Problem.model_validate_json(response.content, extra="ignore")
+        except ValidationError:
+            pass
+        else:
+            return refusal(problem, retry_after_s(response.headers))
+    if response.status_code in REDIRECTS:
+        there = response.headers.get("location", "elsewhere")
+        return NotLookalike(f"{_place(response)} sends on to {there}; give that address, if you trust it")
+    return NotLookalike(
+        f"{_place(response)} answered {response.status_code}, {_shown(response)}, which no Lookalike server does; "
+        "look at the address, and at what lies between"
+    )
+
+
+def _place(response: Response) -> str:
+    return str(response.request.url)
+
+
+def _shown(response: Response) -> str:
+    return repr(response.content[:SHOWN_BYTES])

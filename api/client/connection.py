@@ -1,0 +1,65 @@
+"""Where a server is, and how it is asked: what the blocking and the async client share."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from httpx2 import URL, InvalidURL, Limits, Timeout, TransportError
+
+from api.client.errors import ServerUnreachable
+from api.client.waiting import Patience
+
+KEY_VARIABLE = "LOOKALIKE_API_KEY"
+CONNECT_S = 10.0
+# The server ends connections that were idle for 5 s; one that is about to be ended must not be used again.
+IDLE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """address: of the server, without a slash at its end. key: None asks without one. timeout_s: for an answer.
+
+    Raises:
+        ValueError: the address is none of a server, or the key cannot be sent.
+    """
+
+    address: str
+    key: str | None = field(repr=False)
+    timeout_s: float
+    patience: Patience
+
+    def __post_init__(self) -> None:
+        try:
+            url = URL(self.address)
+        except InvalidURL as error:
+            raise ValueError(f"{self.address!r} is no address of a server: {error}") from error
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+            raise ValueError(f"{self.address!r} is no address of a server; give one like http://127.0.0.1:8080")
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("the key holds letters that cannot be sent; `lookalike keys create` makes keys")
+
+    def options(self) -> dict[str, Any]:
+        """Return how the HTTP library is to ask."""
+        headers = {"User-Agent": "lookalike"}
+        if self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key}"
+        return {
+            "headers": headers,
+            "timeout": Timeout(self.timeout_s, connect=min(CONNECT_S, self.timeout_s)),
+            "limits": Limits(keepalive_expiry=IDLE_S),
+        }
+
+    def unreachable(self, error: TransportError) -> ServerUnreachable:
+        """Return the error of a server from which no answer came."""
+        why = str(error) or f"no answer in {self.timeout_s:g} s"
+        return ServerUnreachable(f"{self.address} cannot be reached: {why}; is `lookalike serve` running there?")
+
+
+def connection_to(url: str, key: str | None, timeout_s: float, retries: int) -> Connection:
+    """Return the connection to a server. key: None takes LOOKALIKE_API_KEY, where it is set.
+
+    Raises:
+        ValueError: the address is none of a server, or the key cannot be sent.
+    """
+    chosen = os.environ.get(KEY_VARIABLE) if key is None else key
+    return Connection(url.strip().rstrip("/"), (chosen or "").strip() or None, timeout_s, Patience(retries))

@@ -1,0 +1,78 @@
+"""What goes wrong between a client and a server.
+
+RemoteError                 (a LookalikeError)
+|-- ServerUnreachable       no answer came, or not in time
+|-- NotLookalike            what answered is no Lookalike server
+`-- Refused                 the server says why it does not do it
+|-- AccessRefused       401, 403: without a key, or with one that may not
+|-- NotFound            404: no such collection, image, job, ...
+|-- Conflict            409, 412: a guard refused, or it was changed meanwhile
+`-- Busy                429, 503: later, perhaps; what could be tried again was
+"""
+
+from http import HTTPStatus
+
+from api.shapes.problems import Problem
+from search.errors import LookalikeError
+
+
+class RemoteError(LookalikeError):
+    """Something went wrong between a client and a server."""
+
+
+class ServerUnreachable(RemoteError):
+    """No answer came from the server, or not in time."""
+
+
+class NotLookalike(RemoteError):
+    """What answered is no Lookalike server, or one that this client does not understand."""
+
+
+class Refused(RemoteError):
+    """The server does not do it. problem: why, as it was sent; its fields are here, too.
+
+    kind: the last word of the problem's type, such as ImageNotFound. retry_after_s: when to ask again, where it says.
+    """
+
+    def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.kind = problem.type.rsplit(":", maxsplit=1)[-1]
+        self.title = problem.title
+        self.status = problem.status
+        self.detail = problem.detail
+        self.reason = problem.reason
+        self.position = problem.position
+        self.retry_after_s = retry_after_s
+
+
+class AccessRefused(Refused):
+    """The server wants a key, or another one."""
+
+
+class NotFound(Refused):
+    """The server has no such thing."""
+
+
+class Conflict(Refused):
+    """A guard refused, or what was to be changed is not what the caller last saw."""
+
+
+class Busy(Refused):
+    """The server cannot do it now."""
+
+
+_BY_STATUS: dict[int, type[Refused]] = {
+    HTTPStatus.UNAUTHORIZED: AccessRefused,
+    HTTPStatus.FORBIDDEN: AccessRefused,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.PRECONDITION_FAILED: Conflict,
+    HTTPStatus.TOO_MANY_REQUESTS: Busy,
+    HTTPStatus.SERVICE_UNAVAILABLE: Busy,
+}
+
+
+def refusal(problem: Problem, retry_after_s: float | None = None) -> Refused:
+    """Return the error of a problem document."""
+    return _BY_STATUS.get(problem.status, Refused)(problem, retry_after_s)

@@ -1,0 +1,137 @@
+"""The client asks a real server process, which wants a key."""
+
+import asyncio
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from api.client import AccessRefused, AsyncClient, Client, Conflict, NotFound, Refused
+from tests.served import KEY, Served, served_album
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_album(tmp_path_factory.mktemp("served"), with_key=True) as album:
+        yield album
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.url, key=KEY) as opened:
+        yield opened
+
+
+def test_without_the_key_nothing_is_told(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_API_KEY", "lk_wrong")
+    with Client(served.url) as stranger, pytest.raises(AccessRefused, match="key"):
+        stranger.status()
+    monkeypatch.setenv("LOOKALIKE_API_KEY", KEY)
+    with Client(served.url) as friend:
+        assert friend.status().images == 6
+
+
+def test_a_picture_is_found_however_it_is_given(client: Client, served: Served) -> None:
+    file = served.photos / "3.png"
+    opened = Image.open(file)
+    stored = next(image for image in client.images() if image.uri.endswith("/3.png"))
+    for given in (file, str(file), file.read_bytes(), opened, np.asarray(opened)):
+        answer = client.search(given, k=2)
+        assert [match.relation for match in answer.matches] == ["identical", "similar"]
+        assert answer.matches[0].id == stored.id
+    assert client.search(id=stored.id, k=1).matches[0].key == stored.key
+    assert client.search(key=stored.key, k=1, accurate=True).matches[0].id == stored.id
+    (part,) = client.search(file, k=1, box="0,0,100,150", where="width >= 200", min_score=-1.0).matches
+    assert part.width == 200
+
+
+def test_lists_go_on_to_their_end_and_keys_arrive_as_they_are(client: Client) -> None:
+    images = list(client.images(page_size=4))
+    assert (len(images), [one.name for one in client.collections()]) == (6, ["default"])
+    for image in images:
+        again = client.image_by_key(image.key)
+        assert (again, again.etag) == (client.image(image.id), client.image(image.id).etag)
+    with pytest.raises(NotFound, match=r"no image with key '\.\.'"):
+        client.image_by_key("..")
+
+
+def test_a_check_tells_copies_from_new_pictures(client: Client, served: Served) -> None:
+    assert client.check(served.photos / "copy.png").status == "exact"
+    noise = np.random.default_rng(9).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    assert client.check(noise).status == "new"
+    stored = client.search(served.photos / "1.png", k=1).matches[0]
+    assert client.check(id=stored.id).status == "new", "no other image is a copy of it"
+
+
+def test_a_thumbnail_and_an_explanation_are_pictures(client: Client, served: Served) -> None:
+    stored = client.search(served.photos / "1.png", k=1).matches[0]
+    small = Image.open(io.BytesIO(client.thumbnail(stored.id, size=64)))
+    assert (small.format, max(small.size)) == ("JPEG", 64)
+    assert client.explain(served.photos / "1.png", stored.id)["answer"] == "cannot", "smooth colours have no corners"
+    assert Image.open(io.BytesIO(client.explanation(served.photos / "1.png", stored.id))).format == "PNG"
+
+
+def test_metadata_is_changed_only_as_long_as_it_is_what_was_seen(client: Client) -> None:
+    seen = client.image(next(client.images()).id)
+    changed = client.change_metadata(seen.id, {"rating": 5, "place": {"city": "Köln"}}, if_match=seen.etag)
+    assert changed.metadata == {"rating": 5, "place": {"city": "Köln"}}
+    with pytest.raises(Conflict) as refused:
+        client.change_metadata(seen.id, {"rating": 1}, if_match=seen.etag)
+    assert (refused.value.status, refused.value.kind) == (412, "ImageChanged")
+    assert client.change_metadata(seen.id, {"rating": None}, if_match=changed.etag).metadata == {
+        "place": {"city": "Köln"}
+    }
+    assert client.change_metadata(seen.id, None).metadata in (None, {})
+
+
+def test_what_is_said_of_a_pair_is_listed_and_can_be_taken_back(client: Client, served: Served) -> None:
+    one, other = (client.search(served.photos / name, k=1).matches[0] for name in ("1.png", "4.png"))
+    (said,) = client.say(one.key, other.id, "different").items
+    assert [verdict.first for verdict in client.verdicts()] == [said.first]
+    client.forget(said.second, said.first)
+    assert list(client.verdicts()) == []
+
+
+def test_groups_come_with_the_totals_of_the_report(client: Client) -> None:
+    (group,) = client.groups(threshold=0.9999)
+    assert (group.members[0].kind, client.groups_page(threshold=0.9999).copies_total) == ("same_bytes", 1)
+
+
+def test_what_the_server_refuses_says_what_to_do(client: Client, served: Served) -> None:
+    with pytest.raises(Refused, match="colour is no field") as wrong:
+        client.search(served.photos / "1.png", where="colour = 3")
+    assert (wrong.value.status, wrong.value.kind, wrong.value.position) == (422, "BadCondition", 1)
+    with pytest.raises(Refused) as no_picture:
+        client.search(b"no picture")
+    assert no_picture.value.reason == "not_an_image"
+    with pytest.raises(Refused, match="send a smaller picture") as large:
+        client.search(bytes(33 << 20))
+    assert large.value.status == 413
+    with pytest.raises(NotFound, match="no collection"):
+        client.in_collection("nowhere").status()
+
+
+def test_threads_share_a_client(client: Client, served: Served) -> None:
+    files = sorted(served.photos.iterdir()) * 2
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda file: client.search(file, k=1), files))
+    assert [answer.matches[0].relation for answer in answers] == ["identical"] * 12
+
+
+def test_the_async_client_does_the_same(served: Served) -> None:
+    async def ask() -> tuple[list[str], list[str], str]:
+        async with AsyncClient(served.url, key=KEY) as client:
+            keys = [image.key async for image in client.images(page_size=4)]
+            files = sorted(served.photos.iterdir())
+            answers = await asyncio.gather(*(client.search(file, k=1) for file in files))
+            try:
+                await client.in_collection("nowhere").status()
+            except NotFound as error:
+                return keys, [answer.matches[0].relation for answer in answers], error.kind
+            return keys, [], ""
+
+    keys, relations, kind = asyncio.run(ask())
+    assert (len(keys), relations, kind) == (6, ["identical"] * 6, "CollectionNotFound")
