@@ -12,7 +12,7 @@ from search.embeddings import unit_rows
 from search.records import Collection, Embeddings, Label, LabelCount, shown_path
 from search.storing.commits import Batch, Committer, no_embeddings
 from search.storing.image_rows import NewImage
-from search.storing.labels import synonyms
+from search.storing.labels import _labels_with, synonyms
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, FakeBackbone, facts, new_image
 
@@ -159,3 +159,13 @@ def test_a_collection_remembers_that_it_wants_labels(store: Store, target: Colle
     assert store.open_collection("default", space, labels=True).labels
     assert store.open_collection("default", space).labels
     assert not store.open_collection("default", space, labels=False).labels
+
+
+def test_the_labels_of_a_few_images_are_looked_up_and_not_looked_for(local_store: Store) -> None:
+    target = local_store.open_collection("default", FakeBackbone().space)
+    query = _labels_with(target.id).where(image.c.id.in_([1, 2, 3]))
+    words = str(query.compile(local_store.database.engine, compile_kwargs={"literal_binds": True}))
+    with local_store.database.reading() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {words}")]
+    assert any(step.startswith("SEARCH image USING INTEGER PRIMARY KEY") for step in plan), plan
+    assert any("content_label" in step and "(content_id=?)" in step for step in plan), plan

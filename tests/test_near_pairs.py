@@ -258,7 +258,7 @@ def test_where_nothing_can_be_kept_the_pairs_are_found_all_the_same(
     album = Album.of(clustered())
     file = PairFile(tmp_path / "pairs", 1, "a space")
     assert told(near_pairs(album, THRESHOLD, file=file)) == brute_force(album)
-    assert "cannot keep the pairs" in caplog.text
+    assert "cannot keep what was found" in caplog.text
 
 
 @both_ways

@@ -7,16 +7,18 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
+from api.http.compressed import packed, takes_gzip
 from api.http.duplicate_reports import DuplicateReports
 from api.http.foreign_pages import ForeignPages
-from api.http.label_counts import LabelCounts
+from api.http.kept_answers import KeptAnswers
+from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
 from api.http.problems import install, problem
 from api.http.readiness import Readiness
@@ -90,7 +92,10 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.thumbnails = parts.thumbnails
     app.state.fetch = parts.fetch
     app.state.reports = DuplicateReports(parts.workspace)
-    app.state.label_counts = LabelCounts(parts.workspace)
+    app.state.label_counts = KeptAnswers()
+    app.state.facets = KeptAnswers()
+    app.state.timelines = KeptAnswers()
+    app.state.maps = Maps(parts.workspace)
     install(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)
@@ -157,10 +162,15 @@ def _add_page(app: FastAPI) -> None:
         app.add_api_route(path, _file(data, kind), include_in_schema=False, methods=["GET", "HEAD"])
 
 
-def _file(data: bytes, kind: str) -> Callable[[], Response]:
+def _file(data: bytes, kind: str) -> Callable[[Request], Response]:
+    small = packed(data)
+
     @needs("nothing")
-    def file() -> Response:
-        return Response(data, media_type=kind, headers={"Cache-Control": "no-cache"})
+    def file(request: Request) -> Response:
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if takes_gzip(request):
+            return Response(small, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(data, media_type=kind, headers=headers)
 
     return file
 

@@ -289,6 +289,12 @@ class Snapshot:
             known = np.union1d(known, self.delta.ids)
         return known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)]
 
+    def living(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of some image ids that can be found, in the same order."""
+        known = self.generation.ids if self.generation is not None else np.empty(0, np.int64)
+        old = np.isin(ids, known) & ~np.isin(ids, self.delta.changed)
+        return ids[old | np.isin(ids, self.delta.ids)]
+
     def rows(self) -> tuple[NDArray[np.int64], Embeddings]:
         """Return all images that can be found: ids (N,) int64 ascending, embeddings (N, d) float32, transformed."""
         ids, embeddings = self.delta.ids, self.delta.embeddings

@@ -1,9 +1,9 @@
-"""Arrays in a file of the store, under the pairs they tell of: a cache that can always be made again.
+"""Arrays in a file of the store, such as pairs or a map: a cache that can always be made again.
 
 Format, little-endian: 8 bytes magic `LKPAIR02`, 16 bytes xxh3-128 of all that follows, uint32 length of a JSON header,
-the header (what the pairs are of, numbers, and name, type and shape of each array), the arrays. A file that is damaged,
+the header (what they are of, numbers, and name, type and shape of each array), the arrays. A file that is damaged,
 of another release or of other embeddings is as good as none. It appears whole, by rename; where the folder cannot be
-written, the log says so and all is compared anew next time.
+written, the log says so and all is computed anew next time.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def kept_arrays(path: Path, about: str) -> tuple[Numbers, Arrays] | None:
     except FileNotFoundError:
         return None
     except (CorruptFile, OSError) as error:
-        log.warning("pairs found earlier cannot be used (%s: %s); all images are compared again", path, error)
+        log.warning("what was found earlier cannot be used (%s: %s); it is computed again", path, error)
         return None
 
 
@@ -61,7 +61,7 @@ def keep_arrays(path: Path, about: str, numbers: Numbers, arrays: Arrays) -> Non
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        log.warning("cannot keep the pairs found in %s (%s); the next run compares all again", path, error)
+        log.warning("cannot keep what was found in %s (%s); the next run computes it again", path, error)
 
 
 def _packed(about: str, numbers: Numbers, arrays: Arrays) -> list[bytes | memoryview]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from search.blobs.segments import SegmentRecord
+from search.conditions.content_tests import for_few
 from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
 from search.conditions.where import Condition
 from search.database.database import Database, chunks
@@ -128,6 +129,14 @@ class Catalogue:
         query = images_of(collection_id).where(image.c.id > after).order_by(image.c.id).limit(limit)
         with self._database.reading() as connection:
             return records(connection, collection_id, query)
+
+    def images_that(
+        self, target: Collection, condition: Condition, *, after: int = 0, limit: int = 100
+    ) -> list[ImageRecord]:
+        """Return a page of the images that fulfil a condition by ascending id, those with an id above `after`."""
+        query = images_of(target.id).where(image.c.id > after, for_few(condition.sql(target.label_space_id)))
+        with self._database.reading() as connection:
+            return records(connection, target.id, query.order_by(image.c.id).limit(limit))
 
     def images_of_content(
         self, target: Collection, sha256: bytes, pixel_hash: bytes, condition: Condition | None, limit: int

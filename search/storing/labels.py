@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, cast, exists, func, select, update
 
+from search.conditions.where import Condition
 from search.database.database import Database, chunks, insert_missing
-from search.database.tables import collection, content_label, embedding, image, label, synonym
+from search.database.tables import collection, content, content_label, embedding, image, label, synonym
 from search.records import Collection, Label, LabelCount
 
 
@@ -81,22 +82,28 @@ def labels_of_images(
     connection: Connection, collection_id: int, image_ids: Sequence[int]
 ) -> dict[int, tuple[Label, ...]]:
     """Return the labels of images, highest probability first, by image id; those without any are left out."""
-    query = (
-        select(image.c.id, label.c.name, content_label.c.probability)
-        .join(content_label, content_label.c.content_id == image.c.content_id)
-        .join(label, label.c.id == content_label.c.label_id)
-        .join(collection, collection.c.id == image.c.collection_id)
-        .where(
-            collection.c.id == collection_id,
-            content_label.c.space_id == func.coalesce(collection.c.label_space_id, collection.c.space_id),
-        )
-        .order_by(image.c.id, content_label.c.rank)
-    )
+    query = _labels_with(collection_id)
     found: dict[int, tuple[Label, ...]] = {}
     for part in chunks(image_ids):
         for row in connection.execute(query.where(image.c.id.in_(part))):
             found[row.id] = (*found.get(row.id, ()), Label(row.name, row.probability))
     return found
+
+
+def _labels_with(collection_id: int) -> Select[tuple[int, str, float]]:
+    """Return the query for the labels of images, each with its image's id, highest probability first."""
+    return (
+        select(image.c.id, label.c.name, content_label.c.probability)
+        .join(content_label, content_label.c.content_id == image.c.content_id)
+        .join(label, label.c.id == content_label.c.label_id)
+        # Sums keep SQLite from going through all labels of the space, or all images, by their indexes to find ten.
+        .join(collection, collection.c.id == image.c.collection_id + 0)
+        .where(
+            collection.c.id == collection_id,
+            content_label.c.space_id + 0 == func.coalesce(collection.c.label_space_id, collection.c.space_id),
+        )
+        .order_by(image.c.id, content_label.c.rank)
+    )
 
 
 def source_of_labels(connection: Connection, collection_id: int, space_id: int) -> int | None:
@@ -142,14 +149,15 @@ class Labels:
             here = (collection.c.id == target.id) & (collection.c.space_id == target.space_id)
             connection.execute(update(collection).where(here).values(label_space_id=source))
 
-    def counts(self, target: Collection) -> list[LabelCount]:
+    def counts(self, target: Collection, condition: Condition | None = None) -> list[LabelCount]:
         """Return the labels of a collection with how many images have each among theirs, most frequent first.
 
-        Costs one pass over the labels of the space.
+        condition: count only images that fulfil it. Costs one pass over the labels of the space.
         """
         with self._database.reading() as connection:
             whole = connection.dialect.name == "postgresql"
-            counted = (_counted_by_join(target) if whole else _counted_by_content(target)).subquery()
+            ours = images_that(target, condition)
+            counted = (_counted_by_join(target, ours) if whole else _counted_by_content(target, ours)).subquery()
             query = (
                 select(label.c.name, counted.c.images)
                 .join(counted, counted.c.label_id == label.c.id)
@@ -158,25 +166,29 @@ class Labels:
             return [LabelCount(*row) for row in connection.execute(query)]
 
 
-def _counted_by_join(target: Collection) -> Select[Any]:
+def images_that(target: Collection, condition: Condition | None) -> Select[tuple[int, int]]:
+    """Return the query for id and content of the living images of a collection that fulfil a condition, or of all."""
+    query = select(image.c.id, image.c.content_id).where(image.c.collection_id == target.id, ~image.c.deleted)
+    if condition is None:
+        return query
+    return query.join(content, content.c.id == image.c.content_id).where(condition.sql(target.label_space_id))
+
+
+def _counted_by_join(target: Collection, ours: Select[tuple[int, int]]) -> Select[Any]:
     """Count the images of each label as PostgreSQL does it soonest: it hashes all images, then reads all labels."""
-    here = (image.c.collection_id == target.id) & ~image.c.deleted
+    images = ours.subquery()
     return (
         select(content_label.c.label_id, func.count().label("images"))
-        .join(image, image.c.content_id == content_label.c.content_id)
-        .where(here, content_label.c.space_id == target.label_space_id)
+        .join(images, images.c.content_id == content_label.c.content_id)
+        .where(content_label.c.space_id == target.label_space_id)
         .group_by(content_label.c.label_id)
     )
 
 
-def _counted_by_content(target: Collection) -> Select[Any]:
+def _counted_by_content(target: Collection, ours: Select[tuple[int, int]]) -> Select[Any]:
     """Count the images of each label as SQLite does it soonest, in a quarter of the time: first those of a content."""
-    copies = (
-        select(image.c.content_id, func.count().label("images"))
-        .where(image.c.collection_id == target.id, ~image.c.deleted)
-        .group_by(image.c.content_id)
-        .subquery()
-    )
+    images = ours.subquery()
+    copies = select(images.c.content_id, func.count().label("images")).group_by(images.c.content_id).subquery()
     return (
         select(content_label.c.label_id, cast(func.sum(copies.c.images), BigInteger).label("images"))
         .join(copies, copies.c.content_id == content_label.c.content_id)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from search.database.database import chunks
+from search.database.database import Database, chunks
 from search.database.tables import ledger
+from search.records import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,30 @@ def put_failures(
             connection.execute(insert(ledger).values(collection_id=collection_id, uri=failed.uri, **values))
         else:
             connection.execute(update(ledger).where(where).values(**values))
+
+
+def failures_page(
+    database: Database, collection_id: int, *, after: int = 0, limit: int = 100, reason: str | None = None
+) -> list[tuple[int, LedgerEntry]]:
+    """Return a page of the ledger with the number of each entry, those with a number above `after`, ascending.
+
+    reason: only entries with it.
+    """
+    query = select(ledger).where(ledger.c.collection_id == collection_id, ledger.c.id > after)
+    if reason is not None:
+        query = query.where(ledger.c.reason == reason)
+    with database.reading() as connection:
+        rows = connection.execute(query.order_by(ledger.c.id).limit(limit)).all()
+    return [
+        (row.id, LedgerEntry(row.uri, row.reason, row.detail, row.attempts, row.size_bytes, row.mtime_ns))
+        for row in rows
+    ]
+
+
+def failures_by_reason(database: Database, collection_id: int) -> dict[str, int]:
+    """Return how many files of a collection failed for each reason, most frequent first."""
+    count = func.count().label("files")
+    query = select(ledger.c.reason, count).where(ledger.c.collection_id == collection_id).group_by(ledger.c.reason)
+    with database.reading() as connection:
+        rows = connection.execute(query.order_by(count.desc(), ledger.c.reason))
+        return {row.reason: int(row.files) for row in rows}

@@ -3,11 +3,13 @@
 from fastapi import APIRouter, Request
 
 from api.http.access import CalledBy, needs
-from api.http.label_counts import LabelCounts
+from api.http.kept_answers import KeptAnswers
 from api.http.request_parts import Cursor, Limit, Target, Work
 from api.shapes.base import Page
 from api.shapes.collections import Collection
 from api.shapes.images import LabelCount
+from api.shapes.views import Status
+from search.records import LabelCount as Counted
 from search.upkeep.status import collection_status
 
 router = APIRouter()
@@ -28,12 +30,24 @@ def collection_counts(workspace: Work, target: Target) -> Collection:
     return Collection.model_validate(collection_status(workspace.store, target).as_json())
 
 
+@router.get("/collections/{collection}/status", summary="Whether all of it is found")
+@needs("read")
+def collection_health(workspace: Work, target: Target) -> Status:
+    """Tell what a collection holds, what is missing, and what live searches found of the nearest images."""
+    counts = collection_status(workspace.store, target).as_json()
+    observed = (one for one in workspace.recall_watch.observed() if one.collection == target.name)
+    live = next(({"recall": one.recall, "checks": one.checks} for one in observed), None)
+    return Status.model_validate(counts | {"live": live})
+
+
 @router.get("/collections/{collection}/labels", summary="Labels, most frequent first")
 @needs("read")
-def labels(request: Request, target: Target, limit: Limit = 100, cursor: Cursor = None) -> Page[LabelCount]:
+def labels(
+    request: Request, workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor = None
+) -> Page[LabelCount]:
     """List the labels of a collection with how many of its images have each, for facets."""
-    counts: LabelCounts = request.app.state.label_counts
-    found = counts.get(target)
+    kept: KeptAnswers[list[Counted]] = request.app.state.label_counts
+    found = kept.get(target, None, lambda: workspace.store.catalogue.labels.counts(target))
     start = int(cursor or 0)
     items = [LabelCount.model_validate(one.as_json()) for one in found[start : start + limit]]
     return Page(items=items, next_cursor=str(start + limit) if start + limit < len(found) else None)

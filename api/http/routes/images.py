@@ -22,6 +22,7 @@ from api.http.thumbnails import Thumbnails
 from api.shapes.base import Page
 from api.shapes.images import Image, ImagePatch
 from api.shapes.problems import Problem
+from search.conditions.where import MAX_LETTERS, parse
 from search.errors import BadImage, ImageNotFound
 from search.records import ImageRecord
 from search.storing.metadata_changes import change_metadata, version
@@ -34,9 +35,19 @@ PATCH_TYPES = ("application/merge-patch+json", "application/json")
 
 @router.get("/collections/{collection}/images", response_model_exclude_unset=True, summary="Images, a page at a time")
 @needs("read")
-def images(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor = None) -> Page[Image]:
+def images(
+    workspace: Work,
+    target: Target,
+    where: Annotated[str | None, Query(description="only images that fulfil it", max_length=MAX_LETTERS)] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[Image]:
     """List images in the order they were indexed."""
-    page = workspace.store.catalogue.images(target.id, after=int(cursor or 0), limit=limit)
+    catalogue, after = workspace.store.catalogue, int(cursor or 0)
+    if where is None:
+        page = catalogue.images(target.id, after=after, limit=limit)
+    else:
+        page = catalogue.images_that(target, parse(where), after=after, limit=limit)
     more = str(page[-1].id) if len(page) == limit else None
     items = [Image.model_validate(image.as_json()) for image in page]
     return Page(items=items, next_cursor=more)
@@ -113,7 +124,7 @@ def thumbnail(
     image = workspace.store.catalogue.image_by_id(target.id, image_id)
     tag = f'"{image.sha256.hex()[:32]}-{size}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=300", "Vary": "Authorization"}
-    if _names(request.headers.get("if-none-match", ""), tag):
+    if names_tag(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     thumbnails: Thumbnails = request.app.state.thumbnails
     try:
@@ -124,7 +135,7 @@ def thumbnail(
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-def _names(condition: str, tag: str) -> bool:
+def names_tag(condition: str, tag: str) -> bool:
     """Tell whether an If-None-Match header names this tag (RFC 9110: a list, weak tags and * count)."""
     return any(given.strip().removeprefix("W/") in (tag, "*") for given in condition.split(","))
 
