@@ -127,37 +127,56 @@ class Lookalike(PlanCalls):
 
     def search(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
-        image: PathLike | None = None,
+        image: PathLike | Sequence[PathLike] | None = None,
         *,
-        id: int | None = None,
+        id: int | None = None,  # noqa: A002
         key: str | None = None,
-        k: int = 10,  # noqa: A002
+        embedding: Sequence[float] | None = None,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+        k: int = 10,
+        min_score: float | None = None,
         where: str | None = None,
         accurate: bool = False,
         box: str | None = None,
+        unique: bool = False,
     ) -> list[Match]:
         """Return the k images closest to a picture file, or to a stored image by id or key; best first.
 
-        where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate: also turned, mirrored and
-        in parts; the pixels of the likeliest images are looked at, and `verified` of a match says what came of it. box:
-        the part of the picture to search by, "x,y,width,height" in pixels. A picture that shows next to nothing is
-        compared with identical images alone; a warning is logged then.
+        Of several files, or with `like` and `unlike` (ids): those closest to what all that is liked has in common,
+        less half of what is disliked; these examples are not among them. embedding: of the collection's space.
+
+        min_score: least cosine. where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate:
+        also turned, mirrored and in parts; the pixels of the likeliest images are looked at, and `verified` of a match
+        says what came of it. box: the part of the picture to search by, "x,y,width,height" in pixels. unique: name each
+        duplicate group of the last `dedup` once; `copies` of a match counts the others. A picture that shows next to
+        nothing is compared with identical images alone; a warning is logged then.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
-            ValueError: not exactly one of image, id and key is given.
+            ValueError: not exactly one of image, id, key and embedding is given, and no `like` either.
         """
         from api.named_pictures import read_picture
         from api.queries import QueryRequest
+        from api.query_examples import Examples, search_by_examples
 
-        if sum(given is not None for given in (image, id, key)) != 1:
-            raise ValueError("give exactly one of: image, id, key")
+        images = () if image is None else (image,) if isinstance(image, str | os.PathLike) else tuple(image)
+        sources = (bool(images), id is not None, key is not None, embedding is not None)
+        if sum(sources) > 1 or not (any(sources) or like):
+            raise ValueError("give exactly one of: image, id, key, embedding; or images to be `like`")
         workspace = self._open()
         target = workspace.collection(self.collection)
-        wanted = QueryRequest(k, where=where, accurate=accurate, box=box)
-        if image is not None:
-            return _told(workspace.search_by_picture(target, read_picture(Path(image)), os.fspath(image), wanted))
-        return _told(workspace.search_by_image(target, _stored(workspace, target, id, key), wanted))
+        wanted = QueryRequest(k, min_score, where, accurate, box, unique)
+        pictures = [(read_picture(Path(one)), os.fspath(one)) for one in images]
+        record = None if id is None and key is None else _stored(workspace, target, id, key)
+        if like or unlike or embedding is not None or len(pictures) > 1:
+            liked = (*like, *(() if record is None else (record.id,)))
+            given = None if embedding is None else tuple(float(number) for number in embedding)
+            examples = Examples(tuple(pictures), liked, tuple(unlike), given)
+            return _told(search_by_examples(workspace, target, examples, wanted))
+        if record is not None:
+            return _told(workspace.search_by_image(target, record, wanted))
+        return _told(workspace.search_by_picture(target, *pictures[0], wanted))
 
     def check(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from search.errors import UsageError
 from search.records import MAX_K, Match
@@ -10,6 +10,11 @@ from search.records import MAX_K, Match
 if TYPE_CHECKING:
     from indexer.query_box import Box
     from search.conditions.where import Condition
+
+# Of a query made of several things (api/query_examples.py).
+MAX_EXAMPLES: Final = 100  # liked ones, and disliked ones
+MAX_PICTURES: Final = 16
+MAX_DIMS: Final = 16_384  # of an embedding that somebody sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class QueryRequest:
     """How many matches, and how good. min_score: least cosine. where: what they must fulfil.
 
     accurate: also turned, mirrored and in parts, and with the pixels of the likeliest images looked at. box: the part
-    of the picture to search by (indexer/query_box.py).
+    of the picture to search by (indexer/query_box.py). unique: name each stored duplicate group once.
 
     Raises:
         UsageError: k is not 1 to MAX_K, where is no condition, or box is no box.
@@ -60,6 +65,7 @@ class QueryRequest:
     where: str | None = None
     accurate: bool = False
     box: str | None = None
+    unique: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:

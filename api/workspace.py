@@ -20,10 +20,12 @@ from search.finding.find_similar import QueryContent, Wanted, find_similar
 from search.finding.plain_pictures import identical_images, note_on, why_plain_image
 from search.finding.recall_watch import RecallWatch
 from search.finding.snapshot import Snapshot, SnapshotReader
+from search.finding.unique import Collapsing
 from search.index.pair_finder import Progress as DedupProgress
 from search.pairing.collection_pairs import CollectionPairs
 from search.pairing.pair_file import FOLDER as PAIRS_FOLDER
-from search.records import Collection, Embeddings, ImageRecord
+from search.plans.stored_groups import StoredGroups
+from search.records import Collection, Embeddings, ImageRecord, Match
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus, collection_status
 
@@ -67,6 +69,7 @@ class Workspace:
         self._lasting = lasting
         self._tell = tell
         self.recall_watch = RecallWatch()
+        self._groups = StoredGroups(self.store)
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
         self._accurate_searches: AccurateSearches | None = None
@@ -109,7 +112,7 @@ class Workspace:
             return replace(plain, decode_ms=picture.decode_ms)
         if wanted.accurate:
             known = self.calibration(snapshot)
-            looked = self.accurate_searches().by_picture(snapshot, picture, _limits(snapshot, wanted, known))
+            looked = self.accurate_searches().by_picture(snapshot, picture, self._limits(snapshot, wanted, known))
             return Found(
                 with_probability(looked.matches, known, looked=True),
                 picture.decode_ms,
@@ -140,7 +143,7 @@ class Workspace:
     def _look_from(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: QueryRequest) -> Found:
         """Search accurately by a stored image: by its file, or by its embedding alone where that cannot be had."""
         searches, known = self.accurate_searches(), self.calibration(snapshot)
-        limits = _limits(snapshot, wanted, known)
+        limits = self._limits(snapshot, wanted, known)
         data = None if snapshot.collection.space.is_imported else searches.data_of(image)
         decode_ms = embed_ms = 0.0
         if data is None:
@@ -259,9 +262,11 @@ class Workspace:
     def _identical(self, snapshot: Snapshot, content: QueryContent | None, plain: str, wanted: QueryRequest) -> Found:
         """Return the images identical with a picture that shows next to nothing. plain: in what way."""
         began = time.perf_counter()
-        limits = _limits(snapshot, wanted, None)
+        limits = self._limits(snapshot, wanted, None)
         target = snapshot.collection
         matches = identical_images(self.store.catalogue, target, content, limits, looked=wanted.accurate)
+        if limits.groups is not None:
+            matches = Collapsing(self.store.database, target.id, limits.groups).counted(matches[:1])
         search_ms = 1000 * (time.perf_counter() - began)
         return Found(matches, 0.0, 0.0, search_ms, note=note_on(plain, content))
 
@@ -274,17 +279,37 @@ class Workspace:
     ) -> Found:
         began = time.perf_counter()
         known = self.calibration(snapshot)
-        limits = _limits(snapshot, wanted, known)
+        limits = self._limits(snapshot, wanted, known)
         # A process that answers one search would end before the check does.
         watch = self.recall_watch if self._lasting else None
         matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
         matches = with_probability(matches, known, looked=False)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))
 
+    def matches(
+        self,
+        snapshot: Snapshot,
+        query: Embeddings,
+        wanted: QueryRequest,
+        *,
+        leave_out: frozenset[int] = frozenset(),
+        as_picture: bool,
+    ) -> list[Match]:
+        """Return the matches of an embedding, (1, D) float32 of unit length, but for some images.
 
-def _limits(snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
-    """Return what the caller wants, with the score from which a match is `probable`: none where nobody knows it."""
-    threshold = None if known is None else known.review.score
-    if threshold is None and snapshot.transform.is_none:
-        threshold = default_threshold(snapshot.collection.space)  # measured for scores without a transform
-    return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition())
+        as_picture: whether it is that of one picture; what scores mean is known of those alone.
+        """
+        known = self.calibration(snapshot) if as_picture else None
+        limits = replace(self._limits(snapshot, wanted, known), leave_out=leave_out)
+        if not as_picture:
+            limits = replace(limits, threshold=None)
+        matches = find_similar(snapshot, self.store.catalogue, query, None, limits)
+        return with_probability(matches, known, looked=False)
+
+    def _limits(self, snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
+        """Return what the caller wants, with the score from which a match is `probable`: none where nobody knows it."""
+        threshold = None if known is None else known.review.score
+        if threshold is None and snapshot.transform.is_none:
+            threshold = default_threshold(snapshot.collection.space)  # measured for scores without a transform
+        groups = self._groups.of(snapshot.collection.name) if wanted.unique else None
+        return Wanted(wanted.k, wanted.min_score, threshold, wanted.condition(), groups)

@@ -227,7 +227,8 @@ class Match:
 
     verified: whether the pixels show the same picture, None where nobody looked. edits: what was done to the image to
     get the query, None where nobody knows. probability: that it shows the same picture, None likewise. region: the part
-    of the image that scores so; None where that is all of it, or nothing but whole pictures was compared.
+    of the image that scores so; None where that is all of it, or nothing but whole pictures was compared. copies: how
+    many more images of the collection are copies of it, None where each is a match of its own.
     """
 
     image: ImageRecord
@@ -237,6 +238,7 @@ class Match:
     edits: tuple[Edit, ...] | None = None
     probability: float | None = None
     region: Region | None = None
+    copies: int | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the match object of the command line and of HTTP."""
@@ -247,6 +249,8 @@ class Match:
             shape["edits"] = [edit.as_json() for edit in self.edits]
         if self.region is not None:
             shape["region"] = self.region.as_json()
+        if self.copies is not None:
+            shape["copies"] = self.copies
         return shape
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def search(
     context: typer.Context,
-    image: Annotated[Path | None, typer.Argument(help="A picture to search by.", metavar="IMAGE")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="A picture to search by, or several to be like.", metavar="[IMAGE]...")
+    ] = None,
     image_id: Annotated[int | None, typer.Option("--id", help="Search by an image of the collection.")] = None,
     key: Annotated[str | None, typer.Option(help="Search by the image with this key.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=MAX_K, help="How many matches.")] = 10,
@@ -38,6 +41,16 @@ def search(
     box: Annotated[
         str | None, typer.Option(help="Search by this part of IMAGE: x,y,width,height in pixels.", metavar="X,Y,W,H")
     ] = None,
+    embedding: Annotated[
+        Path | None, typer.Option(help="Search by an embedding of the collection's space.", metavar="FILE.npy")
+    ] = None,
+    like: Annotated[
+        list[int] | None, typer.Option(help="Like this image of the collection; repeat.", metavar="ID")
+    ] = None,
+    unlike: Annotated[list[int] | None, typer.Option(help="And unlike this one; repeat.", metavar="ID")] = None,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Name each duplicate group of the last `dedup` once, and count its copies.")
+    ] = False,
     explain: Annotated[
         Path | None,
         typer.Option(help="With --accurate: where to write pictures that show why, and JSON.", metavar="FOLDER"),
@@ -47,28 +60,58 @@ def search(
 ) -> None:
     """Find the images that look most like a picture."""
     session: Session = context.obj
-    if sum(given is not None for given in (image, image_id, key)) != 1:
-        raise UsageError("give one of: an IMAGE file, --id N, --key KEY")
-    if explain is not None and (image is None or not accurate):
+    pictures = images or []
+    sources = [bool(pictures), *(given is not None for given in (image_id, key, embedding))]
+    if sum(sources) > 1 or not (any(sources) or like):
+        raise UsageError(
+            "give one of: IMAGE files, --id N, --key KEY, --embedding FILE.npy; or --like ID, also with one"
+        )
+    alone = len(pictures) == 1 and not (like or unlike)
+    if explain is not None and not (alone and accurate):
         raise UsageError("--explain needs an IMAGE file and --accurate")
-    wanted = QueryRequest(k, min_score, where, accurate, box)
+    wanted = QueryRequest(k, min_score, where, accurate, box, unique)
+    asked = _Asked(tuple(pictures), embedding, tuple(like or ()), tuple(unlike or ()))
     with Workspace(session.store, device=device, weights=weights, tell=session.tell) as workspace:
         target = workspace.collection(session.collection)
-        query: dict[str, object]
-        if image is not None:
-            data = read_picture(image)
-            query = {"path": displayable(image.absolute())}
-            found = workspace.search_by_picture(target, data, str(image), wanted)
-            if explain is not None:
-                _explain(workspace, target, explain, data, image, found, box)
-        else:
-            record = _stored(workspace, target.id, image_id, key)
-            query = {"id": str(record.id), "key": record.key}
-            found = workspace.search_by_image(target, record, wanted)
+        record = None if (image_id, key) == (None, None) else _stored(workspace, target.id, image_id, key)
+        found, query = asked.search(workspace, target, record, wanted)
+        if explain is not None:
+            data = read_picture(pictures[0])
+            _explain(workspace, target, explain, data, pictures[0], found, box)
     if session.json:
         print_json(found.as_json(query))
     else:
         _print_matches(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What to search by beside a stored image. like, unlike: ids."""
+
+    pictures: tuple[Path, ...]
+    embedding: Path | None
+    like: tuple[int, ...]
+    unlike: tuple[int, ...]
+
+    def search(
+        self, workspace: Workspace, target: Collection, record: ImageRecord | None, wanted: QueryRequest
+    ) -> tuple[Found, dict[str, object]]:
+        """Return the answer, and what it says of the query."""
+        files = [(read_picture(path), str(path)) for path in self.pictures]
+        paths = [displayable(path.absolute()) for path in self.pictures]
+        query: dict[str, object] = {"path": paths[0]} if len(paths) == 1 else {"paths": paths} if paths else {}
+        if record is not None:
+            query = {"id": str(record.id), "key": record.key}
+        if self.like or self.unlike or self.embedding is not None or len(files) > 1:
+            from api.query_examples import Examples, read_embedding, search_by_examples
+
+            liked = (*self.like, *([] if record is None else [record.id]))
+            given = None if self.embedding is None else read_embedding(self.embedding)
+            examples = Examples(tuple(files), liked, self.unlike, given)
+            return search_by_examples(workspace, target, examples, wanted), query | examples.as_json()
+        if record is not None:
+            return workspace.search_by_image(target, record, wanted), query
+        return workspace.search_by_picture(target, *files[0], wanted), query
 
 
 def _explain(  # noqa: PLR0913 -- the parts of one search
@@ -109,7 +152,9 @@ def _print_matches(found: Found) -> None:
     looked = found.verify_ms is not None
     in_parts = any(match.region is not None for match in found.matches)
     known = any(match.probability is not None for match in found.matches)
+    unique = any(match.copies is not None for match in found.matches)
     columns = [
+        *([">copies"] if unique else []),
         *([">probability"] if known else []),
         *(["verified"] if looked else []),
         *(["region"] if in_parts else []),
@@ -128,7 +173,8 @@ def _print_matches(found: Found) -> None:
         verified = [match.verified or ""] if looked else []
         region = [_shown_region(match.region)] if in_parts else []
         probable = [_shown_share(match.probability)] if known else []
-        start = (str(rank), f"{match.score:.3f}", match.relation, *probable, *verified, *region)
+        copies = [f"+{match.copies}" if match.copies else ""] if unique else []
+        start = (str(rank), f"{match.score:.3f}", match.relation, *copies, *probable, *verified, *region)
         rows.add_row(*start, str(image.id), size, *label, place)
     if found.note is not None:
         out().print(found.note)

@@ -1,5 +1,6 @@
 """What handlers take from a request: the workspace, the collection, and bodies of JSON or of forms."""
 
+from collections.abc import Collection as Some
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request
@@ -8,13 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.http.safe_fetch import Fetch
 from api.shapes.base import Shape
 from api.workspace import Workspace
 from search.errors import UsageError
 from search.records import Collection, ImageRecord
 
 Body = TypeVar("Body", bound=Shape)
-ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`"
+ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`, `url`"
 
 
 class Naming(Protocol):
@@ -41,6 +43,12 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
 # Ids are below 2^53, so that every JSON reader keeps them.
 ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
+
+
+def fetcher(request: Request) -> Fetch:
+    """Return what fetches pictures from addresses."""
+    fetch: Fetch = request.app.state.fetch
+    return fetch
 
 
 def media_type(request: Request) -> str:
@@ -72,23 +80,25 @@ def parsed(shape: type[Body], values: object) -> Body:
         raise RequestValidationError(error.errors()) from error
 
 
-def text_fields(form: FormData) -> dict[str, str]:
-    """Return the fields of a form that are no files."""
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+def text_fields(form: FormData, lists: Some[str] = ()) -> dict[str, str | list[str]]:
+    """Return the fields of a form that are no files. lists: those that may be there several times."""
+    fields: dict[str, str | list[str]] = {name: value for name, value in form.items() if isinstance(value, str)}
+    return fields | {name: [str(one) for one in form.getlist(name)] for name in lists if name in fields}
 
 
-def uploaded(form: FormData, body: Naming) -> UploadFile | None:
-    """Return the uploaded picture; None when the form names a stored image.
+def uploaded(form: FormData, body: Naming) -> list[UploadFile]:
+    """Return the uploaded pictures; none when the form names something else.
 
     Raises:
         UsageError: a picture comes together with an id, a key or a url, or another field holds a file.
     """
-    files = {name: value for name, value in form.items() if isinstance(value, UploadFile)}
-    if set(files) - {"image"}:
-        raise UsageError(f"the picture belongs in the form field `image`, not {sorted(files)[0]!r}")
-    if files and any(getattr(body, name, None) is not None for name in ("id", "key", "url")):
+    files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    strange = sorted({name for name, _ in files} - {"image"})
+    if strange:
+        raise UsageError(f"the picture belongs in the form field `image`, not {strange[0]!r}")
+    if files and any(getattr(body, name, None) is not None for name in ("id", "key", "url", "embedding")):
         raise UsageError(ONE_OF)
-    return files.get("image")
+    return [file for _, file in files]
 
 
 def stored_image(workspace: Workspace, target: Collection, body: Naming) -> ImageRecord:

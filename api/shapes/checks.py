@@ -6,14 +6,15 @@ from pydantic import Field
 
 from api.queries import CheckRequest
 from api.shapes.base import Shape, Text
-from api.shapes.searches import Edit, Match, Score, Took, Verified
+from api.shapes.searches import URL, Edit, Id, Match, Score, Took, Verified
 
 
 class CheckBody(Shape):
-    """A check of something that is stored already: exactly one of id and key."""
+    """A check of something that need not be sent: exactly one of id, key and url."""
 
-    id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
+    id: Id | None = None
     key: Text | None = None
+    url: Annotated[Text, URL] | None = None
     threshold: Annotated[
         Score | None, Field(description="least cosine of a near copy; default: calibrated, else by backbone")
     ] = None

@@ -4,12 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.queries import QueryRequest
+from api.queries import MAX_DIMS, MAX_EXAMPLES, QueryRequest
 from api.shapes.base import Shape, Text
 from api.shapes.images import Image
 from search.records import MAX_K
 
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
+Id = Annotated[str, Field(pattern=r"^[0-9]{1,16}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+EMBEDDING = "of the collection's space, of any length; `lookalike export` writes such"
 WHERE = Field(description="what a match must fulfil", examples=['width >= 1000 and label = "tabby"'])
 URL = Field(description="the address of a picture, where the server has --allow-url", max_length=2048)
 Relation = Literal["identical", "same_picture", "probable", "similar"]
@@ -48,6 +51,9 @@ class Match(Image):
     region: Annotated[
         Region | None, Field(description="the part of the image that scores so, where it is not all of it")
     ] = None
+    copies: Annotated[
+        int | None, Field(ge=0, description="how many more images are copies of it, with `unique`", examples=[7])
+    ] = None
 
 
 class Took(Shape):
@@ -67,6 +73,10 @@ class Query(Shape):
     key: str | None = None
     url: str | None = None
     name: str | None = None
+    names: Annotated[list[str] | None, Field(description="of the pictures, where several were sent")] = None
+    like: list[str] | None = None
+    unlike: list[str] | None = None
+    dims: Annotated[int | None, Field(description="of the embedding that was sent")] = None
 
 
 class SearchAnswer(Shape):
@@ -85,11 +95,18 @@ class SearchAnswer(Shape):
 
 
 class SearchBody(Shape):
-    """A search by something that need not be sent: exactly one of id, key and url."""
+    """A search by something that need not be sent: one of id, key, url and embedding, or images to be like.
 
-    id: Annotated[str | None, Field(pattern=r"^[0-9]{1,16}$")] = None
+    With `like` and `unlike` the query is the mean of all that is liked, the picture by id, key, url or upload among it,
+    less half the mean of those disliked. The stored images that a query is made of are no matches then.
+    """
+
+    id: Id | None = None
     key: Text | None = None
     url: Annotated[Text, URL] | None = None
+    embedding: Annotated[list[Number] | None, Field(min_length=1, max_length=MAX_DIMS, description=EMBEDDING)] = None
+    like: Annotated[list[Id], Field(max_length=MAX_EXAMPLES, description="ids of images", examples=[["17", "23"]])] = []
+    unlike: Annotated[list[Id], Field(max_length=MAX_EXAMPLES, description="ids of images", examples=[["5"]])] = []
     k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
     min_score: Score | None = None
     where: Annotated[Text, WHERE] | None = None
@@ -103,6 +120,11 @@ class SearchBody(Shape):
         ),
     ] = None
 
+    unique: Annotated[
+        bool,
+        Field(description="name each duplicate group once, as the last dedup found them; `copies` counts the others"),
+    ] = False
+
     def request(self) -> QueryRequest:
         """Return what is wanted of the workspace."""
-        return QueryRequest(self.k, self.min_score, self.where, self.accurate, self.box)
+        return QueryRequest(self.k, self.min_score, self.where, self.accurate, self.box, self.unique)

@@ -18,6 +18,7 @@ from search.finding.filter_planner import search_each_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
 from search.finding.region_search import everywhere
 from search.finding.snapshot import Ranked, Snapshot
+from search.finding.unique import PER_MATCH, Collapsing
 from search.geometry.dense_maps import DenseMap, judged_by_maps
 from search.geometry.keypoints import Keypoints
 from search.geometry.pixel_edits import PictureFile, edits_between
@@ -118,7 +119,9 @@ class AccurateSearch:
         sharing = [] if self.local is None or geometry is None else self.local.images(geometry, wanted.where)
         among, searched = np.unique(np.array(sharing, np.int64)), everywhere(self.snapshot)
         seen: dict[int, list[tuple[float, float, int, float]]] = {}
-        nearest = self._ranked(views, max(wanted.k, PER_VIEW), wanted.where)
+        # Where copies are named once, the nearest k may be few pictures.
+        count = wanted.k if wanted.groups is None else PER_MATCH * wanted.k
+        nearest = self._ranked(views, max(count, PER_VIEW), wanted.where)
         for view, ranked, level in zip(views, nearest, background_levels(self.snapshot, views), strict=True):
             shared = searched.rank(view[np.newaxis], len(among), among)
             for image, score, region, whole in (row for one in (ranked, shared) for row in one.rows()):
@@ -146,8 +149,15 @@ class AccurateSearch:
             if match.verified == "yes" or wanted.min_score is None or one.score >= wanted.min_score:
                 place = (*(-part for part in _certainty(match, answer)), -one.normalised, one.image.id)
                 ranked.append((place, match, answer))
-        best = sorted(ranked, key=lambda entry: entry[0])[: wanted.k]
-        return [self._explained(match, picture, answer) for _, match, answer in best]
+        ranked.sort(key=lambda entry: entry[0])
+        if wanted.groups is None:
+            best = [(match, answer) for _, match, answer in ranked[: wanted.k]]
+        else:
+            collapsing = Collapsing(self.catalogue.database, self.snapshot.collection.id, wanted.groups)
+            places = collapsing.firsts([match for _, match, _ in ranked])[: wanted.k]
+            counted = collapsing.counted([ranked[place][1] for place in places])
+            best = [(match, ranked[place][2]) for match, place in zip(counted, places, strict=True)]
+        return [self._explained(match, picture, answer) for match, answer in best]
 
     def _explained(self, match: Match, picture: SeenPicture, answer: Verification | None) -> Match:
         """Return a match with what was done to its image, where that can be told."""

@@ -1,6 +1,6 @@
 """Use case: from a query embedding to the images that resemble it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from search.finding.filter_planner import search_where
 from search.finding.recall_watch import RecallWatch
 from search.finding.region_search import everywhere
 from search.finding.snapshot import Snapshot
+from search.finding.unique import Collapsing, Groups, Page
 from search.records import Collection, Embeddings, ImageRecord, Match, Relation
 from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
@@ -29,13 +30,16 @@ class Wanted:
     """How much of the ranking a caller wants.
 
     threshold: the score from which a match is `probable`, if known. where: what a match must fulfil; the k best are
-    chosen among the images that do.
+    chosen among the images that do. groups: name each of these once; None names every image. leave_out: ids of images
+    that are no matches.
     """
 
     k: int = 10
     min_score: float | None = None
     threshold: float | None = None
     where: Condition | None = None
+    groups: Groups | None = None
+    leave_out: frozenset[int] = frozenset()
 
 
 def find_similar(
@@ -53,24 +57,42 @@ def find_similar(
     query: (1, D) float32 of unit length in the collection's space. An image that was deleted since the snapshot was
     taken is left out. watch: who checks the recall of some searches.
     """
-    condition, searched = wanted.where, everywhere(snapshot)
+
+    def find(count: int) -> Page:
+        return _best(snapshot, catalogue, query, content, replace(wanted, k=count), watch)
+
+    if wanted.groups is None:
+        return find(wanted.k).matches
+    return Collapsing(catalogue.database, snapshot.collection.id, wanted.groups).search(find, wanted.k)
+
+
+def _best(
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    query: Embeddings,
+    content: QueryContent | None,
+    wanted: Wanted,
+    watch: RecallWatch | None,
+) -> Page:
+    condition, searched, k = wanted.where, everywhere(snapshot), wanted.k + len(wanted.leave_out)
     if condition is None:
-        ranked, matching = searched.search(query, wanted.k), None
+        ranked, matching = searched.search(query, k), None
     else:
-        ranked = search_where(searched, catalogue, query, wanted.k, condition)
+        ranked = search_where(searched, catalogue, query, k, condition)
         matching = partial(_matching, catalogue, snapshot.collection, condition)
     if watch is not None:
-        watch.observe(searched, query, ranked, wanted.k, matching)
+        watch.observe(searched, query, ranked, k, matching)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
-    matches = []
+    matches, near = [], True
     for image_id, score, number, whole in ranked.rows():
         record = records.get(image_id)
-        if record is None or (wanted.min_score is not None and score < wanted.min_score):
+        near = wanted.min_score is None or score >= wanted.min_score
+        if record is None or not near or image_id in wanted.leave_out:
             continue
         # What is known of scores is known of those of whole pictures.
         relation = _relation(record, whole, content, wanted.threshold)
         matches.append(Match(record, score, relation, region=region_numbered(number, record.width, record.height)))
-    return matches
+    return Page(matches[: wanted.k], is_all=not near or len(ranked.ids) < k)
 
 
 def _matching(catalogue: Catalogue, target: Collection, condition: Condition) -> NDArray[np.int64]:

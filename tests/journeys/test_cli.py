@@ -115,6 +115,23 @@ def test_min_score_leaves_only_close_matches(run: Run, album: Path) -> None:
     assert all(match["score"] >= 0.99 for match in shape["matches"])
 
 
+def test_examples_an_embedding_and_unique_are_options_of_search(run: Run, album: Path, tmp_path: Path) -> None:
+    path = album / "photos" / "0.png"
+    _, shape = run("search", path, "--unique")
+    by_name = {match["path"].rsplit("/", 1)[1]: match for match in shape["matches"]}
+    assert {name.split(" ")[0]: match["copies"] for name, match in by_name.items()}["0"] == 1
+    one, two = by_name["1.png"]["id"], by_name["2.png"]["id"]
+    _, shape = run("search", "--like", one, "--unlike", two)
+    assert shape["query"] == {"like": [one], "unlike": [two]}
+    assert not {one, two} & {match["id"] for match in shape["matches"]}
+    _, shape = run("search", path, album / "photos" / "2.png", "-k", 1)
+    assert [Path(name).name for name in shape["query"]["paths"]] == ["0.png", "2.png"]
+    run("embed", path, "-o", tmp_path / "e.npy", "--preprocess", "full")
+    _, shape = run("search", "--embedding", tmp_path / "e.npy", "-k", 1)
+    assert shape["matches"][0]["score"] == pytest.approx(1, abs=1e-3)
+    assert run("search", "--unlike", one)[0] == run("search", path, "--id", one)[0] == 2
+
+
 def test_dedup_reports_the_copy_and_the_near_copy(run: Run) -> None:
     code, shape = run("dedup")
     assert code == 0

@@ -423,6 +423,9 @@ def test_a_picture_is_searched_by_its_address_where_that_is_allowed(client: Test
         assert as_json["query"] == as_form["query"] == {"url": url}
         assert as_json["matches"] == as_form["matches"]
         assert (as_json["matches"][0]["relation"], as_json["matches"][0]["path"][-5:]) == ("identical", "3.png")
+        checked = client.post(f"{BASE}/check", json={"url": url}).json()
+        assert (checked["status"], checked["match"]["path"][-5:]) == ("exact", "3.png")
+        assert "exactly one of" in problem(client.post(f"{BASE}/check", json={"url": url, "id": "1"}))["detail"]
         gone = client.post(f"{BASE}/search", json={"url": "https://pictures.example/4.png"})
         assert (gone.status_code, problem(gone)["type"]) == (422, "urn:lookalike:problem:AddressRefused")
         page = client.post(f"{BASE}/search", json={"url": "x"})

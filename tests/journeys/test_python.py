@@ -170,3 +170,17 @@ def test_wrong_values_are_clear_errors(tmp_path: Path, draw: Draw) -> None:
             album.dedup(float("nan"))
         with pytest.raises(UsageError, match=r"/nope\.jpg: No such file"):
             album.search("/nope.jpg")
+
+
+def test_examples_and_unique_from_a_script(copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path) -> None:
+    album, report = copies
+    assert album.plan(report) is not None
+    found = album.search(photos / "0.png", unique=True)
+    assert (found[0].copies, sorted(match.copies or 0 for match in found)) == (1, [0] * 8 + [1, 1])
+    ids = {match.image.uri.rsplit("/", 1)[1]: match.image.id for match in album.search(photos / "0.png", k=12)}
+    like = [ids["3.png"], ids["4.png"]]
+    both = album.search([photos / "3.png", photos / "4.png"], k=2)
+    assert {match.image.id for match in both} == set(like)
+    assert not set(like) & {match.image.id for match in album.search(like=like, unlike=[ids["0.png"]])}
+    with pytest.raises(ValueError, match="exactly one of: image, id, key, embedding"):
+        album.search(unlike=like)

@@ -6,9 +6,21 @@ from fastapi.concurrency import run_in_threadpool
 from api.checks import check_image, check_picture
 from api.http.access import needs
 from api.http.problems import unsupported_media
-from api.http.request_parts import Target, Work, json_body, media_type, parsed, stored_image, text_fields, uploaded
+from api.http.request_parts import (
+    ONE_OF,
+    Target,
+    Work,
+    fetcher,
+    json_body,
+    media_type,
+    parsed,
+    stored_image,
+    text_fields,
+    uploaded,
+)
 from api.shapes.checks import CheckAnswer, CheckBody
 from api.workspace import Workspace
+from search.errors import UsageError
 from search.records import Collection
 
 router = APIRouter()
@@ -39,16 +51,27 @@ async def check(request: Request, workspace: Work, target: Target) -> CheckAnswe
     """Tell whether an uploaded picture is new to a collection, or a copy of an image there; nothing is stored."""
     kind = media_type(request)
     if kind == "application/json":
-        return await run_in_threadpool(_by_stored, workspace, target, parsed(CheckBody, await json_body(request)))
+        return await _without_upload(request, workspace, target, parsed(CheckBody, await json_body(request)))
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=1, max_fields=4) as form:
         body = parsed(CheckBody, text_fields(form))
-        upload = uploaded(form, body)
-        if upload is None:
-            return await run_in_threadpool(_by_stored, workspace, target, body)
-        data = await upload.read()
+        uploads = uploaded(form, body)
+        if not uploads:
+            return await _without_upload(request, workspace, target, body)
+        data = await uploads[0].read()
     found = await run_in_threadpool(check_picture, workspace, target, data, "the upload", body.request())
+    return CheckAnswer.model_validate(found.as_json())
+
+
+async def _without_upload(request: Request, workspace: Workspace, target: Collection, body: CheckBody) -> CheckAnswer:
+    if body.url is None:
+        return await run_in_threadpool(_by_stored, workspace, target, body)
+    if (body.id, body.key) != (None, None):
+        raise UsageError(ONE_OF)
+    wanted, fetch = body.request(), fetcher(request)
+    data = await fetch.get(body.url)
+    found = await run_in_threadpool(check_picture, workspace, target, data, "the picture at this address", wanted)
     return CheckAnswer.model_validate(found.as_json())
 
 

@@ -1,5 +1,8 @@
 """The handlers that search, and that explain a match."""
 
+from dataclasses import dataclass
+from typing import Final
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -12,6 +15,7 @@ from api.http.request_parts import (
     ImageId,
     Target,
     Work,
+    fetcher,
     json_body,
     media_type,
     parsed,
@@ -19,14 +23,15 @@ from api.http.request_parts import (
     text_fields,
     uploaded,
 )
-from api.http.safe_fetch import Fetch
-from api.queries import Found
+from api.queries import MAX_EXAMPLES, MAX_PICTURES, QueryRequest
+from api.query_examples import Examples, search_by_examples
 from api.shapes.searches import SearchAnswer, SearchBody
 from api.workspace import Workspace
 from search.errors import UsageError
 from search.records import Collection
 
 router = APIRouter()
+MAX_FIELDS: Final = 2 * MAX_EXAMPLES + 16  # of a form: examples come one a field
 
 
 _explain_body = {
@@ -56,12 +61,21 @@ _search_bodies = {
                     "type": "object",
                     "required": ["image"],
                     "properties": {
-                        "image": {"type": "string", "format": "binary"},
+                        "image": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MAX_PICTURES,
+                            "description": "the picture, or several: matches are like all of them",
+                        },
                         "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
                         "min_score": {"type": "number", "minimum": -1, "maximum": 1},
                         "where": {"type": "string"},
                         "accurate": {"type": "boolean", "default": False},
                         "box": {"type": "string", "description": "x,y,width,height in pixels"},
+                        "unique": {"type": "boolean", "default": False},
+                        "like": {"type": "array", "items": {"type": "string"}},
+                        "unlike": {"type": "array", "items": {"type": "string"}},
                     },
                 }
             },
@@ -74,21 +88,17 @@ _search_bodies = {
 @router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
 @needs("read")
 async def search(request: Request, workspace: Work, target: Target) -> SearchAnswer:
-    """Return the images closest to an uploaded picture, to a stored image by id or key, or to a picture by its url."""
+    """Return the images closest to a picture: uploaded, stored, at an address; to an embedding; or to several."""
     kind = media_type(request)
     if kind == "application/json":
         body = parsed(SearchBody, await json_body(request))
-        return await _without_upload(request, workspace, target, body)
+        return await _answered(request, workspace, target, body, [])
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
-    async with request.form(max_files=1, max_fields=8) as form:
-        body = parsed(SearchBody, text_fields(form))
-        upload = uploaded(form, body)
-        if upload is None:
-            return await _without_upload(request, workspace, target, body)
-        data, name = await upload.read(), upload.filename or "upload"
-    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the upload", body.request())
-    return _answer({"name": name}, found)
+    async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS) as form:
+        body = parsed(SearchBody, text_fields(form, lists=("like", "unlike")))
+        uploads = [(await upload.read(), upload.filename or "upload") for upload in uploaded(form, body)]
+    return await _answered(request, workspace, target, body, uploads)
 
 
 @router.post(
@@ -114,28 +124,52 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
     return JSONResponse(explained.facts)
 
 
-async def _without_upload(request: Request, workspace: Workspace, target: Collection, body: SearchBody) -> SearchAnswer:
-    """Search by an address, an id or a key.
+async def _answered(
+    request: Request, workspace: Workspace, target: Collection, body: SearchBody, uploads: list[tuple[bytes, str]]
+) -> SearchAnswer:
+    """Search by what a body names and the pictures that came with it, with their names.
 
     Raises:
-        UsageError: none of them is given, or several, or the address is refused.
+        UsageError: they name nothing, or too much, or the address is refused.
     """
-    if body.url is None:
-        return await run_in_threadpool(_by_stored, workspace, target, body)
-    if (body.id, body.key) != (None, None):
-        raise UsageError(f"{ONE_OF}, `url`")
-    fetch: Fetch = request.app.state.fetch
-    wanted = body.request()
-    data = await fetch.get(body.url)
-    found = await run_in_threadpool(workspace.search_by_picture, target, data, "the picture at this address", wanted)
-    return _answer({"url": body.url}, found)
+    wanted = body.request()  # before anything is fetched
+    sources = [bool(uploads), *(one is not None for one in (body.id, body.key, body.url, body.embedding))]
+    if sum(sources) > 1 or not (any(sources) or body.like):
+        raise UsageError(f"{ONE_OF}, `embedding`, or give images to `like`")
+    pictures = [(data, "the upload" if len(uploads) == 1 else f"picture {n}") for n, (data, _) in enumerate(uploads, 1)]
+    if body.url is not None:
+        pictures = [(await fetcher(request).get(body.url), "the picture at this address")]
+    names = [name for _, name in uploads]
+    said: dict[str, object] = {"name": names[0]} if len(names) == 1 else {"names": names} if names else {}
+    if body.url is not None:
+        said = {"url": body.url}
+    query = _Query(body, said, pictures, wanted)
+    return await run_in_threadpool(query.answer, workspace, target)
 
 
-def _by_stored(workspace: Workspace, target: Collection, body: SearchBody) -> SearchAnswer:
-    image = stored_image(workspace, target, body)
-    found = workspace.search_by_image(target, image, body.request())
-    return _answer({"id": str(image.id), "key": image.key}, found)
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A search whose pictures are here. said: what the answer says of the query. pictures: with names for messages."""
 
+    body: SearchBody
+    said: dict[str, object]
+    pictures: list[tuple[bytes, str]]
+    wanted: QueryRequest
 
-def _answer(query: dict[str, str], found: Found) -> SearchAnswer:
-    return SearchAnswer.model_validate(found.as_json(query))
+    def answer(self, workspace: Workspace, target: Collection) -> SearchAnswer:
+        """Search."""
+        body, image, said = self.body, None, self.said
+        if (body.id, body.key) != (None, None):
+            image = stored_image(workspace, target, body)
+            said = {"id": str(image.id), "key": image.key}
+        if body.like or body.unlike or body.embedding is not None or len(self.pictures) > 1:
+            liked = tuple(int(one) for one in body.like) + (() if image is None else (image.id,))
+            given = None if body.embedding is None else tuple(body.embedding)
+            examples = Examples(tuple(self.pictures), liked, tuple(int(one) for one in body.unlike), given)
+            said |= examples.as_json()
+            found = search_by_examples(workspace, target, examples, self.wanted)
+        elif image is not None:
+            found = workspace.search_by_image(target, image, self.wanted)
+        else:
+            found = workspace.search_by_picture(target, *self.pictures[0], self.wanted)
+        return SearchAnswer.model_validate(found.as_json(said))
