@@ -9,6 +9,8 @@
     |-- SourceUnavailable       a remote source does not answer
     |-- CollectionNotFound      the store has no collection of this name
     |-- ImageNotFound           the collection has no such image
+    |-- JobNotFound             there is no such job
+    |-- ReportNotFound          nobody has looked for duplicates so far
     |-- ImageChanged            the image is not what the caller last saw
     |-- SpaceMismatch           two embeddings are not comparable
     |-- CorruptFile             a segment or a generation is not what was written
@@ -67,6 +69,14 @@ class CollectionNotFound(LookalikeError):
 
 class ImageNotFound(LookalikeError):
     """The collection has no such image."""
+
+
+class JobNotFound(LookalikeError):
+    """There is no such job."""
+
+
+class ReportNotFound(LookalikeError):
+    """Nobody has looked for the duplicates of a collection so far, or not in the way that is asked for."""
 
 
 class ImageChanged(LookalikeError):

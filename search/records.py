@@ -34,6 +34,9 @@ Verified = Literal["yes", "no", "cannot"]
 # What people can say about two pictures (search/storing/verdicts.py tells what each means).
 Said = Literal["duplicate", "not_duplicate", "keep_both", "stack", "same", "different"]
 SAID: Final[tuple[Said, ...]] = get_args(Said)
+# What servers do beside answering (search/storing/server_jobs.py), and how far that is.
+JobKind = Literal["import", "dedup", "apply", "undo", "purge"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)

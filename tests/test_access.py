@@ -53,6 +53,12 @@ NEEDS = {
     f"GET {IN}/labels": "read",
     f"POST {IN}/search": "read",
     f"GET {IN}/groups": "read",
+    f"GET {IN}/dedup": "read",
+    f"POST {IN}/dedup": "dedup",
+    "GET /v1/jobs": "read",
+    "GET /v1/jobs/{job_id}": "read",
+    "GET /v1/jobs/{job_id}/events": "read",
+    "POST /v1/jobs/{job_id}/cancel": "write",
 }
 ADMIN_KEY = "an admin key of a file, 0123456789abcdef".replace(" ", "-")
 
@@ -102,7 +108,9 @@ def operations(app: FastAPI) -> list[str]:
 
 def ask(client: TestClient, operation: str, collection: str, headers: dict[str, str]) -> Response:
     method, path = operation.split(" ")
-    filled = path.format(collection=collection, image_id="999999", key="nothing", first="a" * 64, second="b" * 64)
+    filled = path.format(
+        collection=collection, image_id="999999", job_id="999999", key="nothing", first="a" * 64, second="b" * 64
+    )
     return client.request(method, filled, headers=headers)
 
 

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.compressed import packed, takes_gzip
-from api.http.duplicate_reports import DuplicateReports
 from api.http.foreign_pages import ForeignPages
+from api.http.job_events import JobEvents
 from api.http.kept_answers import KeptAnswers
 from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
@@ -27,6 +27,7 @@ from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.thumbnails import Thumbnails
 from api.shapes.base import Health
 from api.workspace import Workspace
+from search.storing.server_jobs import ServerJobs
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 _JAVASCRIPT = "text/javascript; charset=utf-8"
@@ -37,6 +38,7 @@ PAGE = {
     "page.js": _JAVASCRIPT,
     "addresses.js": _JAVASCRIPT,
     "browse_view.js": _JAVASCRIPT,
+    "dedup_job.js": _JAVASCRIPT,
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
     "filter_box.js": _JAVASCRIPT,
@@ -66,7 +68,7 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the application works with."""
+    """What the application works with. wake: called when a job was written down. stopping: whether it is to end."""
 
     workspace: Workspace
     thumbnails: Thumbnails
@@ -75,6 +77,8 @@ class Parts:
     started: Callable[[], None] = lambda: None
     gate: Gate = OpenGate()
     fetch: Fetch = FetchNothing()
+    wake: Callable[[], None] = lambda: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -91,11 +95,13 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.workspace = parts.workspace
     app.state.thumbnails = parts.thumbnails
     app.state.fetch = parts.fetch
-    app.state.reports = DuplicateReports(parts.workspace)
     app.state.label_counts = KeptAnswers()
     app.state.facets = KeptAnswers()
     app.state.timelines = KeptAnswers()
     app.state.maps = Maps(parts.workspace)
+    app.state.jobs = ServerJobs(parts.workspace.store.database)
+    app.state.job_events = JobEvents(app.state.jobs, parts.stopping)
+    app.state.wake = parts.wake
     install(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)

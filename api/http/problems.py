@@ -16,6 +16,8 @@ MEDIA_TYPE = "application/problem+json"
 _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
     (errors.CollectionNotFound, HTTPStatus.NOT_FOUND),
     (errors.ImageNotFound, HTTPStatus.NOT_FOUND),
+    (errors.JobNotFound, HTTPStatus.NOT_FOUND),
+    (errors.ReportNotFound, HTTPStatus.NOT_FOUND),
     (errors.UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.BadImage, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.ImageChanged, HTTPStatus.PRECONDITION_FAILED),
@@ -44,18 +46,32 @@ def problem(
     kind: str, status: HTTPStatus, detail: str, *, reason: str | None = None, position: int | None = None
 ) -> JSONResponse:
     """Return a problem document as a response."""
+    return _answer(_document(kind, status, detail, reason=reason, position=position))
+
+
+def document_of(error: errors.LookalikeError) -> Problem:
+    """Return what an error says, as a problem document."""
+    kind, status = type(error).__name__, status_of(error)
+    if isinstance(error, errors.BadCondition):
+        return _document(kind, status, f"{error}\n{error.drawing}", position=error.position)
+    return _document(kind, status, str(error), reason=error.reason if isinstance(error, errors.BadImage) else None)
+
+
+def _document(
+    kind: str, status: HTTPStatus, detail: str, *, reason: str | None = None, position: int | None = None
+) -> Problem:
     name = f"urn:lookalike:problem:{kind}"
-    document = Problem(type=name, title=status.phrase, status=status, detail=detail, reason=reason, position=position)
-    return JSONResponse(document.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE)
+    return Problem(type=name, title=status.phrase, status=status, detail=detail, reason=reason, position=position)
+
+
+def _answer(document: Problem) -> JSONResponse:
+    return JSONResponse(document.model_dump(exclude_none=True), status_code=document.status, media_type=MEDIA_TYPE)
 
 
 async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.LookalikeError):
         raise error
-    kind, status = type(error).__name__, status_of(error)
-    if isinstance(error, errors.BadCondition):
-        return problem(kind, status, f"{error}\n{error.drawing}", position=error.position)
-    return problem(kind, status, str(error), reason=error.reason if isinstance(error, errors.BadImage) else None)
+    return _answer(document_of(error))
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

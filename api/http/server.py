@@ -14,6 +14,8 @@ from api.http.key_gate import Guard, gate_of
 from api.http.readiness import Readiness
 from api.http.safe_fetch import FetchLimits, FetchNothing, SafeFetch
 from api.http.thumbnails import Thumbnails
+from api.jobs.runner import JobRunner
+from api.jobs.supervising import Launch
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -58,6 +60,8 @@ def run_server(
         listening = stack.enter_context(_listen(address.host, address.port))
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
+        runner = stack.enter_context(JobRunner(workspace.store.database, Launch(root, device, weights)))
+        stopping = Stopping()
         parts = Parts(
             workspace=workspace,
             thumbnails=Thumbnails(pool),
@@ -66,11 +70,24 @@ def run_server(
             started=lambda: ready(_url(listening)),
             gate=gate,
             fetch=SafeFetch(FetchLimits(most_bytes=MAX_BODY_BYTES)) if guard.allow_url else FetchNothing(),
+            wake=runner.wake,
+            stopping=stopping,
         )
         config = uvicorn.Config(
             create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        server = stopping.server = uvicorn.Server(config)
+        server.run(sockets=[listening])
+
+
+class Stopping:
+    """Tells whether a server was asked to end: who streams then stops, so that it need not wait."""
+
+    server: uvicorn.Server | None = None
+
+    def __call__(self) -> bool:
+        """Tell it."""
+        return self.server is not None and self.server.should_exit
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 // The duplicate report: groups around the image to keep. It only shows; nothing here changes a file.
 
 import { duplicatesAddress } from "./addresses.js";
+import { ensureReport, lookForDuplicates } from "./dedup_job.js";
 import { el, icon } from "./elements.js";
 import { lookCloser } from "./large_view.js";
 import { LiveReview } from "./live_review.js";
@@ -53,7 +54,7 @@ class Report {
   }
 
   /** Fetch the report anew after the threshold was changed. */
-  async choose(value) {
+  async choose(value, anew = value === null) {
     const { view } = this;
     this.chosen = value;
     this.threshold.show(value, value !== null);
@@ -63,17 +64,20 @@ class Report {
     this.asking.abort();
     this.asking = new AbortController();
     try {
-      await this.load();
+      // The last report may be one with another threshold that somebody chose.
+      await this.load(anew);
     } catch (error) {
       view.fail(error);
     }
   }
 
-  async load() {
+  /** Show more of the report, or its first groups. anew: look for duplicates again before. */
+  async load(anew = false) {
     const { memory } = this.view;
     const signal = AbortSignal.any([this.view.signal, this.asking.signal]);
     this.rows.setAttribute("aria-busy", "true");
     try {
+      if (memory.groups === undefined) await this.report(anew, signal);
       const cursor = memory.answer?.next_cursor ?? null;
       const answer = await groups(this.view.collection.name, { threshold: this.chosen, limit: PAGE, cursor, signal });
       signal.throwIfAborted();
@@ -87,6 +91,17 @@ class Report {
       if (error.name !== "AbortError") this.giveUp();
       throw error;
     }
+  }
+
+  /** Wait until there is a report to show. */
+  async report(anew, signal) {
+    const line = el("p", { class: "quiet", role: "status" });
+    const told = (text) => {
+      if (line.textContent !== text) line.textContent = text;
+      if (!line.isConnected) this.foot.replaceChildren(line);
+    };
+    await (anew ? lookForDuplicates : ensureReport)(this.view.collection.name, this.chosen, { signal, told });
+    line.remove();
   }
 
   giveUp() {
@@ -110,9 +125,17 @@ class Report {
     const { answer } = this.view.memory;
     this.rows.append(...items.map((group) => groupRow(this.view.collection.name, group, this.review)));
     if (!answer.groups_total) this.foot.replaceChildren(noDuplicates(answer));
-    else if (answer.next_cursor === null)
-      this.foot.replaceChildren(el("p", { class: "quiet" }, "These are all groups."));
+    else if (answer.next_cursor === null) this.foot.replaceChildren(this.end());
     else this.foot.replaceChildren(this.more);
+  }
+
+  /** Return what stands below the last group: whether there is more to find by now. */
+  end() {
+    const { answer } = this.view.memory;
+    const again = el("button", { type: "button", class: "button quiet", onclick: () => this.choose(this.chosen, true) });
+    again.textContent = "Look again";
+    const told = answer.changed ? "The collection has changed since these were found." : "These are all groups.";
+    return el("div", {}, el("p", { class: "quiet" }, told), again);
   }
 
   showTotals(answer) {

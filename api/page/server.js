@@ -29,6 +29,22 @@ export function images(collection, { limit, cursor, signal }) {
   return ask(`${inside(collection)}/images${parameters({ limit, cursor })}`, { signal });
 }
 
+/** Return the reports of dedup jobs that are kept, newest first. */
+export async function reports(collection, signal) {
+  return (await ask(`${inside(collection)}/dedup`, { signal })).items;
+}
+
+/** Start a job that looks for duplicates; return it. */
+export function startDedup(collection, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(`${inside(collection)}/dedup`, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+/** Return a job. */
+export function jobById(id, signal) {
+  return ask(`/v1/jobs/${encodeURIComponent(id)}`, { signal });
+}
+
 /** Return a page of duplicate groups with the totals of the report. */
 export function groups(collection, { threshold, limit, cursor, signal }) {
   return ask(`${inside(collection)}/groups${parameters({ threshold, limit, cursor })}`, { signal });

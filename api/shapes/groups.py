@@ -36,8 +36,12 @@ class Group(Shape):
     members: list[Member]
 
 
-class Groups(Page[Group]):
-    """A page of duplicate groups, largest first, with the totals of the whole report."""
+class Report(Shape):
+    """A report of a dedup job that is kept, and its totals as they were when it was made.
+
+    plan: that was written with it, null where there was nothing to plan. between, within: the other collection, or the
+    folder, where not the whole collection was compared with itself. changed: whether the collection has changed since.
+    """
 
     threshold: float
     threshold_source: Literal["calibrated", "user", "none"]
@@ -45,3 +49,12 @@ class Groups(Page[Group]):
     groups_total: int
     copies_total: int
     bytes_reclaimable: int
+    plan: str | None
+    between: str | None
+    within: str | None
+    made_at: Annotated[str, Field(examples=["2026-11-23T14:00:00.000Z"], description="ISO 8601, UTC")]
+    changed: bool
+
+
+class Groups(Page[Group], Report):
+    """A page of the duplicate groups of a report, largest first, without what went since."""

@@ -308,3 +308,62 @@ api_key = _table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
 )
+
+# What servers do that outlasts a request: runs of search/storing/server_jobs.py. request, progress, result, problem and
+# webhook_outcome are JSON as text. collection: its name. version: grows with each change. owner: the server that runs
+# it, until lease_until unless it says that it still lives. attempts: how often a server began it.
+server_job = _table(
+    "server_job",
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("collection", Text),
+    Column("state", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("version", BigInteger, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("progress", Text),
+    Column("result", Text),
+    Column("problem", Text),
+    Column("cancelled", Boolean, nullable=False, server_default=false()),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("host", Text),
+    Column("owner", Text),
+    Column("lease_until", Float),
+    # Who is told of its end; when next, NULL for never again; how often that was tried, and what came of it.
+    Column("webhook", Text),
+    Column("webhook_due", Float),
+    Column("webhook_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("webhook_outcome", Text),
+    Index("ix_server_job_state", "state"),
+    Index("ix_server_job_webhook_due", "webhook_due"),
+)
+
+# The groups of a finished dedup job (search/duplicates/kept_reports.py): what they were then. facts and groups are JSON
+# as text. No foreign keys: a report goes when newer ones came, and nothing else depends on it.
+duplicate_report = _table(
+    "duplicate_report",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", BigInteger, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("facts", Text, nullable=False),
+    Index("ix_duplicate_report_collection_id", "collection_id"),
+)
+
+duplicate_group = Table(
+    "duplicate_group",
+    metadata,
+    Column("report_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("shape", Text, nullable=False),
+)
+
+# In which group of a report an image is.
+duplicate_member = Table(
+    "duplicate_member",
+    metadata,
+    Column("report_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("image_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from api.client import AccessRefused, AsyncClient, Client, Conflict, NotFound, Refused
+from tests.dedup_jobs import look_for_duplicates
 from tests.served import KEY, Served, served_album
 
 
@@ -95,7 +96,10 @@ def test_what_is_said_of_a_pair_is_listed_and_can_be_taken_back(client: Client, 
     assert list(client.verdicts()) == []
 
 
-def test_groups_come_with_the_totals_of_the_report(client: Client) -> None:
+def test_groups_come_with_the_totals_of_the_report(client: Client, served: Served) -> None:
+    with pytest.raises(NotFound, match="POST"):
+        client.groups_page()
+    look_for_duplicates(served.store, threshold=0.9999)
     (group,) = client.groups(threshold=0.9999)
     assert (group.members[0].kind, client.groups_page(threshold=0.9999).copies_total) == ("same_bytes", 1)
 

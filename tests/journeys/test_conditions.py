@@ -17,6 +17,7 @@ from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from tests.conftest import painted
+from tests.dedup_jobs import look_for_duplicates
 
 BASE = "/v1/collections/default"
 MERGE = {"content-type": "application/merge-patch+json"}
@@ -132,7 +133,9 @@ def test_a_change_can_be_bound_to_what_was_seen(client: TestClient) -> None:
     assert patched(client, 2, {"a": 3}, **{"if-match": "*"}).json()["metadata"] == {"a": 3}
 
 
-def test_duplicate_groups_show_the_metadata_of_now(client: TestClient) -> None:
+def test_duplicate_groups_show_the_metadata_of_now(client: TestClient, store: Path) -> None:
+    look_for_duplicates(store)
+
     def shown() -> list[Any]:
         (group,) = client.get(f"{BASE}/groups").json()["items"]
         both = (group["keeper"], *group["members"])

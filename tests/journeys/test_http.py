@@ -21,6 +21,7 @@ from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from tests.conftest import painted
+from tests.dedup_jobs import look_for_duplicates
 from tests.fakes import FakeBackbone
 
 BASE = "/v1/collections/default"
@@ -147,7 +148,10 @@ def test_a_thumbnail_of_a_file_that_is_gone_is_not_found(client: TestClient, alb
     assert "cannot be shown" in problem(answer)["detail"]
 
 
-def test_groups_hold_the_copy_and_the_near_copy(client: TestClient) -> None:
+def test_groups_hold_the_copy_and_the_near_copy(client: TestClient, album: Path) -> None:
+    nothing = problem(client.get(f"{BASE}/groups"))
+    assert (nothing["status"], "POST {} to /v1/collections/default/dedup" in nothing["detail"]) == (404, True)
+    look_for_duplicates(album / "store")
     shape = client.get(f"{BASE}/groups").json()
     assert (shape["groups_total"], shape["images"], shape["threshold_source"]) == (2, 10, "none")
     relations = {group["keeper"]["path"].rsplit("/")[-1]: group["members"][0]["relation"] for group in shape["items"]}

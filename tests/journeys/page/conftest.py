@@ -16,11 +16,14 @@ from api.http.access import Gate, OpenGate
 from api.http.app import Parts, create_app
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
+from api.jobs.runner import JobRunner
+from api.jobs.supervising import Launch
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.records import Embeddings, Label
 from tests.conftest import painted, skip
+from tests.dedup_jobs import look_for_duplicates
 from tests.fakes import ColourLabeller
 from tests.web_page import FOREIGN, HOSTILE, PLAIN, WIDTHS, Watch, drawing
 
@@ -90,6 +93,7 @@ def served(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFacto
         painted(width, (width, 120)).save(wide / f"wide {width}.png")
     with pytest.raises(SystemExit, match="0"):
         main([*options, "--collection", "wide", "index", str(wide)])
+    look_for_duplicates(store, calibrate=False)
     return store
 
 
@@ -107,8 +111,9 @@ def serving(workspace: Workspace, gate: Gate) -> Iterator[str]:
         socket.create_server(("127.0.0.1", 0)) as listening,
         DecoderPool(BUILTIN_PREPARATION, children=1) as pool,
         ThreadPoolExecutor(1) as thread,
+        JobRunner(workspace.store.database, Launch(workspace.store.root)) as runner,
     ):
-        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",), gate=gate)
+        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",), gate=gate, wake=runner.wake)
         server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
         running = thread.submit(server.run, [listening])
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -9,6 +9,8 @@ from tests.web_page import (
     Watch,
 )
 
+LOOKING_MS = 60_000  # a job of the server, in a process of its own
+
 
 def test_the_duplicates_tab_lists_the_planted_group(page: Page) -> None:
     page.goto("/")
@@ -28,12 +30,12 @@ def test_a_higher_threshold_asks_for_surer_groups_and_is_part_of_the_address(pag
     page.goto("/#/duplicates/default")
     expect(page.locator(".group .tile")).to_have_count(3)
     page.get_by_label("Least score of a near copy, as a number").fill("1")
-    expect(page.locator(".group .tile")).to_have_count(2)
+    expect(page.locator(".group .tile")).to_have_count(2, timeout=LOOKING_MS)
     expect(page).to_have_url(re.compile(r"#/duplicates/default\?threshold=1$"))
     page.reload()
     expect(page.locator(".group .tile")).to_have_count(2)
     page.get_by_role("button", name="Default").click()
-    expect(page.locator(".group .tile")).to_have_count(3)
+    expect(page.locator(".group .tile")).to_have_count(3, timeout=LOOKING_MS)
     expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
 
 

@@ -1,0 +1,34 @@
+"""The kinds of jobs that a server runs, who may start and end them, and which of them run beside each other.
+
+Loads nothing: what a kind does is in the module of `runs`, in a child process (api/jobs/child.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from search.records import JobKind
+from search.storing.api_keys import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """role: that may start and end such jobs. lane: jobs of one lane run one after the other on a machine. runs: module
+    and function that do it.
+    """
+
+    role: Role
+    lane: str
+    runs: str
+
+
+# Looking at all pictures fills a machine; acting on a plan must not wait for that.
+KINDS: Final[Mapping[JobKind, Kind]] = {
+    "dedup": Kind("dedup", "looking", "api.jobs.dedup_job:run_dedup"),
+}
+LANES: Final = tuple(sorted({kind.lane for kind in KINDS.values()}))
+
+
+def kinds_of(lane: str) -> tuple[JobKind, ...]:
+    """Return the kinds of jobs of a lane."""
+    return tuple(name for name, kind in KINDS.items() if kind.lane == lane)

@@ -1,0 +1,39 @@
+"""The shapes of jobs: what a server does that outlasts a request."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from api.shapes.base import Shape
+from api.shapes.problems import Problem
+from search.records import JobKind, JobState
+
+Moment = Annotated[str | None, Field(examples=["2026-11-23T14:00:00.000Z"], description="ISO 8601, UTC")]
+
+
+class JobProgress(Shape):
+    """How far a job is. total, left_s: null where nobody knows. left_s: seconds that the stage may still take."""
+
+    stage: Annotated[str, Field(examples=["looked at"])]
+    done: int
+    total: int | None
+    left_s: float | None
+
+
+class Job(Shape):
+    """A job. request: what it was asked for. result: of a finished one, by kind. problem: why it failed. webhook: the
+    address that is told of its end, null for none.
+    """
+
+    id: Annotated[str, Field(examples=["12"])]
+    kind: JobKind
+    collection: str | None
+    state: JobState
+    created_at: Annotated[str, Field(examples=["2026-11-23T14:00:00.000Z"], description="ISO 8601, UTC")]
+    started_at: Moment
+    ended_at: Moment
+    progress: JobProgress | None
+    request: dict[str, object]
+    result: dict[str, object] | None
+    problem: Problem | None
+    webhook: str | None

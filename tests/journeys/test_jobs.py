@@ -1,0 +1,161 @@
+"""Jobs of a real server: followed, ended, and gone on with when the server was killed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from api.cli import main
+from search.storing.server_jobs import ServerJobs
+from search.storing.store import Store
+from tests.conftest import painted
+from tests.served import server
+
+BASE = "/v1/collections/default"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures and a copy of the first, each with a copy of the same bytes."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "photos").mkdir()
+    for number in range(4):
+        painted(number, (160, 120)).save(folder / "photos" / f"{number}.png")
+    (folder / "photos" / "again.png").write_bytes((folder / "photos" / "0.png").read_bytes())
+    with pytest.raises(SystemExit):
+        main(["--store", str(folder / "store"), "--progress", "none", "index", str(folder / "photos")])
+    return folder / "store"
+
+
+@contextmanager
+def asked(store: Path, *options: str) -> Iterator[tuple[httpx.Client, "subprocess.Popen[str]"]]:
+    """A server in a process of its own, and who asks it."""
+    with server(store, *options) as (url, process), httpx.Client(base_url=url, timeout=60) as client:
+        yield client, process
+
+
+@pytest.fixture(scope="module")
+def client(store: Path) -> Iterator[httpx.Client]:
+    with asked(store) as (made, _):
+        yield made
+
+
+def followed(client: httpx.Client, job: str, **headers: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return the events of a job until its end: (id, job)."""
+    with client.stream("GET", f"/v1/jobs/{job}/events", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        text = answer.read().decode()
+    found = []
+    for event in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":"))
+        if lines:
+            assert lines["event"] == "job"
+            found.append((int(lines["id"]), json.loads(lines["data"])))
+    return found
+
+
+def ended(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    *_, (_, last) = followed(client, job["id"])
+    return last
+
+
+def test_a_dedup_job_is_followed_to_its_end_and_its_groups_are_shown(client: httpx.Client) -> None:
+    assert client.get(f"{BASE}/groups").json()["type"] == "urn:lookalike:problem:ReportNotFound"
+    answer = client.post(f"{BASE}/dedup", json={"threshold": 0.9, "protect": []})
+    job = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
+    assert (job["kind"], job["collection"], job["request"]) == ("dedup", "default", {"threshold": 0.9, "protect": []})
+    events = followed(client, job["id"])
+    assert [one for one, _ in events] == sorted({one for one, _ in events})
+    assert events[-1][1] == client.get(f"/v1/jobs/{job['id']}").json()
+    last = events[-1][1]
+    assert (last["state"], last["problem"], last["created_at"] <= last["started_at"] <= last["ended_at"]) == (
+        "done",
+        None,
+        True,
+    )
+    result = last["result"]
+    assert (result["groups"], result["members"], result["threshold_source"]) == (1, 1, "user")
+    assert followed(client, job["id"], **{"last-event-id": str(events[-1][0])}) == []
+    groups = client.get(f"{BASE}/groups").json()
+    assert (groups["plan"], groups["changed"], groups["groups_total"]) == (result["plan"], False, 1)
+    assert client.get(f"{BASE}/groups", params={"threshold": 0.9}).json() == groups
+    (report,) = client.get(f"{BASE}/dedup").json()["items"]
+    assert report == {name: groups[name] for name in report}
+    listed = client.get("/v1/jobs", params={"state": "done", "collection": "default"}).json()["items"]
+    assert listed[0] == last
+    assert client.get("/v1/jobs", params={"state": ["queued", "running"]}).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"threshold": 2}, "threshold"),
+        ({"keep": ["largest"]}, "there is no keeper rule 'largest'"),
+        ({"protect": ["/no/such/folder"]}, "below which no image of this store lies"),
+        ({"within": "photos"}, "within is 'photos', below which no image of this store lies"),
+        ({"expires": "tomorrow"}, "expires"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_dedup_job_that_cannot_be_is_refused_at_once(
+    client: httpx.Client, body: dict[str, object], detail: str
+) -> None:
+    answer = client.post(f"{BASE}/dedup", json=body)
+    assert (answer.status_code, detail in answer.json()["detail"]) == (422, True), answer.text
+    assert client.post(f"{BASE}/dedup", json={"between": "nowhere"}).status_code == 404
+
+
+def test_a_job_that_fails_says_why_as_a_problem(client: httpx.Client, store: Path) -> None:
+    with Store(store) as opened:
+        lost = ServerJobs(opened.database).create("dedup", "nowhere", {})
+    last = ended(client, {"id": str(lost.id)})
+    assert (last["state"], last["result"]) == ("failed", None)
+    assert (last["problem"]["type"], last["problem"]["status"]) == ("urn:lookalike:problem:CollectionNotFound", 404)
+
+
+def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(client: httpx.Client) -> None:
+    job, waiting = (client.post(f"{BASE}/dedup", json={"threshold": 0.5}).json() for _ in range(2))
+    assert client.post(f"/v1/jobs/{waiting['id']}/cancel").json()["state"] == "cancelled"
+    while client.get(f"/v1/jobs/{job['id']}").json()["state"] == "queued":
+        time.sleep(0.02)
+    answer = client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert answer.status_code == 202
+    last = ended(client, job)
+    assert (last["state"], last["problem"]) == ("cancelled", None)
+    assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "cancelled"
+    assert client.post("/v1/jobs/999999/cancel").status_code == 404
+
+
+def test_a_job_outlives_the_server_that_ran_it_killed_or_ended(store: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(store, tmp_path / "store")  # another server would go on with its jobs
+    with asked(store) as (client, process):
+        job = client.post(f"{BASE}/dedup", json={"threshold": 0.8}).json()
+        while client.get(f"/v1/jobs/{job['id']}").json()["state"] == "queued":
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with Store(store) as opened:
+        left = ServerJobs(opened.database).get(int(job["id"]))
+        assert (left.state, left.attempts) == ("running", 1)
+    with asked(store) as (client, process):
+        last = ended(client, job)
+        assert (last["state"], last["result"]["groups"]) == ("done", 1)
+        assert last["started_at"] < last["ended_at"]
+        job = client.post(f"{BASE}/dedup", json={"threshold": 0.8}).json()
+        while client.get(f"/v1/jobs/{job['id']}").json()["state"] == "queued":
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+    with Store(store) as opened:
+        left = ServerJobs(opened.database).get(int(job["id"]))
+        assert (left.state, left.attempts) == ("queued", 0)
+        ServerJobs(opened.database).cancel(left.id)
