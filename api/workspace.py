@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from api.queries import Found, QueryRequest
 from search.calibration.current import current_calibration, with_probability
@@ -70,6 +71,7 @@ class Workspace:
         self._tell = tell
         self.recall_watch = RecallWatch()
         self._groups = StoredGroups(self.store)
+        self._calibrations = WeakKeyDictionary[Snapshot, "Calibration | None"]()
         self._readers: dict[int, SnapshotReader] = {}
         self._embedders: dict[int, QueryEmbedder] = {}
         self._accurate_searches: AccurateSearches | None = None
@@ -177,7 +179,9 @@ class Workspace:
 
     def calibration(self, snapshot: Snapshot) -> "Calibration | None":
         """Return what is known of the scores of a snapshot, None where nothing is that still holds."""
-        return current_calibration(self.store.database, snapshot)
+        if snapshot not in self._calibrations:  # another calibration makes another snapshot
+            self._calibrations[snapshot] = current_calibration(self.store.database, snapshot)
+        return self._calibrations[snapshot]
 
     def collection_pairs(self, images: int) -> CollectionPairs:
         """Return what compares all images with each other, which are so many, and keeps what it found in the store."""

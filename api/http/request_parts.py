@@ -26,7 +26,8 @@ class Naming(Protocol):
     key: str | None
 
 
-def _workspace(request: Request) -> Workspace:
+# async: of functions that are not, each costs every request a thread.
+async def _workspace(request: Request) -> Workspace:
     workspace: Workspace = request.app.state.workspace
     return workspace
 

@@ -67,9 +67,17 @@ class Database:
                 yield writer
 
     def glance(self, query: Select[Any], **values: object) -> tuple[Any, ...] | None:
-        """Return the first row of a query that is asked before every search, as the driver gives it; None without one.
+        """Return the first row of a query that every search asks, as the driver gives it; None without one.
 
-        Without the transaction and the result types of `reading`, which cost more than the question. None too when the
+        None too when the driver reports an error, as in `glance_all`.
+        """
+        rows = self.glance_all(query, **values)
+        return rows[0] if rows else None
+
+    def glance_all(self, query: Select[Any], **values: object) -> list[tuple[Any, ...]] | None:
+        """Return the rows of a query that every search asks, as the driver gives them. The query is kept for ever.
+
+        Without the transaction and the result types of `reading`, which cost more than the question. None when the
         driver reports an error: whoever asks again by `reading` gets it translated.
         """
         statement, names = self._spelled(query)
@@ -77,10 +85,10 @@ class Database:
         try:
             with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute(statement, given)
-                row: tuple[Any, ...] | None = cursor.fetchone()
+                rows = [tuple(row) for row in cursor.fetchall()]
         except (self.engine.dialect.loaded_dbapi.Error, SQLAlchemyError):
             return None
-        return row
+        return rows
 
     def _spelled(self, query: Select[Any]) -> tuple[str, list[str] | None]:
         """Return a query in the words of the driver, and the order of its parameters if it wants them by place."""

@@ -18,7 +18,7 @@ from search.embeddings import cosines
 from search.errors import ImageNotFound
 from search.finding.following import Delta, Follower
 from search.finding.generations import Generation
-from search.finding.row_numbers import bitmap, rows_of
+from search.finding.row_numbers import bitmap, held, rows_of
 from search.index.exact import ExactIndex, near_best
 from search.index.post_transform import NONE, PostTransform
 from search.index.training import candidates_for
@@ -267,14 +267,13 @@ class Snapshot:
 
     def _in_delta(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return which images are in the delta, and where."""
-        places = np.searchsorted(self.delta.ids, ids)
-        return np.append(self.delta.ids, -1)[places] == ids, places
+        return held(self.delta.ids, ids)
 
     def _in_generation(self, ids: NDArray[np.int64]) -> tuple[Generation, NDArray[np.int64]]:
         if self.generation is None:
             raise ImageNotFound(f"there is no image with id {ids[0]} in this collection")
-        rows = np.searchsorted(self.generation.ids, ids)
-        strange = (np.append(self.generation.ids, -1)[rows] != ids) | np.isin(rows, self._stale)
+        known, rows = held(self.generation.ids, ids)
+        strange = ~known | np.isin(rows, self._stale)
         if strange.any():
             raise ImageNotFound(f"there is no image with id {ids[strange][0]} in this collection")
         return self.generation, rows
@@ -334,8 +333,9 @@ class SnapshotReader:
         Raises:
             CorruptFile: a segment it needs is damaged. A damaged generation is left out, not searched.
         """
+        # Before the lock, so that nobody waits for another's question: what this call must see is committed already.
+        state = self._catalogue.state_of(self._name)
         with self._lock:
-            state = self._catalogue.state_of(self._name)
             if state is not None and state == self._state and self._snapshot is not None:
                 return self._snapshot
             target = self._catalogue.collection(self._name)

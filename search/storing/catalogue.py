@@ -12,7 +12,7 @@ from search.blobs.segments import SegmentRecord
 from search.conditions.content_tests import for_few
 from search.conditions.filtering import Matches, matching_ids, passing_ids, reading_matches
 from search.conditions.where import Condition
-from search.database.database import Database, chunks
+from search.database.database import CHUNK, Database, chunks
 from search.database.tables import collection, content, embedding, image, ledger, segment
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import Collection, ImageRecord, LedgerEntry
@@ -20,6 +20,7 @@ from search.storing.collection_rows import COLLECTION_NAMED, STATE_NAMED, collec
 from search.storing.image_records import ids_of_content, image_in, images_of, images_with, records
 from search.storing.labels import Labels
 from search.storing.local_rows import LocalRows
+from search.storing.quick_records import quick_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Catalogue:
         self._database = self.database = database
         self.labels = Labels(database)
         self.local = LocalRows(database)
+        self._collections: dict[str, tuple[tuple[object, ...], Collection]] = {}  # by name, with the state it was in
 
     def collections(self) -> list[Collection]:
         """Return all collections by name."""
@@ -66,13 +68,20 @@ class Catalogue:
         Raises:
             CollectionNotFound: there is none.
         """
+        state, known = self.state_of(name), self._collections.get(name)
+        if state is not None and known is not None and known[0] == state:
+            return known[1]
         with self._database.reading() as connection:
             row = connection.execute(COLLECTION_NAMED, {"name": name}).first()
         if row is None:
+            self._collections.pop(name, None)
             raise CollectionNotFound(
                 f"there is no collection {name!r} in this store; `lookalike index FOLDER` makes one"
             )
-        return collection_in(row)
+        found = collection_in(row)
+        if state is not None:
+            self._collections[name] = (state, found)  # as it was before: what came between is seen next time
+        return found
 
     def state_of(self, name: str) -> tuple[object, ...] | None:
         """Return what differs when the collection of this name does: for readers that ask before every search.
@@ -160,6 +169,9 @@ class Catalogue:
 
     def images_by_id(self, collection_id: int, ids: Iterable[int]) -> dict[int, ImageRecord]:
         """Return the images with these ids, by id; deleted and unknown ones are left out."""
+        ids = list(ids)
+        if len(ids) <= CHUNK and (found := quick_records(self._database, collection_id, ids)) is not None:
+            return found
         with self._database.reading() as connection:
             return {
                 record.id: record
@@ -212,6 +224,9 @@ class Catalogue:
         Raises:
             ImageNotFound: the collection has no image with this id.
         """
+        found = quick_records(self._database, collection_id, [image_id])
+        if found:
+            return found[image_id]
         with self._database.reading() as connection:
             return image_in(connection, collection_id, image_id)
 

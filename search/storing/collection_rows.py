@@ -2,7 +2,7 @@
 
 from sqlalchemy import Row, Select, bindparam, func, select
 
-from search.database.tables import collection, generation, space
+from search.database.tables import calibration, collection, generation, space
 from search.records import DEFAULT_RECALL, Collection, SpaceSpec
 
 
@@ -33,11 +33,12 @@ def every_collection() -> Select[tuple[object, ...]]:
 
 
 COLLECTION_NAMED = every_collection().where(collection.c.name == bindparam("name"))
-# Asked before every search, so put together once: the collection, and its last generation.
+# Asked before every search, so put together once: the collection, its last generation, and its last calibration.
 STATE_NAMED = COLLECTION_NAMED.add_columns(
     select(func.max(generation.c.id))
     .where(generation.c.collection_id == collection.c.id, generation.c.space_id == collection.c.space_id)
-    .scalar_subquery()
+    .scalar_subquery(),
+    select(func.max(calibration.c.id)).where(calibration.c.collection_id == collection.c.id).scalar_subquery(),
 )
 
 

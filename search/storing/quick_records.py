@@ -16,7 +16,24 @@ from search.database.database import CHUNK, Database
 from search.database.tables import collection, content, content_label, image, label
 from search.records import ImageRecord, Label
 
-_FIELDS: Final = 13  # of a record; behind them rank, name and probability of one of its labels
+_LIVING: Final = (
+    image.c.id,
+    image.c.key,
+    image.c.uri,
+    content.c.width,
+    content.c.height,
+    content.c.size_bytes,
+    content.c.format,
+    content.c.sha256,
+    content.c.pixel_hash,
+    content.c.contrast,
+    content.c.taken_at,
+    image.c.mtime_ns,
+    image.c.metadata,
+)
+# Of a record; in a row stand behind them rank, name and probability of one of its labels.
+_FIELDS: Final = tuple(column.name for column in _LIVING)
+_RANK: Final = len(_FIELDS)
 
 
 def quick_records(database: Database, collection_id: int, ids: Sequence[int]) -> dict[int, ImageRecord] | None:
@@ -41,19 +58,7 @@ def _records_of(size: int) -> Select[Any]:
     )
     return (
         select(
-            image.c.id,
-            image.c.key,
-            image.c.uri,
-            content.c.width,
-            content.c.height,
-            content.c.size_bytes,
-            content.c.format,
-            content.c.sha256,
-            content.c.pixel_hash,
-            content.c.contrast,
-            image.c.mtime_ns,
-            image.c.metadata,
-            content.c.taken_at,
+            *_LIVING,
             content_label.c.rank,
             label.c.name,
             content_label.c.probability,
@@ -76,14 +81,14 @@ def _gathered(rows: Sequence[tuple[Any, ...]]) -> dict[int, ImageRecord]:
     firsts: dict[int, tuple[Any, ...]] = {}
     for row in rows:
         firsts.setdefault(row[0], row)
-        if row[_FIELDS] is not None:
-            labels.setdefault(row[0], []).append((row[_FIELDS], Label(*row[_FIELDS + 1 :])))
+        if row[_RANK] is not None:
+            labels.setdefault(row[0], []).append((row[_RANK], Label(*row[_RANK + 1 :])))
     return {image_id: _record(row, labels.get(image_id, ())) for image_id, row in firsts.items()}
 
 
 def _record(row: tuple[Any, ...], ranked: Sequence[tuple[int, Label]]) -> ImageRecord:
-    *plain, sha256, pixel_hash, contrast, mtime_ns, metadata, taken_at = row[:_FIELDS]
-    if not isinstance(metadata, dict):  # SQLite keeps JSON as text
-        metadata = orjson.loads(metadata)
-    labels = tuple(label for _, label in sorted(ranked, key=lambda one: one[0]))
-    return ImageRecord(*plain, bytes(sha256), bytes(pixel_hash), contrast, mtime_ns, metadata, labels, taken_at)
+    values = dict(zip(_FIELDS, row, strict=False))
+    if not isinstance(values["metadata"], dict):  # SQLite keeps JSON as text
+        values["metadata"] = orjson.loads(values["metadata"])
+    values["labels"] = tuple(label for _, label in sorted(ranked, key=lambda one: one[0]))
+    return ImageRecord(**values)
