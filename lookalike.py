@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
     from api.checks import Check
     from api.client import Client
+    from api.notebook.results import Matches, ShownReport
+    from api.notebook.small_pictures import SmallPictures
     from api.queries import Found
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
-    from search.duplicates.report import DuplicateReport
-    from search.records import Collection, ImageRecord, Match
+    from search.records import Collection, ImageRecord
     from search.storing.store import Store
     from search.upkeep.compaction import CompactSummary
 
@@ -74,6 +75,7 @@ class Lookalike(PlanCalls):
         self.collection = collection
         self._device = device
         self._workspace: Workspace | None = None
+        self._pictures: SmallPictures | None = None
 
     def index(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
@@ -140,8 +142,9 @@ class Lookalike(PlanCalls):
         accurate: bool = False,
         box: str | None = None,
         unique: bool = False,
-    ) -> list[Match]:
-        """Return the k images closest to a picture file, or to a stored image by id or key; best first.
+    ) -> Matches:
+        """Return the k images closest to a picture file, or to a stored image by id or key; best first: a list, which
+        notebooks show as pictures.
 
         Of several files, or with `like` and `unlike` (ids): those closest to what all that is liked has in common,
         less half of what is disliked; these examples are not among them. embedding: of the collection's space.
@@ -173,10 +176,10 @@ class Lookalike(PlanCalls):
             liked = (*like, *(() if record is None else (record.id,)))
             given = None if embedding is None else tuple(float(number) for number in embedding)
             examples = Examples(tuple(pictures), liked, tuple(unlike), given)
-            return _told(search_by_examples(workspace, target, examples, wanted))
+            return self._told(search_by_examples(workspace, target, examples, wanted))
         if record is not None:
-            return _told(workspace.search_by_image(target, record, wanted))
-        return _told(workspace.search_by_picture(target, *pictures[0], wanted))
+            return self._told(workspace.search_by_image(target, record, wanted))
+        return self._told(workspace.search_by_picture(target, *pictures[0], wanted))
 
     def check(
         self,
@@ -219,8 +222,8 @@ class Lookalike(PlanCalls):
         protect: Sequence[PathLike] = (),
         prefer: Sequence[PathLike] = (),
         keep: Sequence[str] | None = None,
-    ) -> DuplicateReport:
-        """Return the duplicate groups; nothing is changed.
+    ) -> ShownReport:
+        """Return the duplicate groups, which notebooks show as pictures; nothing is changed.
 
         threshold: least cosine of a near copy, instead of a precision. calibrate: first, where nobody has. within: only
         images below a folder. between: only pairs with another collection, which holds the keepers. protect: folders
@@ -231,6 +234,7 @@ class Lookalike(PlanCalls):
         """
         from api.acting import ReportOrigin
         from api.deduplicating import DedupOptions, Told, deduplicate
+        from api.notebook.results import shown
         from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 
         workspace = self._open()
@@ -243,7 +247,7 @@ class Lookalike(PlanCalls):
         for note in found.notes:
             logging.getLogger(__name__).info(note)
         self._last = ReportOrigin(found.source, tuple(protected), between)
-        return found.report
+        return shown(found.report, self._small_pictures())
 
     def remove(
         self,
@@ -289,6 +293,8 @@ class Lookalike(PlanCalls):
 
     def close(self) -> None:
         """End the decoding children and close the store."""
+        if self._pictures is not None:
+            self._pictures.close()
         if self._workspace is not None:
             self._workspace.close()
             self._workspace = None
@@ -298,6 +304,21 @@ class Lookalike(PlanCalls):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _told(self, found: Found) -> Matches:
+        """Return the matches; why they may be fewer than expected goes to the log, which notebooks show."""
+        from api.notebook.results import Matches
+
+        if found.note is not None:
+            logging.getLogger(__name__).warning(found.note)
+        return Matches(found.matches, self._small_pictures())
+
+    def _small_pictures(self) -> SmallPictures:
+        from api.notebook.small_pictures import SmallPictures
+
+        if self._pictures is None:
+            self._pictures = SmallPictures()
+        return self._pictures
 
     def _opened_store(self) -> Store:
         return self._open().store
@@ -319,10 +340,3 @@ def _stored(workspace: Workspace, target: Collection, image_id: int | None, key:
     return (
         catalogue.image_by_key(target.id, key or "") if image_id is None else catalogue.image_by_id(target.id, image_id)
     )
-
-
-def _told(found: Found) -> list[Match]:
-    """Return the matches; why they may be fewer than expected goes to the log, which notebooks show."""
-    if found.note is not None:
-        logging.getLogger(__name__).warning(found.note)
-    return found.matches
