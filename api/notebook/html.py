@@ -79,6 +79,8 @@ def _about_match(match: Match) -> list[str]:
     told = [f"<b>{match.score:.3f}</b> {escape(match.relation.replace('_', ' '))}"]
     if match.probability is not None:
         told.append(f"probability {match.probability:.3f}")
+    if match.copies:
+        told.append(f"+{counted(match.copies, 'copy', 'copies')}")
     if match.image.labels:
         told.append(escape(match.image.labels[0].label.split(",")[0]))
     return told
