@@ -14,7 +14,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.http.access import Gate, OpenGate
-from api.http.app import PAGE, Parts, create_app
+from api.http.app import ADDRESSES, PAGE, Parts, create_app
 from api.http.key_gate import AuthMode, Guard, KeyGate, auth_mode, gate_of
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
@@ -178,9 +178,9 @@ def test_a_handler_that_declares_nothing_is_for_nobody(keyed: Keyed) -> None:
 
 
 def test_the_page_and_the_description_for_programs_are_open_and_nothing_near_them(keyed: Keyed) -> None:
-    for path in ("/", "/openapi.json", *(f"/page/{name}" for name in PAGE if name != "index.html")):
+    for path in ("/openapi.json", *(ADDRESSES.get(name, f"/page/{name}") for name in PAGE)):
         assert keyed.client.get(path).status_code == 200
-    for path in ("/page/", "/page/x.js", "/page/../v1/collections", "/v1", "/v1/nothing", "/docs", "/metrics/"):
+    for path in ("/page/", "/page/x.js", "/page/../v1/collections", "/v1", "/v1/nothing", "/docs/x", "/metrics/"):
         assert keyed.client.get(path).status_code == 401
 
 

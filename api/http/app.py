@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.compressed import packed, takes_gzip
+from api.http.description import describe, operation_id
 from api.http.foreign_pages import ForeignPages
 from api.http.job_events import JobEvents
 from api.http.kept_answers import KeptAnswers
@@ -22,7 +23,7 @@ from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
 from api.http.problems import install, problem
 from api.http.readiness import Readiness
-from api.http.routes.v1 import router
+from api.http.routes.v1 import TAGS, router
 from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.thumbnails import Thumbnails
 from api.shapes.base import Health
@@ -39,6 +40,9 @@ PAGE = {
     "addresses.js": _JAVASCRIPT,
     "browse_view.js": _JAVASCRIPT,
     "dedup_job.js": _JAVASCRIPT,
+    "docs.css": "text/css; charset=utf-8",
+    "docs.html": "text/html; charset=utf-8",
+    "docs.js": _JAVASCRIPT,
     "duplicates_view.js": _JAVASCRIPT,
     "elements.js": _JAVASCRIPT,
     "filter_box.js": _JAVASCRIPT,
@@ -57,6 +61,7 @@ PAGE = {
     "when_near.js": _JAVASCRIPT,
     "words.js": _JAVASCRIPT,
 }
+ADDRESSES = {"index.html": "/", "docs.html": "/docs"}  # of those that do not lie under /page/
 SECURITY_HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     b"form-action 'none'; frame-ancestors 'none'",
@@ -88,6 +93,8 @@ def create_app(parts: Parts) -> FastAPI:
         version="1",
         description="Search image collections by picture. Scores are cosine similarities: higher is closer.",
         docs_url=None,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         redoc_url=None,
         dependencies=[Depends(permitted)],
         lifespan=_lifespan(parts),
@@ -107,6 +114,7 @@ def create_app(parts: Parts) -> FastAPI:
     _add_probes(app, parts.readiness)
     _add_metrics(app, parts.workspace)
     _add_page(app)
+    describe(app)
     app.add_middleware(Authentication, gate=parts.gate, open_to_all=open_paths(app))
     app.add_middleware(ForeignPages)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.
@@ -160,11 +168,11 @@ def _add_metrics(app: FastAPI, workspace: Workspace) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Serve the page's files from the package, under / and /page/."""
+    """Serve the page's files from the package, under /, /docs and /page/."""
     folder = files("api") / "page"
     for name, kind in PAGE.items():
         data = (folder / name).read_bytes()
-        path = "/" if name == "index.html" else f"/page/{name}"
+        path = ADDRESSES.get(name, f"/page/{name}")
         app.add_api_route(path, _file(data, kind), include_in_schema=False, methods=["GET", "HEAD"])
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic.config import JsonDict
 
 T = TypeVar("T")
 
@@ -14,6 +15,11 @@ def _text(value: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_text)]
+
+
+def shown(*examples: JsonDict) -> ConfigDict:
+    """Return the configuration of a body with examples, which OpenAPI shows."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [*examples]})
 
 
 class Shape(BaseModel):

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.queries import CheckRequest
-from api.shapes.base import Shape, Text
+from api.shapes.base import Shape, Text, shown
 from api.shapes.searches import URL, Edit, Id, Match, Score, Took, Verified
 
 
 class CheckBody(Shape):
     """A check of something that need not be sent: exactly one of id, key and url."""
+
+    model_config = shown({"id": "17", "threshold": 0.9}, {"url": "https://pictures.example/upload.jpg"})
 
     id: Id | None = None
     key: Text | None = None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.shapes.base import Shape, Text
+from api.shapes.base import Shape, Text, shown
 from api.shapes.searches import Score
 
 _Folder = Annotated[Text, Field(max_length=4096, examples=["/photos/originals"])]
@@ -13,6 +13,8 @@ _Folders = Annotated[list[_Folder], Field(max_length=100)]
 
 class DedupBody(Shape):
     """What to look for, and what to keep. All folders are absolute paths of the server, below which images lie."""
+
+    model_config = shown({"precision": 0.99}, {"threshold": 0.9, "protect": ["/photos/originals"]})
 
     precision: Annotated[
         float | None,

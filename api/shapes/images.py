@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.shapes.base import Shape
+from api.shapes.base import Shape, shown
 
 
 class Label(Shape):
@@ -41,6 +41,8 @@ class Image(Shape):
 
 class ImagePatch(Shape):
     """What to change of an image, as a JSON merge patch (RFC 7396): null takes a key away, or all metadata."""
+
+    model_config = shown({"metadata": {"rating": 5, "draft": None}}, {"metadata": None})
 
     metadata: Annotated[
         dict[str, object] | None, Field(examples=[{"rating": 5, "place": {"city": "Köln"}, "draft": None}])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.queries import MAX_DIMS, MAX_EXAMPLES, QueryRequest
-from api.shapes.base import Shape, Text
+from api.shapes.base import Shape, Text, shown
 from api.shapes.images import Image
 from search.records import MAX_K
 
@@ -100,6 +100,12 @@ class SearchBody(Shape):
     With `like` and `unlike` the query is the mean of all that is liked, the picture by id, key, url or upload among it,
     less half the mean of those disliked. The stored images that a query is made of are no matches then.
     """
+
+    model_config = shown(
+        {"id": "17", "k": 20, "where": "width >= 1000"},
+        {"like": ["17", "23"], "unlike": ["5"], "unique": True},
+        {"url": "https://pictures.example/beach.jpg", "accurate": True},
+    )
 
     id: Id | None = None
     key: Text | None = None

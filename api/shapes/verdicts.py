@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.shapes.base import Shape, Text
+from api.shapes.base import Shape, Text, shown
 from search.records import Said
 
 
@@ -20,6 +20,8 @@ class Verdict(Shape):
 class VerdictBody(Shape):
     """What two pictures are to each other. first, second: the key, id or sha256 of each."""
 
+    model_config = shown({"first": "17", "second": "23", "verdict": "duplicate"})
+
     first: Annotated[Text, Field(max_length=4096)]
     second: Annotated[Text, Field(max_length=4096)]
     verdict: Said
@@ -27,5 +29,7 @@ class VerdictBody(Shape):
 
 class VerdictsBody(Shape):
     """Several verdicts, written down all or none."""
+
+    model_config = shown({"items": [{"first": "17", "second": "23", "verdict": "not_duplicate"}]})
 
     items: Annotated[list[VerdictBody], Field(min_length=1, max_length=1000)]

@@ -1,0 +1,112 @@
+"""The OpenAPI document: what the framework says of the routes, with the problems that each can answer, spelled for
+programs that generate clients and tests of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from types import ModuleType
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from api.http.problems import MEDIA_TYPE
+from api.shapes.problems import Problem
+
+Schema = dict[str, Any]
+PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+# What can happen to any request, to one for which a key is needed, to one that names something, and to one with a body.
+ANY: Final[Mapping[int, str]] = {
+    400: "the host name is not served here",
+    429: "too many requests at once, or too many wrong keys: Retry-After says when to try again",
+    503: "not available right now: Retry-After says when to try again, where that is known",
+}
+KEYED: Final[Mapping[int, str]] = {
+    401: "a key is needed, or the one that was sent opens nothing",
+    403: "the key's role or collection is not enough, or a page of another site sent this",
+}
+NAMED: Final[Mapping[int, str]] = {404: "there is no such collection, image or the like"}
+FILLED: Final[Mapping[int, str]] = {422: "a parameter or the body is not what it should be; `detail` says what to give"}
+SENT: Final[Mapping[int, str]] = {
+    408: "the body did not come in time",
+    413: "the body is too large",
+    415: "the body is of a type that is not taken here",
+}
+# Taken out: the framework's own shape of a refusal, which nobody is answered with.
+UNUSED: Final = ("HTTPValidationError", "ValidationError")
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an operation, by which generated clients call it: that of its handler."""
+    return route.name
+
+
+def tag_of(module: ModuleType) -> str:
+    """Return the tag of a module's operations: its own name."""
+    return module.__name__.rpartition(".")[2].replace("_", " ")
+
+
+def describe(app: FastAPI) -> None:
+    """Make an application answer with this document."""
+
+    def document() -> Schema:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            app.openapi_schema = _finished(made)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _finished(document: Schema) -> Schema:
+    schemas: Schema = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for path, operation in _operations(document):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            _name_schema(content, schemas)
+        _say_problems(path, operation)
+    for name in UNUSED:
+        schemas.pop(name, None)
+    return document
+
+
+def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _name_schema(content: Schema, schemas: Schema) -> None:
+    """Put the schema of a body, which a handler reads by itself, where others can refer to it."""
+    schema = content["schema"]
+    if schema.get("type") == "object" and "title" in schema:
+        schemas.update(schema.pop("$defs", {}))
+        schemas[schema["title"]] = schema
+        content["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
+
+
+def _say_problems(path: str, operation: Schema) -> None:
+    """Document every problem that an operation can answer, in the one shape that problems have."""
+    said: Schema = operation["responses"]
+    wanted = dict(ANY)
+    if "security" in operation:
+        wanted |= KEYED
+    if "{" in path:
+        wanted |= NAMED
+    if operation.get("parameters") or "requestBody" in operation:
+        wanted |= FILLED
+    if "requestBody" in operation:
+        wanted |= SENT
+    # A handler's own words count; those of the framework for 422 say nothing.
+    own = {int(status): one["description"] for status, one in said.items() if int(status) >= HTTPStatus.BAD_REQUEST}
+    own.pop(HTTPStatus.UNPROCESSABLE_ENTITY, None)
+    for status, words in sorted((wanted | own).items()):
+        said[str(status)] = {"description": words, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}

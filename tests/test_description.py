@@ -1,0 +1,101 @@
+"""What /openapi.json says, for people, generators of clients, and the page of docs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from jsonschema_rs import Draft202012Validator
+
+from api.http.app import Parts, create_app
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
+from api.workspace import Workspace
+from search.storing.store import Store
+from tests.fakes import InProcessDecoder
+
+
+@pytest.fixture
+def app(local_store: Store) -> Iterator[FastAPI]:
+    with Workspace(local_store.root) as workspace:
+        yield create_app(Parts(workspace, Thumbnails(InProcessDecoder()), Readiness(workspace)))  # type: ignore[arg-type]
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    paths = document["paths"].items()
+    return [(f"{method} {path}", one) for path, methods in paths for method, one in methods.items()]
+
+
+def problems_of(said: dict[str, Any]) -> dict[str, Any]:
+    return {status: one for status, one in said["responses"].items() if int(status) >= 400}
+
+
+def test_every_operation_has_a_name_of_its_own_that_generators_can_use_and_a_tag(app: FastAPI) -> None:
+    document = app.openapi()
+    names = [one["operationId"] for _, one in operations(document)]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not name.isidentifier() or "__" in name] == []
+    tags = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert all(tags.values())
+    for name, one in operations(document):
+        assert not name.partition(" ")[2].startswith("/v1") or one["tags"][0] in tags, name
+
+
+def test_every_problem_that_is_documented_is_a_problem_document(app: FastAPI) -> None:
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    assert set(schemas["Problem"]["required"]) == {"type", "title", "status", "detail"}
+    assert "HTTPValidationError" not in schemas
+    for name, one in operations(document):
+        for status, said in problems_of(one).items():
+            assert said["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            assert said["description"], (name, status)
+
+
+def test_statuses_are_documented_where_they_can_happen(app: FastAPI) -> None:
+    said = dict(operations(app.openapi()))
+    search = set(problems_of(said["post /v1/collections/{collection}/search"]))
+    assert {"400", "401", "403", "404", "408", "413", "415", "422", "429", "503"} <= search
+    assert set(problems_of(said["get /healthz"])) == {"400", "429", "503"}
+    assert "412" in problems_of(said["patch /v1/collections/{collection}/images/{image_id}"])
+    assert not {"413", "415"} & set(problems_of(said["get /v1/collections"]))
+
+
+def test_every_reference_leads_somewhere(app: FastAPI) -> None:
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("$ref"), str):
+                yield part["$ref"]
+            for value in part.values():
+                yield from references(value)
+        elif isinstance(part, list):
+            for value in part:
+                yield from references(value)
+
+    named = set(references(document))
+    assert {one.rpartition("/")[2] for one in named} <= set(schemas)
+    assert all(one.startswith("#/components/schemas/") for one in named)
+
+
+def test_every_body_has_examples_that_are_what_it_takes(app: FastAPI) -> None:
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for name, one in operations(document):
+        for kind, content in one.get("requestBody", {}).get("content", {}).items():
+            whole = content["schema"] | {"components": document["components"]}
+            shape = schemas[content["schema"]["$ref"].rpartition("/")[2]] if "$ref" in content["schema"] else {}
+            shapes = [shape] + [schemas[ref["$ref"].rpartition("/")[2]] for ref in content["schema"].get("anyOf", [])]
+            if kind == "multipart/form-data":
+                continue  # no document holds a picture
+            examples = [example for shape in shapes for example in shape.get("examples", [])]
+            assert examples, f"{name} {kind}"
+            for example in examples:
+                Draft202012Validator(whole).validate(example)
+
+
+def test_bodies_are_schemas_with_names(app: FastAPI) -> None:
+    content = dict(operations(app.openapi()))["post /v1/collections/{collection}/search"]["requestBody"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/SearchBody"}
