@@ -16,6 +16,7 @@ LEFT: Mapping[Left, str] = {
     "near": "that nobody confirmed: --include near moves near copies, too, and `lookalike verdicts` confirms them",
     "review": "in groups of more than 50, to be looked at first: confirm them, or say --include near",
     "elsewhere": "that are in archives, on object storage, gone or changed: --action list names what cannot be moved",
+    "verdict": "that people have said since the plan was made are to stay, too",
     "other_bytes": "with other bytes than what is kept, which a link would change: --action quarantine moves them",
     "linked": "that share their data with what is kept already",
     "alias": "that are another file of the plan under another path, as through a second mount",

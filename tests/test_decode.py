@@ -289,6 +289,14 @@ def test_a_still_is_not_identical_to_a_moving_picture(kind: str) -> None:
     assert moving.pixel_hash != still.pixel_hash
 
 
+def test_a_motion_photo_is_not_identical_to_its_still() -> None:
+    still = encode(Image.fromarray(noise()), "JPEG")
+    moving = still + b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(300)
+    assert decoded(moving).pixels.tolist() == decoded(still).pixels.tolist()
+    assert decoded(moving).pixel_hash != decoded(still).pixel_hash
+    assert decoded(still + b"ftyp is a word").pixel_hash == decoded(still).pixel_hash
+
+
 def test_an_rgb_copy_is_not_identical_to_a_cmyk_picture() -> None:
     inks = Image.fromarray(noise()).convert("CMYK")
     copy = Image.fromarray(decoded(encode(inks, "TIFF")).pixels)

@@ -71,10 +71,11 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
     planned = _plan_options(expires, folders.protected)
     with Workspace(session.store) as workspace:
         target = workspace.collection(session.collection)
+        # Before anything that takes long: a name that is mistyped is said at once.
+        other = None if between is None else workspace.collection(between)
         found = deduplicate(workspace, target, options, _told(session))
         plan = None
         if found.report.groups:
-            other = None if between is None else workspace.collection(between)
             planned = replace(planned, keepers_in=other)
             plan = write_plan(workspace.store, target, found.report, found.source, planned)
         page = None if output is None else _write(session, workspace, found.report, found.source, output)

@@ -23,8 +23,9 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from indexer.decoding.colour_profiles import in_srgb, of_inks, shown_otherwise
 from indexer.decoding.formats import RAW_FORMATS, UNSUPPORTED, ends_early, sniff
-from indexer.decoding.jpeg import TURNED, dct_factor, orientation, read_jpeg
+from indexer.decoding.jpeg import TURNED, dct_factor, has_video, orientation, read_jpeg
 from indexer.decoding.preparation import Preparation, perceptual_hash, small_luma
 from indexer.decoding.raw_previews import RawPhotograph, preview
 from indexer.decoding.samples import pixel_hash, pixels_of
@@ -137,7 +138,7 @@ def _decoded(
             format={"MPO": "jpeg", "HEIF": "heic"}.get(image.format or "", str(image.format).lower()),
             width=size[0],
             height=size[1],
-            pixel_hash=pixel_hash(pixels, native, whole),
+            pixel_hash=pixel_hash(pixels, native, whole, shown_otherwise(image)),
             perceptual_hash=perceptual_hash(luma),
             contrast=float(luma.std()),
             taken_at=moment,
@@ -172,6 +173,8 @@ def small_pixels(data: bytes, size: int, limits: DecodeLimits) -> NDArray[np.uin
 
 def _thumbnail(data: bytes, size: int, limits: DecodeLimits) -> bytes:
     rgb = _small(data, size, limits)
+    profile = shown_otherwise(rgb)
+    rgb = in_srgb(rgb, profile) if profile else rgb
     rgb.info.clear()  # Pillow would copy a comment into the new file
     file = io.BytesIO()
     rgb.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
@@ -280,7 +283,7 @@ def _load_rgb(image: Image.Image, data: bytes, limits: DecodeLimits) -> tuple[Im
     if image.has_transparency_data:
         return _on_white(image, _bits(image, data))
     if image.mode == "CMYK":
-        return _cmyk_to_rgb(image), image
+        return of_inks(image), image
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     return rgb, image if image.mode in ("LAB", "HSV") else None
 
@@ -301,12 +304,19 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
 
 
 def _holds_more_than_it_shows(image: Image.Image, data: bytes) -> bool:
-    """Return whether the file has further frames, or low bits that Pillow drops. To be asked last: it may seek."""
+    """Return whether the file has further frames, a video, or low bits that Pillow drops.
+
+    To be asked last: it may seek.
+    """
     try:
         moves = bool(getattr(image, "is_animated", False))
     except _METADATA_ERRORS:
         return True  # the second frame is damaged
-    return moves or (_bits(image, data) > _BYTE_BITS and not is_wide_grey(image))
+    return (
+        moves
+        or (image.format == "JPEG" and has_video(data))
+        or (_bits(image, data) > _BYTE_BITS and not is_wide_grey(image))
+    )
 
 
 def _on_white(image: Image.Image, bits: int) -> tuple[Image.Image, Image.Image | None]:
@@ -323,16 +333,3 @@ def _on_white(image: Image.Image, bits: int) -> tuple[Image.Image, Image.Image |
     white = Image.new("RGB", rgba.size, "white")
     white.paste(rgba, mask=alpha)
     return white, rgba
-
-
-def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
-    if profile := image.info.get("icc_profile"):
-        from PIL import ImageCms
-
-        inks, screen = io.BytesIO(profile), ImageCms.createProfile("sRGB")
-        intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        # Not a CMYK profile, or a damaged one: the plain conversion is the next best.
-        with contextlib.suppress(ImageCms.PyCMSError, *_METADATA_ERRORS):
-            if converted := ImageCms.profileToProfile(image, inks, screen, intent, "RGB", flags=flags):
-                return converted
-    return image.convert("RGB")

@@ -31,6 +31,7 @@ TURNS: Final = {
 }
 TURNED: Final = (5, 6, 7, 8)  # width and height change places
 _ORIENTATION: Final = 0x0112
+_LEAST_OF_FTYP, _MOST_OF_FTYP = 8, 256  # bytes
 
 
 def read_jpeg(
@@ -93,3 +94,13 @@ def dct_factor(size: tuple[int, int], preparation: Preparation) -> int:
         if whole and all(side // factor >= _SPARE * wanted for side, wanted in zip(size, goal, strict=True)):
             return factor
     return 1
+
+
+def has_video(data: bytes) -> bool:
+    """Return whether a video lies behind a JPEG, as in the motion photos of phones: it begins with the box `ftyp`."""
+    place = data.find(b"ftyp")
+    while place >= 0:
+        if _LEAST_OF_FTYP <= int.from_bytes(data[max(0, place - 4) : place], "big") <= _MOST_OF_FTYP:
+            return True
+        place = data.find(b"ftyp", place + 4)
+    return False

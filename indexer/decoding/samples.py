@@ -33,11 +33,12 @@ def pixels_of(rgb: Image.Image) -> NDArray[np.uint8]:
     return pixels
 
 
-def pixel_hash(pixels: NDArray[np.uint8], native: Image.Image | None, file: bytes) -> bytes:
+def pixel_hash(pixels: NDArray[np.uint8], native: Image.Image | None, file: bytes, profile: bytes = b"") -> bytes:
     """Return xxh3_128 over size and pixels, and over what the picture holds beyond them.
 
     native: the samples behind pixels that had alpha, more than 8 bits or inks: a flattened copy is another picture.
-    file: all bytes of a file whose further frames or low bits Pillow does not show; only an equal file is surely equal.
+    file: all bytes of a file whose further frames, low bits or video Pillow does not show; only an equal file is surely
+    equal. profile: one by which the pixels are shown in other colours than without (colour_profiles.py).
     """
     height, width, _ = pixels.shape
     digest = xxhash.xxh3_128(struct.pack("<II", width, height))
@@ -46,6 +47,9 @@ def pixel_hash(pixels: NDArray[np.uint8], native: Image.Image | None, file: byte
         digest.update(f"samples {native.mode[:4]}".encode())  # I;16 and I;16B differ in byte order only
         for _, samples in stripes(native):
             digest.update(samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes())
+    if profile:
+        digest.update(b"profile")
+        digest.update(profile)
     if file:
         digest.update(b"file")
         digest.update(file)

@@ -89,26 +89,36 @@ class Comparison:
         if self._facts is None:
             return [copy for copy in possible if copy.image.format != "webp"] or list(copies)
         self._measure(possible)
-        return [copy for copy in possible if self._is_lossless(copy)] or list(copies)
+        found = {copy.image.id for copy in possible if self._is_lossless(copy)}
+        if not found:
+            return list(copies)
+        # What was enlarged and then saved without a loss has lost before.
+        density, real = self._densities(copies)
+        native = {name for name in found if real[name] == density[name]}
+        return [copy for copy in copies if copy.image.id in native] or list(copies)
 
     def finest(self, copies: Sequence[Copy]) -> list[Copy]:
         """Return those with most pixels for the same part of the scene, without those that were made of fewer."""
+        density, real = self._densities(copies)
+        best = max(real.values())
+        fine = [copy for copy in copies if real[copy.image.id] * _FINER >= best]
+        native = [copy for copy in fine if real[copy.image.id] == density[copy.image.id]]
+        return native or fine
+
+    def _densities(self, copies: Sequence[Copy]) -> tuple[dict[int, float], dict[int, float]]:
+        """Return by id how dense copies are, and how dense what they were made of was, as far as that shows."""
         density = {copy.image.id: self._density(copy) for copy in copies}
-        finest = max(density.values())
-        if min(density.values()) * _FINER >= finest:
-            return list(copies)
-        self._measure(copies)
         real = dict(density)
+        if min(density.values()) * _FINER >= max(density.values()):
+            return density, real
+        self._measure(copies)
         for copy in copies:
             own = density[copy.image.id]
             as_dense = [one for one in copies if own / _FINER <= density[one.image.id] <= own * _FINER]
             smaller = sorted({one for one in density.values() if one * _TELLING < own})
             made_of = (one for one in smaller if self._are_enlarged(as_dense, own / one))
             real[copy.image.id] = next(made_of, own)
-        best = max(real.values())
-        fine = [copy for copy in copies if real[copy.image.id] * _FINER >= best]
-        native = [copy for copy in fine if real[copy.image.id] == density[copy.image.id]]
-        return native or fine
+        return density, real
 
     def untouched(self, copies: Sequence[Copy]) -> list[Copy]:
         """Return those that nothing was taken away from, and of three pictures and more those in the middle of them.

@@ -14,6 +14,7 @@ from search.records import ImageRecord
 
 CONSIDERED: Final = 64  # copies of one picture, the best at first sight
 
+_OF_PIXELS: Final[tuple[Rule, ...]] = ("view", "lossless", "resolution", "untouched", "quality")
 _PROTECTED, _FIRST = "in a protected folder", "indexed first"
 _REASONS: Final[dict[Rule, str]] = {
     "view": "shows more of the scene",
@@ -30,7 +31,7 @@ _REASONS: Final[dict[Rule, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The image to keep, and why."""
+    """The image to keep, and why: the rules that left others behind, in their order."""
 
     image: ImageRecord
     reason: str
@@ -39,19 +40,29 @@ class Choice:
 def choose(rules: KeeperRules, comparison: Comparison) -> Choice:
     """Return which of several copies to keep."""
     left = sorted(comparison.copies, key=lambda copy: rules.at_first_sight(copy.image))[:CONSIDERED]
-    reason = _FIRST
+    reasons: list[str] = []
     kept = [copy for copy in left if rules.is_protected(copy.image)]
     if kept and len(kept) < len(left):
-        left, reason = kept, _PROTECTED
+        left, reasons = kept, [_PROTECTED]
     for rule in rules.rules:
         if len(left) == 1:
             break
         best = _best(rule, rules, comparison)(left)
+        if rule in _OF_PIXELS:
+            best = _with_the_same_pixels(best, left)
         if len(best) < len(left):
-            left, reason = best, _REASONS[rule]
+            left = best
+            reasons.append(_REASONS[rule])
     if len(left) > 1:
-        left, reason = [min(left, key=lambda copy: copy.image.id)], _FIRST
-    return Choice(left[0].image, reason)
+        left = [min(left, key=lambda copy: copy.image.id)]
+        reasons.append(_FIRST)
+    return Choice(left[0].image, ", then ".join(reasons) or _FIRST)
+
+
+def _with_the_same_pixels(best: Sequence[Copy], left: Sequence[Copy]) -> list[Copy]:
+    """Return the best, and what shows the very same: a PNG of what a JPEG shows is no better than this JPEG."""
+    same = {copy.image.pixel_hash for copy in best}
+    return [copy for copy in left if copy.image.pixel_hash in same]
 
 
 def _best(rule: Rule, rules: KeeperRules, comparison: Comparison) -> Callable[[Sequence[Copy]], list[Copy]]:

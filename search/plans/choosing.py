@@ -13,12 +13,15 @@ from search.records import shown_path
 
 MOST_FRACTION: Final = 0.2
 # Why a member is left where it is. near: nobody confirmed it. review: its group is large. elsewhere: in an archive, on
-# S3, or not as it was indexed. other_bytes: a link would change them. linked: it is the keeper's own data. alias: it is
-# another file of the plan under another path. protected: it lies in a protected folder. keeper: its keeper cannot be
-# looked at. done: an earlier `apply` did it.
-Left = Literal["near", "review", "elsewhere", "other_bytes", "linked", "alias", "protected", "keeper", "done"]
+# S3, or not as it was indexed. verdict: people have said since that both stay. other_bytes: a link would change them.
+# linked: it is the keeper's own data. alias: it is another file of the plan under another path. protected: it lies in a
+# protected folder. keeper: its keeper cannot be looked at. done: an earlier `apply` did it.
+Left = Literal[
+    "near", "review", "elsewhere", "verdict", "other_bytes", "linked", "alias", "protected", "keeper", "done"
+]
 # Of copies that are left for these reasons, and are exact copies of one another, one is enough.
 SPARE: Final[tuple[Left, ...]] = ("near", "other_bytes")
+Apart = Collection[tuple[str, str]]  # contents of which both stay: search/storing/verdicts.py
 GONE: Final[tuple[Place, ...]] = ("quarantine", "purged")
 
 
@@ -71,29 +74,35 @@ class Choice:
         return sorted(self.chosen, key=lambda one: -len(one.members))[:number]
 
 
-def choose(plan: Plan, done: History, wanted: Wanted) -> Choice:
-    """Return what is acted on, in the plan's order. What something is kept for stays: it is nowhere acted on."""
+def choose(plan: Plan, done: History, wanted: Wanted, apart: Apart = frozenset()) -> Choice:
+    """Return what is acted on, in the plan's order. What something is kept for stays: it is nowhere acted on.
+
+    apart: what people say today; they may have changed their mind since the plan was made.
+    """
     left: Counter[Left] = Counter()
     chosen: list[Chosen] = []
     gone = {uri for uri, known in done.files.items() if known.place in GONE}
     for group in plan.groups:
-        judged = [(member, _why_left(plan, group, member, done, wanted)) for member in group.members]
+        judged = [(member, _why_left(plan, group, member, done, wanted, apart)) for member in group.members]
         going = tuple(member for member, why in judged if why is None)
         spare = tuple(member for member, why in judged if why in SPARE)
         taken = gone | {member.file.uri for member in going}
-        stars = [Chosen(group, going), *_exact(group, spare, taken, wanted)]
+        stars = [Chosen(group, going), *_exact(group, spare, taken, wanted, apart)]
         chosen += [one for one in stars if one.members]
         acted_on = {member.file.uri for one in stars for member in one.members}
         left.update(why for member, why in judged if why is not None and member.file.uri not in acted_on)
     return Choice(tuple(chosen), left)
 
 
-def _why_left(plan: Plan, group: PlannedGroup, member: PlannedMember, done: History, wanted: Wanted) -> Left | None:
+def _why_left(
+    plan: Plan, group: PlannedGroup, member: PlannedMember, done: History, wanted: Wanted, apart: Apart
+) -> Left | None:
     known = done.files.get(member.file.uri)
     rules: tuple[tuple[Left, Callable[[], bool]], ...] = (
         ("done", lambda: known is not None and known.place in GONE),
         ("alias", lambda: member.file.same_as is not None or group.keeper.same_as is not None),
         ("protected", lambda: _is_protected(plan, member.file)),
+        ("verdict", lambda: (group.keeper.sha256, member.file.sha256) in apart),
         ("review", lambda: group.is_large and not (wanted.near or member.confirmed)),
         ("near", lambda: not (wanted.near or member.is_sure)),
     )
@@ -112,10 +121,16 @@ def _why_not_moved(group: PlannedGroup, member: PlannedMember, wanted: Wanted) -
     return next((why for why, holds in rules if wanted.action is not None and holds), None)
 
 
-def _exact(group: PlannedGroup, spare: Sequence[PlannedMember], taken: Collection[str], wanted: Wanted) -> list[Chosen]:
+def _exact(
+    group: PlannedGroup, spare: Sequence[PlannedMember], taken: Collection[str], wanted: Wanted, apart: Apart
+) -> list[Chosen]:
     """Return spare members that are exact copies of what stays, around that. taken: uris of what does not stay."""
     stars = exact_sets(group, spare, taken, same_bytes=wanted.links)
-    return [Chosen(star, tuple(m for m in star.members if _why_not_moved(star, m, wanted) is None)) for star in stars]
+    return [Chosen(star, tuple(m for m in star.members if _may_go(star, m, wanted, apart))) for star in stars]
+
+
+def _may_go(star: PlannedGroup, member: PlannedMember, wanted: Wanted, apart: Apart) -> bool:
+    return (star.keeper.sha256, member.file.sha256) not in apart and _why_not_moved(star, member, wanted) is None
 
 
 def _is_protected(plan: Plan, file: PlannedFile) -> bool:

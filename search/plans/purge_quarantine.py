@@ -1,8 +1,9 @@
 """Job: delete for good what has lain in quarantines for long. The one place that deletes a user's file.
 
-Never the last verified copy: right before, the keeper is opened and hashed again, and so is the file. A sidecar is
-deleted only where the keeper has one with the same bytes. Ages count by the journal's own clock readings; one from
-before this program existed is a wrong clock, and such a file counts as moved when that is noticed.
+Never the last verified copy: right before, the keeper is opened and hashed again, and so is the file. Nor what people
+have said since is to stay. A sidecar is deleted only where the keeper has one with the same bytes. Ages count by the
+journal's own clock readings; one from before this program existed is a wrong clock, and such a file counts as moved
+when that is noticed.
 """
 
 import os
@@ -16,6 +17,7 @@ from search.database.database import chunks
 from search.duplicates.sidecars import Beside
 from search.faults import fault
 from search.plans.acting import sync_folders
+from search.plans.choosing import Apart
 from search.plans.disk import Mismatch, folder_at, have_same_bytes, naming, opened, seen, sha256_of
 from search.plans.durations import DAY_S
 from search.plans.history import DATED, PURGING, Known, Move, announce, history, record, settle
@@ -26,6 +28,7 @@ from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
 from search.plans.undo_plan import NotRestored, missing_root
 from search.storing.store import Store
+from search.storing.verdicts import Verdicts, kept_apart
 
 DEFAULT_AGE_S: Final = 30 * DAY_S
 EARLIEST: Final = 1_767_225_600.0  # 1 January 2026
@@ -112,12 +115,25 @@ def purge(
         _settle_all(store, present)
     found = old_files(store, present, older_than_s)
     count = Count(progress, sum(one.size_bytes for one in found))
+    apart = kept_apart(Verdicts(store.database).all())
     for old in found:
         report.young += old.young
         if old.files and report.stopped is None:
             report.plans.append(old.plan)
-            _purge_plan(store, old, report, count)
+            _purge_plan(store, _without_kept(old, apart, report), report, count)
     return report
+
+
+def _without_kept(old: Old, apart: Apart, report: PurgeReport) -> Old:
+    """Return the files that nobody wants kept; the others are noted, with the sidecars that went with them."""
+    moves = [known.move for known in old.files]
+    kept = {one.home for one in moves if one.sidecar_of is None and (one.keeper_sha256, one.sha256) in apart}
+    for move in moves:
+        if move.home in kept or move.sidecar_of in kept:
+            why = f"is to stay, as people have said since: `lookalike undo {old.plan}` brings it back"
+            report.kept.append(NotRestored(move.hidden, why))
+    left = tuple(one for one in old.files if one.move.home not in kept and one.move.sidecar_of not in kept)
+    return replace(old, files=left)
 
 
 def _present(store: Store, plan_ids: Sequence[str] | None, report: PurgeReport) -> list[str]:

@@ -100,6 +100,15 @@ def kept_contents(verdicts: Iterable[Verdict]) -> frozenset[bytes]:
     return frozenset(one.first for one in verdicts if one.keeps_all)
 
 
+def kept_apart(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
+    """Return the pairs of contents of which neither may go for the other's sake: both sha256 as digits, in both orders.
+
+    A content of which every file stays is a pair with itself.
+    """
+    pairs = [(one.first.hex(), one.second.hex()) for one in verdicts if one.keeps_apart or one.keeps_all]
+    return frozenset(pairs) | {(other, one) for one, other in pairs}
+
+
 def one_picture(said: Said) -> bool | None:
     """Return whether somebody who says this says that the two are one picture, None where it says neither."""
     return _ONE_PICTURE.get(said)
