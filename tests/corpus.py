@@ -41,6 +41,10 @@ def smooth() -> NDArray[np.uint8]:
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -49,10 +53,6 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 @functools.cache
 def plain(kind: str) -> bytes:
     """The noise picture as an undamaged file."""
-    if kind == "HEIF":
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
     return encode(Image.fromarray(noise()), kind)
 
 

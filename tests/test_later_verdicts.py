@@ -10,8 +10,8 @@ __all__ = ["album"]
 
 
 def say(album: Album, one: str, other: str, said: str) -> None:
-    hashes = (album.image(name).sha256.hex() for name in (one, other))
-    Verdicts(album.store.database).say([verdict_on(*hashes, said)])
+    first, second = (album.image(name).sha256.hex() for name in (one, other))
+    Verdicts(album.store.database).say([verdict_on(first, second, said)])
 
 
 @pytest.mark.parametrize("said", ["keep_both", "not_duplicate", "different", "stack"])
