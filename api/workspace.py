@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LINGER_S = 0.003  # that a GPU waits for pictures still being decoded: a batch takes it hardly longer than one picture
+
 
 class Workspace:
     """One open store and everything loaded for it so far."""
@@ -232,6 +234,7 @@ class Workspace:
     def _load_embedder(self, target: Collection) -> "QueryEmbedder":
         from indexer.backbones.backbones import BUILTIN, load_for_space
         from indexer.decoding.decoder_pool import DecoderPool
+        from indexer.devices import CPU, choose_device
         from indexer.query_embedder import QueryEmbedder
 
         # One --weights file cannot belong to every collection of a store: the built-in backbone needs none.
@@ -244,7 +247,13 @@ class Workspace:
 
             resize = resizer(backbone.preparation)
         pool = self._stack.enter_context(DecoderPool(backbone.preparation, children=children, resize=resize))
-        return QueryEmbedder(backbone, pool)
+        linger_s = 0.0 if choose_device(self._device) == CPU else LINGER_S
+        return QueryEmbedder(backbone, pool, linger_s)
+
+    def embedded(self) -> tuple[int, int]:
+        """Return how many batches of query pictures were embedded so far, and how many pictures."""
+        batches = [one.batches for one in [*self._embedders.values()]]
+        return sum(one.batches for one in batches), sum(one.pictures for one in batches)
 
     def accurate_searches(self) -> "AccurateSearches":
         """Return what accurate searches share, made at the first call."""

@@ -1,7 +1,6 @@
 """From one picture's bytes to a query: the same decoding, preparation and backbone as indexing."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from indexer.backbones.fixed_projection import projected
 from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.decoding import Decoder
 from indexer.decoding.preparation import contrast_of, prepare
+from indexer.query_batches import QueryBatches
 from indexer.query_box import Box
 from indexer.query_variants import variants
 from search.embeddings import unit_rows, usable_rows
@@ -55,13 +55,14 @@ class ViewedPicture:
 
 
 class QueryEmbedder:
-    """Embeds single pictures. Thread-safe: pictures are decoded side by side and embedded one after the other."""
+    """Embeds single pictures. Thread-safe: pictures are decoded side by side and embedded together."""
 
-    def __init__(self, backbone: Backbone, pool: QueryDecoder) -> None:
+    def __init__(self, backbone: Backbone, pool: QueryDecoder, linger_s: float = 0.0) -> None:
+        """linger_s: how long a picture may wait for others that are being decoded (indexer/query_batches.py)."""
         self.space = backbone.space
         self._backbone = backbone
         self._pool = pool
-        self._lock = threading.Lock()
+        self.batches = QueryBatches(backbone, linger_s)
 
     def view(self, data: bytes, name: str, box: Box | None = None, *, every: bool = True) -> ViewedPicture:
         """Return the embeddings of a picture, or of a part of it, and its pixels.
@@ -74,7 +75,7 @@ class QueryEmbedder:
         """
         began = time.perf_counter()
         preparation, content, pixels, plain = self._backbone.preparation, None, None, None
-        with _naming(name):
+        with _naming(name), self.batches.announced():
             image = self._pool.decode(data, name)
             whole = image.pixels
             if every or box is not None:
@@ -126,15 +127,13 @@ class QueryEmbedder:
                 frames[number] = self._pool.decode(data, name).pixels
         if not frames:
             return [None] * len(files)
-        with self._lock:
-            raw = self._backbone.embed(np.stack(list(frames.values())))
+        raw = self.batches.embed(np.stack(list(frames.values())))
         usable, raw = usable_rows(raw).tolist(), projected(raw, self.space.dims)
         rows = {number: raw[row : row + 1] for row, number in enumerate(frames) if usable[row]}
         return [unit_rows(rows[number]) if number in rows else None for number in range(len(files))]
 
     def _embedded(self, frames: Pixels) -> Embeddings:
-        with self._lock:
-            raw = self._backbone.embed(frames)
+        raw = self.batches.embed(frames)
         if not usable_rows(raw).all():
             raise BadImage("invalid_embedding", f"{self.space.backbone} answered with NaN, infinity or zero")
         return projected(raw, self.space.dims)

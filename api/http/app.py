@@ -14,11 +14,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
+from api.http.admission import Admission, install_refusals
 from api.http.compressed import packed, takes_gzip
 from api.http.description import describe, operation_id
 from api.http.foreign_pages import ForeignPages
 from api.http.job_events import JobEvents
 from api.http.kept_answers import KeptAnswers
+from api.http.lines import Lines
 from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
 from api.http.problems import install, problem
@@ -73,7 +75,10 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the application works with. wake: called when a job was written down. stopping: whether it is to end."""
+    """What the application works with. wake: called when a job was written down. stopping: whether it is to end.
+
+    lines: None for those of a process that has all cores.
+    """
 
     workspace: Workspace
     thumbnails: Thumbnails
@@ -84,10 +89,12 @@ class Parts:
     fetch: Fetch = FetchNothing()
     wake: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
+    lines: Lines | None = None
 
 
 def create_app(parts: Parts) -> FastAPI:
     """Return the application; nothing global is touched."""
+    lines = parts.lines or Lines.for_cores()
     app = FastAPI(
         title="Lookalike",
         version="1",
@@ -97,7 +104,7 @@ def create_app(parts: Parts) -> FastAPI:
         generate_unique_id_function=operation_id,
         redoc_url=None,
         dependencies=[Depends(permitted)],
-        lifespan=_lifespan(parts),
+        lifespan=_lifespan(parts, lines),
     )
     app.state.workspace = parts.workspace
     app.state.thumbnails = parts.thumbnails
@@ -110,15 +117,18 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.job_events = JobEvents(app.state.jobs, parts.stopping)
     app.state.wake = parts.wake
     install(app)
+    install_refusals(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)
-    _add_metrics(app, parts.workspace)
+    _add_metrics(app, parts.workspace, lines)
     _add_page(app)
     describe(app)
+    app.state.lines = lines
     app.add_middleware(Authentication, gate=parts.gate, open_to_all=open_paths(app))
     app.add_middleware(ForeignPages)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
+    app.add_middleware(Admission, lines=lines)
     # Not the max_body_size of FastAPI: that one answers outside all middleware, in plain text.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(PlainErrorsAsProblems)
@@ -126,13 +136,14 @@ def create_app(parts: Parts) -> FastAPI:
     return app
 
 
-def _lifespan(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(parts: Parts, lines: Lines) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         parts.readiness.start()
         parts.started()
         yield
         parts.readiness.stop()
+        lines.close()
 
     return lifespan
 
@@ -156,8 +167,8 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
         return problem("NotReady", HTTPStatus.SERVICE_UNAVAILABLE, reason)
 
 
-def _add_metrics(app: FastAPI, workspace: Workspace) -> None:
-    figures = Metrics(workspace.recall_watch)
+def _add_metrics(app: FastAPI, workspace: Workspace, lines: Lines) -> None:
+    figures = Metrics(workspace, lines)
 
     about = "Figures for monitoring, in the text format of Prometheus"
 

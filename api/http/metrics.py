@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
+from api.http.lines import Lines
+from api.workspace import Workspace
 from search.finding.recall_watch import RecallWatch
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
@@ -15,9 +17,11 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 class Metrics:
     """What this process has seen; another worker process has figures of its own."""
 
-    def __init__(self, watch: RecallWatch) -> None:
+    def __init__(self, workspace: Workspace, lines: Lines) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Recall(watch))
+        self._registry.register(_Recall(workspace.recall_watch))
+        self._registry.register(_Queues(lines))
+        self._registry.register(_Embedding(workspace))
 
     def text(self) -> bytes:
         """Return all figures."""
@@ -43,3 +47,40 @@ class _Recall(Collector):
             checks.add_metric([observed.collection], observed.checks)
         yield recall
         yield checks
+
+
+class _Queues(Collector):
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield who is answered, who waits, and who could not."""
+        inside = GaugeMetricFamily(
+            "lookalike_requests", "Requests in a line, by whether they wait.", labels=["line", "state"]
+        )
+        done = CounterMetricFamily("lookalike_requests_done", "Requests that left a line.", labels=["line"])
+        refused = CounterMetricFamily(
+            "lookalike_requests_refused", "Requests that found a line full.", labels=["line", "status"]
+        )
+        abandoned = CounterMetricFamily(
+            "lookalike_requests_abandoned", "Requests whose client hung up before the answer.", labels=["line"]
+        )
+        for line in self._lines.all():
+            inside.add_metric([line.name, "waiting"], line.waiting)
+            inside.add_metric([line.name, "running"], line.inside - line.waiting)
+            done.add_metric([line.name], line.done)
+            abandoned.add_metric([line.name], line.abandoned)
+            for status in (429, 503):
+                refused.add_metric([line.name, str(status)], line.refused[status])
+        yield from (inside, done, refused, abandoned)
+
+
+class _Embedding(Collector):
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how many pictures of searches were embedded, and in how many batches."""
+        batches, pictures = self._workspace.embedded()
+        yield CounterMetricFamily("lookalike_embedding_batches", "Batches of query pictures embedded.", batches)
+        yield CounterMetricFamily("lookalike_embedding_pictures", "Query pictures embedded.", pictures)

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.http.lines import Line, Lines
 from api.http.safe_fetch import Fetch
 from api.shapes.base import Shape
 from api.workspace import Workspace
@@ -50,6 +51,19 @@ def fetcher(request: Request) -> Fetch:
     """Return what fetches pictures from addresses."""
     fetch: Fetch = request.app.state.fetch
     return fetch
+
+
+def lines(request: Request) -> Lines:
+    """Return what stands between requests and the threads that do their work."""
+    found: Lines = request.app.state.lines
+    return found
+
+
+def line_for(among: Lines, *, accurate: bool, pictures: bool) -> Line:
+    """Return the line of a search. accurate: it looks at the pixels of many images. pictures: it brings its own."""
+    if accurate:
+        return among.looks
+    return among.pictures if pictures else among.finds
 
 
 def media_type(request: Request) -> str:

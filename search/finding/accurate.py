@@ -27,6 +27,7 @@ from search.geometry.verify import Query, verify_in_order
 from search.records import Edit, Embeddings, ImageRecord, Match, Relation, Verified
 from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
+from search.unwanted import stop_if_unwanted
 
 VERIFIED: Final = 50  # candidates whose pixels are looked at
 IN_VAIN: Final = 100  # and as long as none of them shows the same picture
@@ -198,6 +199,7 @@ class AccurateSearch:
         found = False
         answered = verify_in_order(query, there(), patience=PATIENCE, threads=self.threads)
         for number, verification in enumerate(answered, start=1):
+            stop_if_unwanted()
             answers[places[number - 1]] = verification
             found = found or verification.answer == "yes"
             if found and number >= enough:
@@ -213,6 +215,7 @@ class AccurateSearch:
             return {}
         asked, found = self.maps(picture.file), {}
         for place in unsure if asked is not None else []:
+            stop_if_unwanted()
             image, before = candidates[place].image, answers[place]
             keypoints, file = next(iter(self.stored.keypoints([image]))), self.stored.file(image)
             if keypoints is not None and file is not None and before is not None:

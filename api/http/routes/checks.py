@@ -1,7 +1,6 @@
 """The handler of the ingest gate."""
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 
 from api.checks import check_image, check_picture
 from api.http.access import needs
@@ -12,6 +11,8 @@ from api.http.request_parts import (
     Work,
     fetcher,
     json_body,
+    line_for,
+    lines,
     media_type,
     parsed,
     stored_image,
@@ -60,18 +61,21 @@ async def check(request: Request, workspace: Work, target: Target) -> CheckAnswe
         if not uploads:
             return await _without_upload(request, workspace, target, body)
         data = await uploads[0].read()
-    found = await run_in_threadpool(check_picture, workspace, target, data, "the upload", body.request())
+    line = line_for(lines(request), accurate=body.accurate, pictures=True)
+    found = await line.run(request, check_picture, workspace, target, data, "the upload", body.request())
     return CheckAnswer.model_validate(found.as_json())
 
 
 async def _without_upload(request: Request, workspace: Workspace, target: Collection, body: CheckBody) -> CheckAnswer:
     if body.url is None:
-        return await run_in_threadpool(_by_stored, workspace, target, body)
+        line = line_for(lines(request), accurate=body.accurate, pictures=False)
+        return await line.run(request, _by_stored, workspace, target, body)
     if (body.id, body.key) != (None, None):
         raise UsageError(ONE_OF)
     wanted, fetch = body.request(), fetcher(request)
     data = await fetch.get(body.url)
-    found = await run_in_threadpool(check_picture, workspace, target, data, "the picture at this address", wanted)
+    line = line_for(lines(request), accurate=body.accurate, pictures=True)
+    found = await line.run(request, check_picture, workspace, target, data, "the picture at this address", wanted)
     return CheckAnswer.model_validate(found.as_json())
 
 

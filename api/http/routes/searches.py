@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -17,6 +18,8 @@ from api.http.request_parts import (
     Work,
     fetcher,
     json_body,
+    line_for,
+    lines,
     media_type,
     parsed,
     stored_image,
@@ -28,7 +31,6 @@ from api.query_examples import Examples, search_by_examples
 from api.shapes.searches import SearchAnswer, SearchBody
 from api.workspace import Workspace
 from search.errors import UsageError
-from search.records import Collection
 
 router = APIRouter()
 MAX_FIELDS: Final = 2 * MAX_EXAMPLES + 16  # of a form: examples come one a field
@@ -85,20 +87,20 @@ _search_bodies = {
 }
 
 
-@router.post("/collections/{collection}/search", response_model_exclude_unset=True, openapi_extra=_search_bodies)
+@router.post("/collections/{collection}/search", response_model=SearchAnswer, openapi_extra=_search_bodies)
 @needs("read")
-async def search(request: Request, workspace: Work, target: Target) -> SearchAnswer:
+async def search(request: Request, workspace: Work, collection: str) -> Response:
     """Return the images closest to a picture: uploaded, stored, at an address; to an embedding; or to several."""
     kind = media_type(request)
     if kind == "application/json":
         body = parsed(SearchBody, await json_body(request))
-        return await _answered(request, workspace, target, body, [])
+        return await _answered(request, workspace, collection, body, [])
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS) as form:
         body = parsed(SearchBody, text_fields(form, lists=("like", "unlike")))
         uploads = [(await upload.read(), upload.filename or "upload") for upload in uploaded(form, body)]
-    return await _answered(request, workspace, target, body, uploads)
+    return await _answered(request, workspace, collection, body, uploads)
 
 
 @router.post(
@@ -118,15 +120,15 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
             raise UsageError("the picture belongs in the form field `image`")
         data = await upload.read()
     part = box if isinstance(box, str) else None
-    explained = await run_in_threadpool(workspace.explain, target, data, "the upload", image, part)
+    explained = await lines(request).looks.run(request, workspace.explain, target, data, "the upload", image, part)
     if "image/png" in request.headers.get("accept", ""):
         return Response(explained.picture, media_type="image/png", headers={"Cache-Control": "no-store"})
     return JSONResponse(explained.facts)
 
 
 async def _answered(
-    request: Request, workspace: Workspace, target: Collection, body: SearchBody, uploads: list[tuple[bytes, str]]
-) -> SearchAnswer:
+    request: Request, workspace: Workspace, collection: str, body: SearchBody, uploads: list[tuple[bytes, str]]
+) -> Response:
     """Search by what a body names and the pictures that came with it, with their names.
 
     Raises:
@@ -144,7 +146,8 @@ async def _answered(
     if body.url is not None:
         said = {"url": body.url}
     query = _Query(body, said, pictures, wanted)
-    return await run_in_threadpool(query.answer, workspace, target)
+    line = line_for(lines(request), accurate=wanted.accurate, pictures=bool(pictures))
+    return Response(await line.run(request, query.answer, workspace, collection), media_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +159,10 @@ class _Query:
     pictures: list[tuple[bytes, str]]
     wanted: QueryRequest
 
-    def answer(self, workspace: Workspace, target: Collection) -> SearchAnswer:
-        """Search."""
+    def answer(self, workspace: Workspace, collection: str) -> bytes:
+        """Return the JSON of a SearchAnswer. Everything that may wait for a disk is done here, in one thread."""
         body, image, said = self.body, None, self.said
+        target = workspace.collection(collection)
         if (body.id, body.key) != (None, None):
             image = stored_image(workspace, target, body)
             said = {"id": str(image.id), "key": image.key}
@@ -172,4 +176,4 @@ class _Query:
             found = workspace.search_by_image(target, image, self.wanted)
         else:
             found = workspace.search_by_picture(target, *self.pictures[0], self.wanted)
-        return SearchAnswer.model_validate(found.as_json(said))
+        return orjson.dumps(found.as_json(said))
