@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from api.queries import Found, QueryRequest
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from indexer.backbones.space_maps import Tell
     from indexer.query_embedder import QueryEmbedder
     from search.calibration.calibration import Calibration
-    from search.moving.export_neighbours import Neighbourhood, NeighboursReport
+    from search.moving.export_neighbours import Neighbourhood, NeighbourWriter
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 LINGER_S = 0.003  # that a GPU waits for pictures still being decoded: a batch takes it hardly longer than one picture
 
@@ -197,15 +198,15 @@ class Workspace:
         target: Collection,
         place: Path,
         wanted: "Neighbourhood",
+        write: "NeighbourWriter[R]",
         progress: DedupProgress = lambda done, total: None,
-    ) -> "NeighboursReport":
-        """Write the nearest images of every image to a Parquet file (search/moving/export_neighbours.py)."""
+    ) -> R:
+        """Write the nearest images of every image. write: in which format, a function of search/moving/."""
         from api.pair_finders import pair_finder
-        from search.moving.export_neighbours import export_neighbours
 
         snapshot = self.snapshot(target)
         finder = pair_finder(len(snapshot), self._device)
-        return export_neighbours(snapshot, self.store.catalogue, place, wanted, finder, progress)
+        return write(snapshot, self.store.catalogue, place, wanted, finder, progress)
 
     def status(self, name: str | None = None) -> list[CollectionStatus]:
         """Return the counts of every collection, or of the one of this name.

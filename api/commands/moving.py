@@ -100,14 +100,21 @@ def export(
 
 def neighbours(
     context: typer.Context,
-    place: Annotated[Path, typer.Argument(help="A Parquet file that is not there yet.", metavar="DEST")],
+    place: Annotated[Path, typer.Argument(help="A file or folder that is not there yet.", metavar="DEST")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Most neighbours of an image.")] = 10,
     min_score: Annotated[float, typer.Option(min=-1, max=1, help="Leave out neighbours below this score.")] = -1.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    form: Annotated[
+        str, typer.Option("--format", help="parquet: a file; fiftyone: a folder that FiftyOne imports.")
+    ] = "parquet",
 ) -> None:
-    """Write the nearest images of every image, exactly, as Parquet."""
+    """Write the nearest images of every image, exactly, as Parquet or for FiftyOne."""
     from api.workspace import Workspace
-    from search.moving.export_neighbours import Neighbourhood
+    from search.moving.export_fiftyone import export_fiftyone
+    from search.moving.export_neighbours import Neighbourhood, export_neighbours
+
+    if form not in ("parquet", "fiftyone"):
+        raise UsageError(f"--format {form!r} is not one of parquet, fiftyone")
 
     session: Session = context.obj
     chosen = place.expanduser().absolute()
@@ -116,12 +123,21 @@ def neighbours(
         work_progress(session.progress, "compared", "images") as advance,
     ):
         target = workspace.collection(session.collection)
-        report = workspace.export_neighbours(target, chosen, Neighbourhood(k, min_score), advance)
+        wanted = Neighbourhood(k, min_score)
+        if form == "fiftyone":
+            dataset = workspace.export_neighbours(target, chosen, wanted, export_fiftyone, advance)
+            shape = dataset.as_json()
+            told = f"{counted(dataset.images, 'image', 'images')} with their neighbours in {place}"
+            told += f"; {dataset.left_out} left out, whose files are not on this machine" if dataset.left_out else ""
+        else:
+            report = workspace.export_neighbours(target, chosen, wanted, export_neighbours, advance)
+            shape = report.as_json()
+            pairs = counted(report.rows, "neighbour", "neighbours")
+            told = f"{pairs} of {counted(report.images, 'image', 'images')} in {place}"
     if session.json:
-        print_json(report.as_json())
+        print_json(shape)
     else:
-        pairs = counted(report.rows, "neighbour", "neighbours")
-        out().print(f"{session.collection}: {pairs} of {counted(report.images, 'image', 'images')} in {place}")
+        out().print(f"{session.collection}: {told}")
 
 
 def import_embeddings(

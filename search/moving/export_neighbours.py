@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,11 @@ class Neighbourhood:
 
     k: int = 10
     min_score: float = -1.0
+
+
+R = TypeVar("R")
+# Writes the neighbours of a snapshot's images to a place that is not there yet; what it was is told by its report.
+NeighbourWriter = Callable[[Snapshot, Catalogue, Path, Neighbourhood, PairFinder, Progress], R]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +86,14 @@ def export_neighbours(
         # One more: each image is the nearest of itself, unless as many copies come before it.
         found = finder.nearest(embeddings, embeddings, wanted.k + 1, progress)
         file = partial / place.name
-        rows = _write(file, ids, _keys(snapshot, catalogue, ids), _without_itself(found), wanted.min_score)
+        rows = _write(file, ids, _keys(snapshot, catalogue, ids), without_itself(found), wanted.min_score)
         fault("export.rename")
         file.rename(place)
         sync_folder(place.parent)
     return NeighboursReport(place, snapshot.collection.name, len(ids), wanted.k, rows)
 
 
-def _without_itself(found: Nearest) -> Nearest:
+def without_itself(found: Nearest) -> Nearest:
     """Return the neighbours of row n at place n, without n: one fewer for each."""
     count, width = found.rows.shape
     drop = found.rows == np.arange(count)[:, np.newaxis]
