@@ -21,7 +21,7 @@ from search.storing.store import Store
 from tests.album_rows import ROWS
 
 # What `deserialize_value` of FiftyOne makes documents of, by `_cls`, and their fields.
-DOCUMENTS = {
+DOCUMENTS: dict[str, dict[str, type]] = {
     "ImageMetadata": {"size_bytes": int, "mime_type": str, "width": int, "height": int},
     "Classifications": {"classifications": list},
     "Classification": {"label": str, "confidence": float},
@@ -46,7 +46,7 @@ def samples(place: Path) -> list[dict[str, Any]]:
     return found
 
 
-def read(value: object) -> None:
+def read(value: Any) -> None:
     """Raise where FiftyOne or its database would: at unknown documents, their fields, and names of keys."""
     if isinstance(value, list):
         for one in value:

@@ -110,7 +110,10 @@ def delete_image(workspace: Work, target: Target, image_id: ImageId) -> None:
 @router.get(
     "/collections/{collection}/images/{image_id}/thumbnail",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "unchanged"}},
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "unchanged"},
+    },
 )
 @needs("read")
 def thumbnail(
