@@ -1,6 +1,7 @@
 """From one picture's bytes to a query: the same decoding, preparation and backbone as indexing."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ import numpy as np
 
 from indexer.backbones.backbone import Backbone, Pixels
 from indexer.backbones.fixed_projection import projected
+from indexer.backbones.labelling import Label, Labeller
 from indexer.decoding.decoder_pool import PreparedImage
 from indexer.decoding.decoding import Decoder
 from indexer.decoding.preparation import contrast_of, prepare
@@ -63,6 +65,8 @@ class QueryEmbedder:
         self._backbone = backbone
         self._pool = pool
         self.batches = QueryBatches(backbone, linger_s)
+        self._labeller: Labeller | None = None
+        self._making_labeller = threading.Lock()
 
     def view(self, data: bytes, name: str, box: Box | None = None, *, every: bool = True) -> ViewedPicture:
         """Return the embeddings of a picture, or of a part of it, and its pixels.
@@ -115,6 +119,22 @@ class QueryEmbedder:
             BadImage: the backbone has no usable answer.
         """
         return unit_rows(self._embedded(np.stack([image.pixels])))
+
+    def labels(self, image: PreparedImage) -> tuple[Label, ...]:
+        """Return what a decoded picture shows, as the backbone's own classifier says: most probable first.
+
+        Raises:
+            UsageError: the backbone has no classifier, or none that works on its embedding.
+            BadImage: the backbone has no usable answer.
+        """
+        with self._making_labeller:
+            if self._labeller is None:
+                self._labeller = self._backbone.labeller()
+        raw = self.batches.embed(np.stack([image.pixels]))
+        found = self._labeller.labels(raw)[0] if usable_rows(raw)[0] else ()
+        if not found:
+            raise BadImage("invalid_embedding", f"{self.space.backbone} answered with NaN, infinity or zero")
+        return found
 
     def whole(self, files: Sequence[bytes], name: str) -> list[Embeddings | None]:
         """Return the embedding of each picture as it is, (1, D), all of them in one go; None where there is none.

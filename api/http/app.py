@@ -23,6 +23,7 @@ from api.http.kept_answers import KeptAnswers
 from api.http.lines import Lines
 from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
+from api.http.ndjson import ListsAsLines
 from api.http.problems import install, problem
 from api.http.readiness import Readiness
 from api.http.routes.v1 import TAGS, router
@@ -111,6 +112,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.fetch = parts.fetch
     app.state.label_counts = KeptAnswers()
     app.state.facets = KeptAnswers()
+    app.state.fields = KeptAnswers()
     app.state.timelines = KeptAnswers()
     app.state.maps = Maps(parts.workspace)
     app.state.jobs = ServerJobs(parts.workspace.store.database)
@@ -124,6 +126,7 @@ def create_app(parts: Parts) -> FastAPI:
     _add_page(app)
     describe(app)
     app.state.lines = lines
+    app.add_middleware(ListsAsLines)
     app.add_middleware(Authentication, gate=parts.gate, open_to_all=open_paths(app))
     app.add_middleware(ForeignPages)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.

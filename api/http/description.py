@@ -11,11 +11,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from api.http.ndjson import MEDIA_TYPE as LINES
 from api.http.problems import MEDIA_TYPE
 from api.shapes.problems import Problem
 
 Schema = dict[str, Any]
-PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+REFERENCE: Final = "#/components/schemas/{model}"
+PROBLEM: Final = {"$ref": REFERENCE.format(model="Problem")}
 # What can happen to any request, to one for which a key is needed, to one that names something, and to one with a body.
 ANY: Final[Mapping[int, str]] = {
     400: "the host name is not served here",
@@ -70,8 +72,11 @@ def _finished(document: Schema) -> Schema:
     schemas: Schema = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema()
     for path, operation in _operations(document):
-        for content in operation.get("requestBody", {}).get("content", {}).values():
+        taken = operation.get("requestBody", {}).get("content", {})
+        given = operation["responses"].get("200", {}).get("content", {})
+        for content in (*taken.values(), *given.values()):
             _name_schema(content, schemas)
+        _say_lines(operation, given, schemas)
         _say_problems(path, operation)
     for name in UNUSED:
         schemas.pop(name, None)
@@ -86,11 +91,20 @@ def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
 
 def _name_schema(content: Schema, schemas: Schema) -> None:
     """Put the schema of a body, which a handler reads by itself, where others can refer to it."""
-    schema = content["schema"]
+    schema = content.get("schema", {})
     if schema.get("type") == "object" and "title" in schema:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
-        content["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
+        content["schema"] = {"$ref": REFERENCE.format(model=schema["title"])}
+
+
+def _say_lines(operation: Schema, given: Schema, schemas: Schema) -> None:
+    """Document that a list comes as lines, too (api/http/ndjson.py)."""
+    page = schemas.get(given.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2], {})
+    fields = page.get("properties", {})
+    if {"items", "next_cursor"} <= set(fields):
+        given[LINES] = {"schema": fields["items"]["items"]}
+        operation["responses"]["200"]["description"] = "a page of the list, or all of it line by line"
 
 
 def _say_problems(path: str, operation: Schema) -> None:

@@ -86,7 +86,12 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
 async def _validation(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    return problem("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, in_words(error.errors()[0]))
+    return _answer(invalid_request(error))
+
+
+def invalid_request(error: RequestValidationError) -> Problem:
+    """Return what is wrong with the fields of a request, as a problem document."""
+    return _document("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, in_words(error.errors()[0]))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

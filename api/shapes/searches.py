@@ -7,6 +7,7 @@ from pydantic import Field
 from api.queries import MAX_DIMS, MAX_EXAMPLES, QueryRequest
 from api.shapes.base import Shape, Text, shown
 from api.shapes.images import Image
+from api.shapes.problems import Problem
 from search.records import MAX_K
 
 Score = Annotated[float, Field(ge=-1, le=1, description="cosine similarity, higher is closer")]
@@ -92,6 +93,14 @@ class SearchAnswer(Shape):
             examples=["the picture shows next to nothing, so only identical ones are compared"],
         ),
     ] = None
+
+
+class BatchLine(Shape):
+    """The answer to a line of a batch: the matches, or what is wrong with it. line: its number, from 1."""
+
+    line: Annotated[int, Field(ge=1)]
+    answer: SearchAnswer | None = None
+    problem: Problem | None = None
 
 
 class SearchBody(Shape):

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.backbones.labelling import Labeller
 from indexer.decoding.preparation import Preparation
 from search.records import Embeddings, SpaceSpec
 
@@ -26,4 +27,12 @@ class Backbone(Protocol):
 
     def embed(self, pixels: Pixels) -> Embeddings:
         """Return (N, D) float32 raw pooled embeddings of (N, H, W, 3) uint8 prepared pixels."""
+        ...
+
+    def labeller(self) -> Labeller:
+        """Return what names the classes of raw pooled embeddings.
+
+        Raises:
+            UsageError: the backbone has no classifier.
+        """
         ...

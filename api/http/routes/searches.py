@@ -1,18 +1,16 @@
 """The handlers that search, and that explain a match."""
 
-from dataclasses import dataclass
 from typing import Final
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from api.http.access import needs
+from api.http.named_queries import NamedQuery, require_one_source
 from api.http.problems import unsupported_media
 from api.http.request_parts import (
-    ONE_OF,
     ImageId,
     Target,
     Work,
@@ -22,12 +20,10 @@ from api.http.request_parts import (
     lines,
     media_type,
     parsed,
-    stored_image,
     text_fields,
     uploaded,
 )
-from api.queries import MAX_EXAMPLES, MAX_PICTURES, QueryRequest
-from api.query_examples import Examples, search_by_examples
+from api.queries import MAX_EXAMPLES, MAX_PICTURES
 from api.shapes.searches import SearchAnswer, SearchBody
 from api.workspace import Workspace
 from search.errors import UsageError
@@ -135,9 +131,7 @@ async def _answered(
         UsageError: they name nothing, or too much, or the address is refused.
     """
     wanted = body.request()  # before anything is fetched
-    sources = [bool(uploads), *(one is not None for one in (body.id, body.key, body.url, body.embedding))]
-    if sum(sources) > 1 or not (any(sources) or body.like):
-        raise UsageError(f"{ONE_OF}, `embedding`, or give images to `like`")
+    require_one_source(body, pictures=bool(uploads))
     pictures = [(data, "the upload" if len(uploads) == 1 else f"picture {n}") for n, (data, _) in enumerate(uploads, 1)]
     if body.url is not None:
         pictures = [(await fetcher(request).get(body.url), "the picture at this address")]
@@ -145,35 +139,6 @@ async def _answered(
     said: dict[str, object] = {"name": names[0]} if len(names) == 1 else {"names": names} if names else {}
     if body.url is not None:
         said = {"url": body.url}
-    query = _Query(body, said, pictures, wanted)
+    query = NamedQuery(body, wanted, said, tuple(pictures))
     line = line_for(lines(request), accurate=wanted.accurate, pictures=bool(pictures))
     return Response(await line.run(request, query.answer, workspace, collection), media_type="application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """A search whose pictures are here. said: what the answer says of the query. pictures: with names for messages."""
-
-    body: SearchBody
-    said: dict[str, object]
-    pictures: list[tuple[bytes, str]]
-    wanted: QueryRequest
-
-    def answer(self, workspace: Workspace, collection: str) -> bytes:
-        """Return the JSON of a SearchAnswer. Everything that may wait for a disk is done here, in one thread."""
-        body, image, said = self.body, None, self.said
-        target = workspace.collection(collection)
-        if (body.id, body.key) != (None, None):
-            image = stored_image(workspace, target, body)
-            said = {"id": str(image.id), "key": image.key}
-        if body.like or body.unlike or body.embedding is not None or len(self.pictures) > 1:
-            liked = tuple(int(one) for one in body.like) + (() if image is None else (image.id,))
-            given = None if body.embedding is None else tuple(body.embedding)
-            examples = Examples(tuple(self.pictures), liked, tuple(int(one) for one in body.unlike), given)
-            said |= examples.as_json()
-            found = search_by_examples(workspace, target, examples, self.wanted)
-        elif image is not None:
-            found = workspace.search_by_image(target, image, self.wanted)
-        else:
-            found = workspace.search_by_picture(target, *self.pictures[0], self.wanted)
-        return orjson.dumps(found.as_json(said))

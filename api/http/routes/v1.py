@@ -4,9 +4,37 @@ from fastapi import APIRouter
 
 from api.http.access import bearer
 from api.http.description import operation_id, tag_of
-from api.http.routes import checks, collections, dedup, facets, failures, images, jobs, maps, searches, verdicts
+from api.http.routes import (
+    batch_searches,
+    checks,
+    classification,
+    collections,
+    dedup,
+    facets,
+    failures,
+    fields,
+    images,
+    jobs,
+    maps,
+    searches,
+    verdicts,
+)
 
-_MODULES = (collections, facets, maps, failures, images, searches, checks, dedup, verdicts, jobs)
+_MODULES = (
+    collections,
+    facets,
+    fields,
+    maps,
+    failures,
+    images,
+    searches,
+    batch_searches,
+    checks,
+    dedup,
+    verdicts,
+    jobs,
+    classification,
+)
 # The problems that they answer with are documented in api/http/description.py.
 router = APIRouter(prefix="/v1", dependencies=[bearer], generate_unique_id_function=operation_id)
 for _module in _MODULES:

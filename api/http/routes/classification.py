@@ -1,0 +1,74 @@
+"""The handler of classification: what pictures show, by the classifier of a collection's backbone."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from api.http.access import CalledBy, needs
+from api.http.problems import unsupported_media
+from api.http.request_parts import Work, lines, media_type, parsed, text_fields
+from api.queries import MAX_PICTURES
+from api.shapes.classification import ClassifyAnswer, ClassifyBody, NamedPicture, UnnamedPicture
+from api.shapes.images import Label
+from api.workspace import Workspace
+from search.errors import BadImage, UsageError
+from search.records import Collection
+
+router = APIRouter()
+FORM = "multipart/form-data"
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MAX_PICTURES,
+                        },
+                        "collection": {"type": "string", "default": "default", "maxLength": 200},
+                        "k": {"type": "integer", "minimum": 1, "maximum": 5, "default": 5},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/classify", summary="What pictures show, in words", openapi_extra=_BODIES)
+@needs("read", across=True)
+async def classify(request: Request, workspace: Work, caller: CalledBy) -> ClassifyAnswer:
+    """Name what uploaded pictures show, by the classifier that the backbone of a collection comes with."""
+    if media_type(request) != FORM:
+        raise unsupported_media(media_type(request), FORM)
+    async with request.form(max_files=MAX_PICTURES, max_fields=2) as form:
+        body = parsed(ClassifyBody, text_fields(form))
+        if caller.only not in (None, body.collection):
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"your key is for {caller.only} only; name it as `collection`")
+        files = [file for file in form.getlist("image") if isinstance(file, UploadFile)]
+        if not files:
+            raise UsageError("the pictures belong in the form field `image`")
+        pictures = [(await file.read(), file.filename or f"picture {number}") for number, file in enumerate(files, 1)]
+    target = await run_in_threadpool(workspace.collection, body.collection)
+    return await lines(request).pictures.run(request, _named, workspace, target, pictures, body.k)
+
+
+def _named(workspace: Workspace, target: Collection, pictures: list[tuple[bytes, str]], k: int) -> ClassifyAnswer:
+    embedder, answer = workspace.embedder(target), ClassifyAnswer(images=[], failed=[])
+    for data, name in pictures:
+        try:
+            found = embedder.labels(embedder.decode(data, name))
+        except BadImage as error:
+            answer.failed.append(UnnamedPicture(name=name, reason=error.reason, detail=error.detail))
+        else:
+            labels = [Label.model_validate(one.as_json()) for one in found[:k]]
+            answer.images.append(NamedPicture(name=name, labels=labels))
+    return answer
