@@ -299,6 +299,15 @@ def test_a_png_of_what_a_jpeg_shows_is_no_better_than_the_jpeg_that_says_more(fi
     assert (shown(group), group.reason) == (("said.jpg", {"shown.png": "same_pixels"}), "most metadata")
 
 
+def test_of_the_same_bytes_the_file_stays_whose_edits_lie_beside_it(find: Find, photos: Path) -> None:
+    save(photos / "a.jpg", ORIGINAL)
+    (photos / "rated").mkdir()
+    (photos / "rated" / "longer-name.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "rated" / "longer-name.xmp").write_text("<rating>5</rating>")
+    (group,) = find().groups
+    assert (shown(group)[0], group.reason) == ("longer-name.jpg", "most metadata")
+
+
 def test_a_jpeg_beside_its_raw_file_is_no_member_alone(find: Find, photos: Path) -> None:
     save(photos / "a.png", ORIGINAL)
     save(photos / "b.jpg", ORIGINAL)

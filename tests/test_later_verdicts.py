@@ -25,6 +25,17 @@ def test_a_pair_that_people_keep_apart_since_the_plan_was_made_stays(album: Albu
     assert album.hidden(plan) == ["a copy.jpg"]
 
 
+def test_a_near_copy_that_people_confirm_since_the_plan_was_made_goes_without_a_new_plan(album: Album) -> None:
+    for name in ("one", "two", "three"):
+        album.put(f"{name}.jpg", f"picture {name}")
+    album.index()
+    plan = album.plan(album.group("one.jpg", "two.jpg", "three.jpg", kind="cropped"))
+    assert album.apply(plan).left == {"near": 2}
+    say(album, "one.jpg", "three.jpg", "duplicate")
+    assert album.apply(plan).files == 1
+    assert album.hidden(plan) == ["three.jpg"]
+
+
 @pytest.mark.parametrize("action", ["quarantine", "hardlink"])
 def test_files_of_the_same_bytes_stay_where_people_want_every_one(album: Album, action: Action) -> None:
     plan = album.copies("a")

@@ -20,7 +20,7 @@ from search.plans.plan import Plan
 from search.plans.plan_files import PlanFiles
 from search.plans.purge_quarantine import old_files, purge
 from search.storing.store import Store
-from search.storing.verdicts import Verdicts, kept_apart
+from search.storing.verdicts import Verdicts, opinions
 
 LIST: Final = "list"
 # From more files on, a person types how many there are instead of y.
@@ -92,7 +92,7 @@ def _list(session: Session, store: Store, plan: Plan, wanted: Wanted, folder: Pa
     from search.plans.keep_lists import free_places, write_lists
 
     require_valid(store, plan)
-    choice = choose(plan, History(), wanted, kept_apart(Verdicts(store.database).all()))
+    choice = choose(plan, History(), wanted, opinions(Verdicts(store.database).all()))
     keep, drop = free_places(folder) if dry_run else write_lists(plan, choice, folder)
     if session.json:
         shape = {"plan": plan.id, "action": LIST, "dry_run": dry_run, "groups": choice.groups, "files": choice.files}

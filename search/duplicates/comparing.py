@@ -15,7 +15,7 @@ from search.duplicates.judging import Edge
 from search.duplicates.keeper_rules import LOSSLESS_FORMATS
 from search.duplicates.measuring import Measured
 from search.duplicates.picture_facts import PictureFacts
-from search.duplicates.sidecars import is_raw
+from search.duplicates.sidecars import Beside, is_raw
 from search.geometry.edits import model_edits
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.transformation import Model
@@ -57,6 +57,7 @@ class Comparison:
         self._facts = facts
         self._measured: dict[bytes, Measured | None] = {}
         self._files: dict[bytes, PictureFile | None] = {}
+        self._beside = Beside()
 
     def widest(self, copies: Sequence[Copy]) -> list[Copy]:
         """Return those that show most of the scene, without a frame around it."""
@@ -179,14 +180,19 @@ class Comparison:
         )
 
     def best_described(self, copies: Sequence[Copy]) -> list[Copy]:
-        """Return those whose files and users say most: entries of EXIF and XMP, and of metadata."""
+        """Return those of which files and users say most: entries of EXIF and XMP, metadata, sidecars."""
         if len({copy.image.sha256 for copy in copies}) > 1:
             self._measure(copies)
         known = [self._measured.get(copy.image.sha256) for copy in copies]
         told = [
-            (0 if one is None else one.tags) + len(copy.image.metadata) for copy, one in zip(copies, known, strict=True)
+            (0 if one is None else one.tags) + len(copy.image.metadata) + self._sidecars(copy.image)
+            for copy, one in zip(copies, known, strict=True)
         ]
         return [copy for copy, count in zip(copies, told, strict=True) if count == max(told)]
+
+    def _sidecars(self, image: ImageRecord) -> int:
+        path = path_of_uri(image.uri)
+        return 0 if path is None else len(self._beside.sidecars_of(path))
 
     def _goes_on(self, copy: Copy, *, own: bool) -> bool:
         """Tell whether the picture that shows more goes on beyond what is shared. own: that of the copy."""

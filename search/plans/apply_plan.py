@@ -27,7 +27,7 @@ from search.plans.quarantines import inspect, prepare
 from search.plans.verifying import VerifiedGroup, Verifier
 from search.records import displayable
 from search.storing.store import Store
-from search.storing.verdicts import Verdicts, kept_apart
+from search.storing.verdicts import Verdicts, opinions
 
 # Groups of one intent: each is synced to the disk, which takes longer than everything else.
 AT_ONCE: Final = 64
@@ -97,8 +97,8 @@ class ApplyJob:
         self._wanted = wanted
         self._journal = PlanFiles(store.root).journal(plan.id)
         known = history(read_journal(self._journal))
-        self._apart = kept_apart(Verdicts(store.database).all())
-        self.choice: Choice = choose(plan, known, wanted, self._apart)
+        self._said = opinions(Verdicts(store.database).all())
+        self.choice: Choice = choose(plan, known, wanted, self._said)
         require_modest(plan, known, self.choice, wanted)
 
     def run(self, *, dry_run: bool = False, progress: Progress = lambda done, total: None) -> ApplyReport:
@@ -120,7 +120,7 @@ class ApplyJob:
             return report
         with Journal(self._journal) as journal:
             # Something may have been moved by a run that was killed since this one has chosen.
-            self.choice = choose(self._plan, settle(journal), self._wanted, self._apart)
+            self.choice = choose(self._plan, settle(journal), self._wanted, self._said)
             report.left = self.choice.left
             try:
                 self._groups(journal, action, unusable, report, progress)

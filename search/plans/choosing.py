@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 from search.errors import GuardRefused
@@ -21,7 +22,8 @@ Left = Literal[
 ]
 # Of copies that are left for these reasons, and are exact copies of one another, one is enough.
 SPARE: Final[tuple[Left, ...]] = ("near", "other_bytes")
-Apart = Collection[tuple[str, str]]  # contents of which both stay: search/storing/verdicts.py
+Opinions = Mapping[tuple[str, str], bool]  # by two sha256, whether one is enough: search/storing/verdicts.py
+_NOBODY: Final[Opinions] = MappingProxyType({})
 GONE: Final[tuple[Place, ...]] = ("quarantine", "purged")
 
 
@@ -74,20 +76,20 @@ class Choice:
         return sorted(self.chosen, key=lambda one: -len(one.members))[:number]
 
 
-def choose(plan: Plan, done: History, wanted: Wanted, apart: Apart = frozenset()) -> Choice:
+def choose(plan: Plan, done: History, wanted: Wanted, said: Opinions = _NOBODY) -> Choice:
     """Return what is acted on, in the plan's order. What something is kept for stays: it is nowhere acted on.
 
-    apart: what people say today; they may have changed their mind since the plan was made.
+    said: what people say today; they may have changed their mind since the plan was made.
     """
     left: Counter[Left] = Counter()
     chosen: list[Chosen] = []
     gone = {uri for uri, known in done.files.items() if known.place in GONE}
     for group in plan.groups:
-        judged = [(member, _why_left(plan, group, member, done, wanted, apart)) for member in group.members]
+        judged = [(member, _why_left(plan, group, member, done, wanted, said)) for member in group.members]
         going = tuple(member for member, why in judged if why is None)
         spare = tuple(member for member, why in judged if why in SPARE)
         taken = gone | {member.file.uri for member in going}
-        stars = [Chosen(group, going), *_exact(group, spare, taken, wanted, apart)]
+        stars = [Chosen(group, going), *_exact(group, spare, taken, wanted, said)]
         chosen += [one for one in stars if one.members]
         acted_on = {member.file.uri for one in stars for member in one.members}
         left.update(why for member, why in judged if why is not None and member.file.uri not in acted_on)
@@ -95,16 +97,16 @@ def choose(plan: Plan, done: History, wanted: Wanted, apart: Apart = frozenset()
 
 
 def _why_left(
-    plan: Plan, group: PlannedGroup, member: PlannedMember, done: History, wanted: Wanted, apart: Apart
+    plan: Plan, group: PlannedGroup, member: PlannedMember, done: History, wanted: Wanted, said: Opinions
 ) -> Left | None:
-    known = done.files.get(member.file.uri)
+    known, opinion = done.files.get(member.file.uri), said.get((group.keeper.sha256, member.file.sha256))
     rules: tuple[tuple[Left, Callable[[], bool]], ...] = (
         ("done", lambda: known is not None and known.place in GONE),
         ("alias", lambda: member.file.same_as is not None or group.keeper.same_as is not None),
         ("protected", lambda: _is_protected(plan, member.file)),
-        ("verdict", lambda: (group.keeper.sha256, member.file.sha256) in apart),
-        ("review", lambda: group.is_large and not (wanted.near or member.confirmed)),
-        ("near", lambda: not (wanted.near or member.is_sure)),
+        ("verdict", lambda: opinion is False),
+        ("review", lambda: group.is_large and not (wanted.near or member.confirmed or opinion)),
+        ("near", lambda: not (wanted.near or member.is_sure or opinion)),
     )
     moving = _why_not_moved(group, member, wanted)
     return next((why for why, holds in rules if holds()), moving)
@@ -122,15 +124,16 @@ def _why_not_moved(group: PlannedGroup, member: PlannedMember, wanted: Wanted) -
 
 
 def _exact(
-    group: PlannedGroup, spare: Sequence[PlannedMember], taken: Collection[str], wanted: Wanted, apart: Apart
+    group: PlannedGroup, spare: Sequence[PlannedMember], taken: Collection[str], wanted: Wanted, said: Opinions
 ) -> list[Chosen]:
     """Return spare members that are exact copies of what stays, around that. taken: uris of what does not stay."""
     stars = exact_sets(group, spare, taken, same_bytes=wanted.links)
-    return [Chosen(star, tuple(m for m in star.members if _may_go(star, m, wanted, apart))) for star in stars]
+    return [Chosen(star, tuple(m for m in star.members if _may_go(star, m, wanted, said))) for star in stars]
 
 
-def _may_go(star: PlannedGroup, member: PlannedMember, wanted: Wanted, apart: Apart) -> bool:
-    return (star.keeper.sha256, member.file.sha256) not in apart and _why_not_moved(star, member, wanted) is None
+def _may_go(star: PlannedGroup, member: PlannedMember, wanted: Wanted, said: Opinions) -> bool:
+    kept_apart = said.get((star.keeper.sha256, member.file.sha256)) is False
+    return not kept_apart and _why_not_moved(star, member, wanted) is None
 
 
 def _is_protected(plan: Plan, file: PlannedFile) -> bool:

@@ -17,7 +17,7 @@ from search.database.database import chunks
 from search.duplicates.sidecars import Beside
 from search.faults import fault
 from search.plans.acting import sync_folders
-from search.plans.choosing import Apart
+from search.plans.choosing import Opinions
 from search.plans.disk import Mismatch, folder_at, have_same_bytes, naming, opened, seen, sha256_of
 from search.plans.durations import DAY_S
 from search.plans.history import DATED, PURGING, Known, Move, announce, history, record, settle
@@ -28,7 +28,7 @@ from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
 from search.plans.undo_plan import NotRestored, missing_root
 from search.storing.store import Store
-from search.storing.verdicts import Verdicts, kept_apart
+from search.storing.verdicts import Verdicts, opinions
 
 DEFAULT_AGE_S: Final = 30 * DAY_S
 EARLIEST: Final = 1_767_225_600.0  # 1 January 2026
@@ -115,19 +115,19 @@ def purge(
         _settle_all(store, present)
     found = old_files(store, present, older_than_s)
     count = Count(progress, sum(one.size_bytes for one in found))
-    apart = kept_apart(Verdicts(store.database).all())
+    said = opinions(Verdicts(store.database).all())
     for old in found:
         report.young += old.young
         if old.files and report.stopped is None:
             report.plans.append(old.plan)
-            _purge_plan(store, _without_kept(old, apart, report), report, count)
+            _purge_plan(store, _without_kept(old, said, report), report, count)
     return report
 
 
-def _without_kept(old: Old, apart: Apart, report: PurgeReport) -> Old:
+def _without_kept(old: Old, said: Opinions, report: PurgeReport) -> Old:
     """Return the files that nobody wants kept; the others are noted, with the sidecars that went with them."""
     moves = [known.move for known in old.files]
-    kept = {one.home for one in moves if one.sidecar_of is None and (one.keeper_sha256, one.sha256) in apart}
+    kept = {one.home for one in moves if one.sidecar_of is None and said.get((one.keeper_sha256, one.sha256)) is False}
     for move in moves:
         if move.home in kept or move.sidecar_of in kept:
             why = f"is to stay, as people have said since: `lookalike undo {old.plan}` brings it back"

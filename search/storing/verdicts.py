@@ -100,13 +100,14 @@ def kept_contents(verdicts: Iterable[Verdict]) -> frozenset[bytes]:
     return frozenset(one.first for one in verdicts if one.keeps_all)
 
 
-def kept_apart(verdicts: Iterable[Verdict]) -> frozenset[tuple[str, str]]:
-    """Return the pairs of contents of which neither may go for the other's sake: both sha256 as digits, in both orders.
+def opinions(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], bool]:
+    """Return by pairs of contents whether one of the two is enough: both sha256 as digits, in both orders.
 
-    A content of which every file stays is a pair with itself.
+    A content of which every file stays is a pair with itself; that of others nobody needs to say anything.
     """
-    pairs = [(one.first.hex(), one.second.hex()) for one in verdicts if one.keeps_apart or one.keeps_all]
-    return frozenset(pairs) | {(other, one) for one, other in pairs}
+    pairs = (one for one in verdicts if one.first != one.second or one.keeps_all)
+    said = {(one.first.hex(), one.second.hex()): one.is_duplicate for one in pairs}
+    return said | {(other, one): enough for (one, other), enough in said.items()}
 
 
 def one_picture(said: Said) -> bool | None:
