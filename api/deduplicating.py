@@ -117,9 +117,10 @@ def _why_not_calibrated(workspace: "Workspace", target: Collection, options: Ded
         return "not calibrated, as you asked"
     if target.space.is_imported:
         return "not calibrated: the embeddings were imported"
-    images, needed = len(workspace.snapshot(target)), sources_needed(options.precision, PREVALENCE)
-    if images < needed:
-        return f"not calibrated: {images:,} images are too few, {needed:,} might do"
+    needed = sources_needed(options.precision, PREVALENCE)
+    pictures = workspace.store.catalogue.count_pictures(target.id, needed)
+    if pictures < needed:
+        return f"not calibrated: {pictures:,} different images are too few, {needed:,} might do"
     return None
 
 

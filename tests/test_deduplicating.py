@@ -57,7 +57,18 @@ def test_one_for_another_precision_promises_nothing(album: Store) -> None:
 def test_too_few_images_are_not_calibrated_and_a_note_says_so(album: Store) -> None:
     kind, notes = source(album, DedupOptions())
     assert kind == "none"
-    assert "3 images are too few, 592 might do" in notes[0]
+    assert "3 different images are too few, 592 might do" in notes[0]
+
+
+def test_many_copies_of_few_pictures_are_not_calibrated(
+    album: Store, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.deduplicating.sources_needed", lambda _precision, _prevalence: PICTURES + 1)
+    for number in range(PICTURES):
+        (photos / f"again {number}.png").write_bytes((photos / "0.png").read_bytes())
+    index(album, photos)
+    kind, notes = source(album, DedupOptions())
+    assert (kind, f"{PICTURES} different images are too few" in notes[0]) == ("none", True)
 
 
 def test_what_nobody_calibrated_is_calibrated_first_with_the_same_precision(

@@ -248,6 +248,13 @@ class Catalogue:
         with self._database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
+    def count_pictures(self, collection_id: int, most: int) -> int:
+        """Return how many different pictures a collection has, at most `most`, after which nothing is counted."""
+        query = select(content.c.pixel_hash).join(image, content.c.id == image.c.content_id).distinct().limit(most)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(image.c.collection_id == collection_id, ~image.c.deleted))
+            return len(rows.all())
+
     def count_images(self, collection_id: int) -> int:
         """Return how many images a collection has, tombstones apart."""
         query = select(func.count()).where(image.c.collection_id == collection_id, ~image.c.deleted)
