@@ -136,6 +136,20 @@ class QueryEmbedder:
             raise BadImage("invalid_embedding", f"{self.space.backbone} answered with NaN, infinity or zero")
         return found
 
+    def raw(self, frames: Pixels) -> Embeddings:
+        """Return what the backbone answers to (N, H, W, 3) uint8 prepared pixels, (N, D) float32, as it is."""
+        return self.batches.embed(frames)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Return the backbone, for what it says of itself; `raw` asks it."""
+        return self._backbone
+
+    @property
+    def pool(self) -> QueryDecoder:
+        """Return what decodes and prepares pictures."""
+        return self._pool
+
     def whole(self, files: Sequence[bytes], name: str) -> list[Embeddings | None]:
         """Return the embedding of each picture as it is, (1, D), all of them in one go; None where there is none.
 

@@ -12,6 +12,10 @@
     |-- JobNotFound             there is no such job
     |-- ReportNotFound          nobody has looked for duplicates so far
     |-- ImageChanged            the image is not what the caller last saw
+    |-- KeyTaken                another picture has this key
+    |-- DuplicatePicture        a copy of the picture is there, and copies are not wanted
+    |-- KeyReused               a request has the name of another one
+    |-- StillAtWork             the same request was sent before, and has no answer yet
     |-- SpaceMismatch           two embeddings are not comparable
     |-- CorruptFile             a segment or a generation is not what was written
     |-- BackboneNotFound        no such backbone
@@ -81,6 +85,22 @@ class ReportNotFound(LookalikeError):
 
 class ImageChanged(LookalikeError):
     """An image is not what the caller last saw, so nothing was written over it."""
+
+
+class KeyTaken(LookalikeError):
+    """Another picture has this key."""
+
+
+class DuplicatePicture(LookalikeError):
+    """A copy of a picture is there, and copies are not wanted."""
+
+
+class KeyReused(LookalikeError):
+    """A request has the name (Idempotency-Key) of another one."""
+
+
+class StillAtWork(LookalikeError):
+    """The same request was sent before, and has no answer yet."""
 
 
 class SpaceMismatch(LookalikeError):

@@ -45,6 +45,8 @@ NEEDS = {
     f"GET {IN}/timeline": "read",
     f"GET {IN}/images": "read",
     f"GET {IN}/images/by-key/{{key}}": "read",
+    f"PUT {IN}/images/by-key/{{key}}": "write",
+    f"POST {IN}/images": "write",
     f"GET {IN}/images/{{image_id}}": "read",
     f"PATCH {IN}/images/{{image_id}}": "write",
     f"DELETE {IN}/images/{{image_id}}": "write",

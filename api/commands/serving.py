@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from api.console import Session, say
+from search.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LOOPBACK_NAMES = (*LOOPBACK, "[::1]")
@@ -44,6 +45,10 @@ def serve(
     allow_url: Annotated[
         bool, typer.Option("--allow-url", help="Fetch pictures from addresses of the internet that visitors name.")
     ] = False,
+    allow_root: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of which visitors may name files to be indexed (repeat)."),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
@@ -56,7 +61,12 @@ def serve(
     from api.http.server import Address, run_server
 
     session: Session = context.obj
-    guard = Guard(auth_mode(auth), public=host not in LOOPBACK, admin_key_file=admin_key_file, allow_url=allow_url)
+    roots = tuple(allow_root or ())
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"--allow-root {root} is no folder that exists")
+    public = host not in LOOPBACK
+    guard = Guard(auth_mode(auth), public, admin_key_file, allow_url, roots)
 
     # After uvicorn has closed everything it raises the signal again: asked to end and ended is a success.
     signal.signal(signal.SIGTERM, _stopped)

@@ -1,10 +1,12 @@
 """The HTTP application: routes, page, probes, headers. It builds nothing; server.py beside it hands it the parts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.admission import Admission, install_refusals
+from api.http.allowed_sources import AllowedSources
 from api.http.compressed import packed, takes_gzip
 from api.http.description import describe, operation_id
 from api.http.foreign_pages import ForeignPages
@@ -29,11 +32,13 @@ from api.http.readiness import Readiness
 from api.http.routes.v1 import TAGS, router
 from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.thumbnails import Thumbnails
+from api.ingesting import Ingest
 from api.shapes.base import Health
 from api.workspace import Workspace
 from search.storing.server_jobs import ServerJobs
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+INGEST_AT_ONCE = 8  # pictures that are taken in side by side, of all requests
 _JAVASCRIPT = "text/javascript; charset=utf-8"
 PAGE = {
     "index.html": "text/html; charset=utf-8",
@@ -78,7 +83,7 @@ SECURITY_HEADERS = {
 class Parts:
     """What the application works with. wake: called when a job was written down. stopping: whether it is to end.
 
-    lines: None for those of a process that has all cores.
+    lines: None for those of a process that has all cores. roots: folders of which clients may name files.
     """
 
     workspace: Workspace
@@ -91,6 +96,7 @@ class Parts:
     wake: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
     lines: Lines | None = None
+    roots: tuple[Path, ...] = ()
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -107,17 +113,7 @@ def create_app(parts: Parts) -> FastAPI:
         dependencies=[Depends(permitted)],
         lifespan=_lifespan(parts, lines),
     )
-    app.state.workspace = parts.workspace
-    app.state.thumbnails = parts.thumbnails
-    app.state.fetch = parts.fetch
-    app.state.label_counts = KeptAnswers()
-    app.state.facets = KeptAnswers()
-    app.state.fields = KeptAnswers()
-    app.state.timelines = KeptAnswers()
-    app.state.maps = Maps(parts.workspace)
-    app.state.jobs = ServerJobs(parts.workspace.store.database)
-    app.state.job_events = JobEvents(app.state.jobs, parts.stopping)
-    app.state.wake = parts.wake
+    _share(app, parts)
     install(app)
     install_refusals(app)
     app.include_router(router)
@@ -139,14 +135,33 @@ def create_app(parts: Parts) -> FastAPI:
     return app
 
 
+def _share(app: FastAPI, parts: Parts) -> None:
+    """Put what handlers work with where they find it."""
+    app.state.workspace = parts.workspace
+    app.state.thumbnails = parts.thumbnails
+    app.state.fetch = parts.fetch
+    app.state.label_counts = KeptAnswers()
+    app.state.facets = KeptAnswers()
+    app.state.fields = KeptAnswers()
+    app.state.timelines = KeptAnswers()
+    app.state.maps = Maps(parts.workspace)
+    app.state.jobs = ServerJobs(parts.workspace.store.database)
+    app.state.job_events = JobEvents(app.state.jobs, parts.stopping)
+    app.state.wake = parts.wake
+    app.state.ingest = Ingest(parts.workspace)
+    app.state.ingest_slots = asyncio.Semaphore(INGEST_AT_ONCE)
+    app.state.sources = AllowedSources(parts.roots, parts.fetch)
+
+
 def _lifespan(parts: Parts, lines: Lines) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.readiness.start()
         parts.started()
         yield
         parts.readiness.stop()
         lines.close()
+        app.state.ingest.close()
 
     return lifespan
 

@@ -90,8 +90,13 @@ def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def _name_schema(content: Schema, schemas: Schema) -> None:
-    """Put the schema of a body, which a handler reads by itself, where others can refer to it."""
+    """Put the schema of a body, which a handler reads by itself, where others can refer to it, or each of several."""
     schema = content.get("schema", {})
+    if "anyOf" in schema:
+        several = [{"schema": one} for one in schema["anyOf"]]
+        for one in several:
+            _name_schema(one, schemas)
+        schema["anyOf"] = [one["schema"] for one in several]
     if schema.get("type") == "object" and "title" in schema:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema

@@ -21,13 +21,15 @@ HOW = "send it as `Authorization: Bearer lk_...`; `lookalike keys create` makes 
 class Guard:
     """Whom a server lets in, and how far. public: other machines can reach it. admin_key_file: holds a key of its own.
 
-    allow_url: it fetches pictures from addresses that visitors name (api/http/safe_fetch.py).
+    allow_url: it fetches pictures from addresses that visitors name (api/http/safe_fetch.py). allow_roots: folders of
+    which they may name files.
     """
 
     mode: AuthMode
     public: bool
     admin_key_file: Path | None = None
     allow_url: bool = False
+    allow_roots: tuple[Path, ...] = ()
 
 
 def auth_mode(text: str) -> AuthMode:

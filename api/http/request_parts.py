@@ -1,7 +1,7 @@
 """What handlers take from a request: the workspace, the collection, and bodies of JSON or of forms."""
 
 from collections.abc import Collection as Some
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, Query, Request
 from fastapi import Path as PathParameter
@@ -129,3 +129,21 @@ def stored_image(workspace: Workspace, target: Collection, body: Naming) -> Imag
     if body.id is not None:
         return catalogue.image_by_id(target.id, int(body.id))
     return catalogue.image_by_key(target.id, body.key or "")
+
+
+def inlined(shape: type[Shape]) -> dict[str, Any]:
+    """Return the JSON schema of a shape by itself: OpenAPI finds nothing that is referred to inside of one."""
+    schema = shape.model_json_schema()
+    known = schema.pop("$defs", {})
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolved(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return resolved(known[value["$ref"].removeprefix("#/$defs/")])
+        return {name: resolved(one) for name, one in value.items()}
+
+    made: dict[str, Any] = resolved(schema)
+    return made

@@ -21,6 +21,7 @@ from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.errors import UsageError
 from search.storing.api_keys import ApiKeys
+from search.storing.uploads import Uploads
 
 SHUTDOWN_S = 20
 BACKLOG = 2048
@@ -64,7 +65,7 @@ def run_server(
         stopping = Stopping()
         parts = Parts(
             workspace=workspace,
-            thumbnails=Thumbnails(pool),
+            thumbnails=Thumbnails(pool, Uploads(workspace.store).small),
             readiness=Readiness(workspace),
             allowed_hosts=address.names,
             started=lambda: ready(_url(listening)),
@@ -72,6 +73,7 @@ def run_server(
             fetch=SafeFetch(FetchLimits(most_bytes=MAX_BODY_BYTES)) if guard.allow_url else FetchNothing(),
             wake=runner.wake,
             stopping=stopping,
+            roots=guard.allow_roots,
         )
         config = uvicorn.Config(
             create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False

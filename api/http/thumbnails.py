@@ -3,11 +3,13 @@
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.sources.stored_files import StoredFiles, is_remote
 from search.errors import ImageNotFound
 from search.records import ImageRecord
+from search.storing.uploads import SCHEME
 
 CACHE_BYTES = 64 * 1024 * 1024
 
@@ -15,8 +17,10 @@ CACHE_BYTES = 64 * 1024 * 1024
 class Thumbnails:
     """Makes and remembers thumbnails. Thread-safe."""
 
-    def __init__(self, pool: DecoderPool) -> None:
+    def __init__(self, pool: DecoderPool, small: Callable[[bytes], bytes | None] = lambda _sha256: None) -> None:
+        """small: gives the picture that is kept instead of an original, by the original's sha256."""
         self._pool = pool
+        self._small = small
         # Only what lies on this machine: a visitor must not make the server ask others.
         self._files = StoredFiles(remote=False)
         self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
@@ -47,6 +51,8 @@ class Thumbnails:
         return made
 
     def _make(self, image: ImageRecord, size: int) -> bytes:
+        if image.uri.startswith(SCHEME) and (small := self._small(image.sha256)) is not None:
+            return self._pool.thumbnail(small, size)
         if is_remote(image.uri):
             raise ImageNotFound(f"{image.uri} is no file of this machine")
         data = self._files.read(image.uri)

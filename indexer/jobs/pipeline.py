@@ -15,13 +15,14 @@ from pathlib import PurePath
 from indexer.decoding.decoding import Decoder
 from indexer.decoding.formats import IMAGE_SUFFIXES
 from indexer.jobs.channel import Channel, Stage
+from indexer.jobs.new_pictures import facts_of
 from indexer.jobs.outcomes import Failed, Ignored, Known, Outcome, Prepared, Unchanged
 from indexer.jobs.planning import Planning, Wanted, carried_bytes, described, require_sha256
 from indexer.sources.found import UnchangedArchive
 from indexer.sources.sources import Found, FoundFile, IgnoredFile, UnreadableFile, read_file
 from search.errors import BadImage
 from search.geometry.local_features import record_of
-from search.records import Collection, ContentFacts, LedgerEntry
+from search.records import Collection, LedgerEntry
 from search.storing.catalogue import Catalogue, KnownFile
 from search.storing.origins import Origins
 from search.storing.region_rows import contents_without_regions
@@ -238,17 +239,7 @@ class Pipeline:
             log.info("%s: %s", file.uri, error)
             self._outcomes.put(_failed(file, error))
             return
-        facts = ContentFacts(
-            sha256=read.sha256,
-            size_bytes=len(read.data),
-            format=image.format,
-            width=image.width,
-            height=image.height,
-            pixel_hash=image.pixel_hash,
-            perceptual_hash=image.perceptual_hash,
-            contrast=image.contrast,
-            taken_at=image.taken_at,
-        )
+        facts = facts_of(image, read.sha256, len(read.data))
         regions = image.regions if item.regions else None
         local = record_of(image.keypoints) if item.local and image.keypoints is not None else None
         shown = Prepared(file, facts, image.pixels, item.content_id, read.stored, regions, local, item.embeds)

@@ -1,10 +1,11 @@
 """The embeddings of regions: those of the frames that a decoder made of them (indexer/decoding/region_frames.py)."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from indexer.backbones.backbone import Backbone, Pixels
+from indexer.backbones.backbone import Pixels
 from indexer.backbones.fixed_projection import projected
 from indexer.decoding.preparation import contrast_of
 from search.embeddings import unit_rows, usable_rows
@@ -12,8 +13,16 @@ from search.finding.plain_pictures import MIN_CONTRAST
 from search.records import Embeddings
 
 
+class Embeds(Protocol):
+    """As much of a backbone as is needed here."""
+
+    def embed(self, pixels: Pixels) -> Embeddings:
+        """Return (N, D) float32 raw pooled embeddings of (N, H, W, 3) uint8 prepared pixels."""
+        ...
+
+
 def embedded_regions(
-    backbone: Backbone, wholes: Embeddings, frames: Sequence[Pixels | None], batch_size: int
+    backbone: Embeds, wholes: Embeddings, frames: Sequence[Pixels | None], batch_size: int
 ) -> list[Embeddings | None]:
     """Return the embeddings of the four regions of each picture, (4, D) float32 of unit length; None without frames.
 

@@ -17,6 +17,7 @@ from indexer.sources.remote_files import RemoteContent, is_http
 from indexer.sources.tars import stamp_of_archive
 from search.errors import BadImage
 from search.records import path_of_uri
+from search.storing.uploads import SCHEME
 
 PLAIN: Final = ".tar"  # any other is packed
 SCAN_BYTES: Final = 256 << 20  # about a second of unpacking
@@ -45,6 +46,8 @@ class StoredFiles:
             BadImage: it is gone, unreadable, larger than max_bytes, or too far inside an archive that must be read
                 from front to end.
         """
+        if uri.startswith(SCHEME):
+            raise BadImage("vanished", "it was sent to a server that did not keep it")
         place, inside, _ = uri.partition(INSIDE)
         path = path_of_uri(place if inside else uri)
         if path is None and not self._remote:

@@ -340,6 +340,21 @@ server_job = _table(
     Index("ix_server_job_webhook_due", "webhook_due"),
 )
 
+# Answers to requests that name themselves (Idempotency-Key), so that one sent again is answered the same and does
+# nothing twice. digest: sha256 of what was asked. status: NULL while the first is at work.
+kept_answer = _table(
+    "kept_answer",
+    Column("id", Id, primary_key=True),
+    Column("collection_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("status", Integer),
+    Column("body", Text),
+    UniqueConstraint("collection_id", "name"),
+    Index("ix_kept_answer_made_at", "made_at"),
+)
+
 # The groups of a finished dedup job (search/duplicates/kept_reports.py): what they were then. facts and groups are JSON
 # as text. No foreign keys: a report goes when newer ones came, and nothing else depends on it.
 duplicate_report = _table(

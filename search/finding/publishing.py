@@ -63,14 +63,23 @@ class BackgroundPublisher:
     """
 
     def __init__(
-        self, store: Store, target: Collection, also: Callable[[Store, Collection], object] | None = None
+        self,
+        store: Store,
+        target: Collection,
+        also: Callable[[Store, Collection], object] | None = None,
+        *,
+        every: int | None = None,
+        growth: float = 1.0,
     ) -> None:
-        """also: what publishes another index beside it."""
+        """also: what publishes another index beside it. every: new rows after which it is looked whether an index is
+        due; None for as many as searches still compare one by one. growth: as of publish_if_due.
+        """
         self._store = store
         self._target = target
         self._also = also
         self._new = 0
-        self._wanted = LARGEST_DELTA // (1 + REGIONS) if target.regions_rule else LARGEST_DELTA
+        self._growth = growth
+        self._wanted = every or (LARGEST_DELTA // (1 + REGIONS) if target.regions_rule else LARGEST_DELTA)
         self._thread: threading.Thread | None = None
 
     def committed(self, rows: int) -> None:
@@ -89,7 +98,7 @@ class BackgroundPublisher:
 
     def _publish(self) -> None:
         try:
-            publish_if_due(self._store, self._target, growth=1.0)
+            publish_if_due(self._store, self._target, growth=self._growth)
             if self._also is not None:
                 self._also(self._store, self._target)
         except LookalikeError as error:

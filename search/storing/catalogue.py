@@ -97,6 +97,13 @@ class Catalogue:
             rows = [row for part in chunks(uris) for row in connection.execute(query.where(image.c.uri.in_(part)))]
         return {row.uri: KnownFile(*row) for row in rows}
 
+    def known_keys(self, collection_id: int, keys: Sequence[str]) -> dict[str, int]:
+        """Return the ids of the images with these keys, by key; unknown ones are left out."""
+        query = select(image.c.key, image.c.id).where(image.c.collection_id == collection_id, ~image.c.deleted)
+        with self._database.reading() as connection:
+            rows = [row for part in chunks(keys) for row in connection.execute(query.where(image.c.key.in_(part)))]
+        return {row.key: row.id for row in rows}
+
     def files_of_content(self, collection_id: int, content_id: int, limit: int = 64) -> list[KnownFile]:
         """Return at most `limit` images of a collection that hold this content, oldest first."""
         query = (

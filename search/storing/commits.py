@@ -75,12 +75,13 @@ class Batch:
 class Committer:
     """Commits the batches of one indexing job into one collection."""
 
-    def __init__(self, database: Database, blobs: Blobs, target: Collection) -> None:
+    def __init__(self, database: Database, blobs: Blobs, target: Collection, *, job: str | None = "index") -> None:
+        """job: the kind of its row in the table of jobs; None for commits that belong to none."""
         self._database = database
         self._blobs = blobs
         self._target = target
         self._writer = ThreadPoolExecutor(1, "segment")
-        self._job_id = self._start()
+        self._job_id = None if job is None else self._start(job)
 
     def commit(self, batch: Batch) -> int:
         """Make a batch durable and visible; return its commit sequence. After this returns it is acknowledged.
@@ -167,15 +168,17 @@ class Committer:
         with self._database.writing() as connection:
             forget_failures(connection, self._target.id, uris)
 
-    def _start(self) -> int:
+    def _start(self, kind: str) -> int:
         now = time.time()
-        values = {"collection_id": self._target.id, "kind": "index", "state": "running", "progress": {}}
+        values = {"collection_id": self._target.id, "kind": kind, "state": "running", "progress": {}}
         with self._database.writing() as connection:
             added = connection.execute(insert(job).values(**values, started_at=now, changed_at=now))
         key = added.inserted_primary_key
         return int(key[0]) if key is not None else 0
 
     def _progress(self, connection: Connection, state: str, progress: Mapping[str, object]) -> None:
+        if self._job_id is None:
+            return
         values = {"state": state, "progress": dict(progress), "changed_at": time.time()}
         connection.execute(update(job).where(job.c.id == self._job_id).values(values))
 

@@ -19,6 +19,7 @@ from api.http.request_parts import (
     parsed,
 )
 from api.http.thumbnails import Thumbnails
+from api.ingesting import Ingest
 from api.shapes.base import Page
 from api.shapes.images import Image, ImagePatch
 from api.shapes.problems import Problem
@@ -101,9 +102,12 @@ async def change_image(
 
 @router.delete("/collections/{collection}/images/{image_id}", status_code=HTTPStatus.NO_CONTENT)
 @needs("write")
-def delete_image(workspace: Work, target: Target, image_id: ImageId) -> None:
-    """Remove an image from the collection; its file stays. From the answer on no search names it."""
+def delete_image(request: Request, workspace: Work, target: Target, image_id: ImageId) -> None:
+    """Remove an image from the collection. Its file stays, unless it was sent here and no other image needs it."""
+    image = workspace.store.catalogue.image_by_id(target.id, image_id)
     remove_image(workspace.store.database, target, image_id)
+    ingest: Ingest = request.app.state.ingest
+    ingest.uploads.drop_unused(image.uri, image.sha256)
 
 
 @router.head("/collections/{collection}/images/{image_id}/thumbnail", include_in_schema=False)

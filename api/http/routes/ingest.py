@@ -1,0 +1,143 @@
+"""The handlers that take pictures in."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from api.http.access import needs
+from api.http.ingest_requests import Wanted, fetched, wanted_images, wanted_put
+from api.http.once import IdempotencyKey, once
+from api.http.problems import document_of
+from api.http.request_parts import Target, inlined, parsed
+from api.ingesting import Ingest, Sent
+from api.ingesting import Ingested as Done
+from api.shapes.base import Shape
+from api.shapes.checks import CheckAnswer
+from api.shapes.images import Image
+from api.shapes.ingest import Described, IngestAnswer, Ingested, PutUri, UriBody, UrisBody
+from search.errors import BadImage, UsageError
+from search.records import Collection
+
+router = APIRouter()
+NOTHING_NEW: Final = frozenset({"exists", "rejected"})
+
+
+def _body(one: dict[str, Any], *shapes: type[Shape]) -> dict[str, Any]:
+    schemas = [inlined(shape) for shape in shapes]
+    json = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+    form = {"schema": {"type": "object", "required": ["image"], "properties": one}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": form, "application/json": json},
+        }
+    }
+
+
+def _many(about: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": about, "maxItems": 100}
+
+
+_file = {"type": "string", "format": "binary"}
+_text = {"type": "string", "description": "JSON"}
+_keep = {"type": "string", "enum": ["original", "thumbnail", "none"], "default": "original"}
+_copies = {"type": "string", "enum": ["allow", "link", "reject"], "default": "allow"}
+_added: dict[int | str, dict[str, Any]] = {
+    200: {"model": IngestAnswer, "description": "nothing was stored; the outcomes say why"},
+    201: {"model": IngestAnswer, "description": "durable, and found by the next search"},
+    409: {"description": "the same request is still at work"},
+}
+_put: dict[int | str, dict[str, Any]] = {
+    200: {"model": Ingested, "description": "the key leads to this picture now; it led to another one, or to this one"},
+    201: {"model": Ingested, "description": "the key is new"},
+    409: {"description": "the same request is still at work"},
+}
+
+
+@router.post(
+    "/collections/{collection}/images",
+    status_code=HTTPStatus.CREATED,
+    summary="Take pictures in",
+    response_class=JSONResponse,
+    responses=_added,
+    openapi_extra=_body(
+        {
+            "image": _many(_file),
+            "key": _many({"type": "string"}),
+            "metadata": _many(_text),
+            "labels": _many(_text),
+            "on_duplicate": _copies,
+            "keep": _keep,
+        },
+        UriBody,
+        UrisBody,
+    ),
+)
+@needs("write")
+async def add_images(request: Request, target: Target, idempotency_key: IdempotencyKey = None) -> Response:
+    """Add one picture or several, sent or by address. The answer comes when they are durable and found by searches."""
+    wanted = await wanted_images(request)
+
+    async def do() -> Response:
+        done = await _all(request, target, wanted)
+        new = any(one.outcome not in NOTHING_NEW for one in done)
+        answer = IngestAnswer(items=[_told(one) for one in done])
+        status = HTTPStatus.CREATED if new else HTTPStatus.OK
+        return JSONResponse(answer.model_dump(mode="json", exclude_unset=True), status)
+
+    return await once(request, target, idempotency_key, wanted.digest, do)
+
+
+@router.put(
+    "/collections/{collection}/images/by-key/{key:path}",
+    summary="Make a picture the image of a key",
+    response_class=JSONResponse,
+    responses=_put,
+    openapi_extra=_body({"image": _file, "metadata": _text, "labels": _text, "keep": _keep}, PutUri),
+)
+@needs("write")
+async def put_image(request: Request, target: Target, key: str, idempotency_key: IdempotencyKey = None) -> Response:
+    """Add the picture of a key, or put it in the place of the one that the key led to, which keeps its id."""
+    wanted = await wanted_put(request)
+    parsed(Described, {"key": key})
+
+    async def do() -> Response:
+        ingest: Ingest = request.app.state.ingest
+        sent = await fetched(wanted.items[0], request.app.state.sources)
+        done = await run_in_threadpool(ingest.put, target, key, sent, wanted.keep)
+        status = HTTPStatus.CREATED if done.outcome == "added" else HTTPStatus.OK
+        return JSONResponse(_told(done).model_dump(mode="json", exclude_unset=True), status)
+
+    return await once(request, target, idempotency_key, wanted.of_key(key), do)
+
+
+async def _all(request: Request, target: Collection, wanted: Wanted) -> list[Done]:
+    """Take pictures in, a few side by side; in their order where each is compared with those before it."""
+    if wanted.on_duplicate != "allow":
+        return [await _one(request, target, wanted, sent) for sent in wanted.items]
+    return list(await asyncio.gather(*(_one(request, target, wanted, sent) for sent in wanted.items)))
+
+
+async def _one(request: Request, target: Collection, wanted: Wanted, sent: Sent) -> Done:
+    ingest: Ingest = request.app.state.ingest
+    slots: asyncio.Semaphore = request.app.state.ingest_slots  # of all requests, so that none takes every thread
+    async with slots:
+        try:
+            got = await fetched(sent, request.app.state.sources)
+        except (BadImage, UsageError) as error:
+            return Done("rejected", None, error)
+        return await run_in_threadpool(ingest.add, target, got, wanted.keep, wanted.on_duplicate)
+
+
+def _told(done: Done) -> Ingested:
+    image = None if done.image is None else Image.model_validate(done.image.as_json())
+    told = Ingested(outcome=done.outcome, image=image)
+    if done.error is not None:
+        told.problem = document_of(done.error)
+    if done.check is not None:
+        told.check = CheckAnswer.model_validate(done.check.as_json())
+    return told
