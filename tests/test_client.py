@@ -127,6 +127,12 @@ def test_a_time_to_come_back_may_be_a_date(slept: list[float]) -> None:
     assert 20 < slept[0] <= 30
 
 
+def test_a_proxy_that_is_busy_is_believed_too(slept: list[float]) -> None:
+    assert len(list(Server(Response(503, text="<html>"), Response(200, json=LABELS)).client().labels())) == 1
+    with pytest.raises(Busy, match="answered 429; try again later"):
+        list(Server(Response(429)).client(retries=0).labels())
+
+
 def test_without_a_time_to_come_back_waits_double_and_then_end(slept: list[float]) -> None:
     server = Server(*[problem(503) for _ in range(4)])
     with pytest.raises(Busy):

@@ -6,22 +6,31 @@ from api.client.errors import (
     AccessRefused,
     Busy,
     Conflict,
+    JobCancelled,
+    JobFailed,
     NotFound,
     NotLookalike,
     Refused,
     RemoteError,
     ServerUnreachable,
+    WaitTimedOut,
 )
+from api.client.running_jobs import AsyncRunningJob, RunningJob
 
 __all__ = [
     "AccessRefused",
     "AsyncClient",
+    "AsyncRunningJob",
     "Busy",
     "Client",
     "Conflict",
+    "JobCancelled",
+    "JobFailed",
     "NotFound",
     "NotLookalike",
     "Refused",
     "RemoteError",
+    "RunningJob",
     "ServerUnreachable",
+    "WaitTimedOut",
 ]

@@ -1,7 +1,7 @@
 """The client for programs that do several things at once: every call is awaited, every list an `async for`."""
 
 import copy
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -9,10 +9,13 @@ import anyio
 import httpx2
 from anyio.to_thread import run_sync
 
-from api.client import reviewing, searching, stored_images
+from api.client import reviewing, searching, server_jobs, stored_images
 from api.client.calls import Call, Listing
 from api.client.connection import connection_to
+from api.client.following import EVENTS
+from api.client.running_jobs import AsyncRunningJob
 from api.client.waiting import Attempts
+from api.shapes.jobs import Job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +43,18 @@ def _listed(
     @wraps(describe)
     def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._each(describe(self.collection, *args, **kwargs))
+
+    return method
+
+
+def _started(
+    describe: Callable[Concatenate[str, P], Call[Job]],
+) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, AsyncRunningJob]]":
+    """Return the method that gives the job which a function describes."""
+
+    @wraps(describe)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncRunningJob:
+        return AsyncRunningJob(self, await self._answer(describe(self.collection, *args, **kwargs)))
 
     return method
 
@@ -83,6 +98,9 @@ class AsyncClient:
 
     collections = _listed(stored_images.collections)
     status = _awaited(stored_images.status)
+    facets = _awaited(stored_images.facets)
+    timeline = _awaited(stored_images.timeline)
+    failures = _listed(stored_images.failures)
     images = _listed(stored_images.images)
     image = _awaited(stored_images.image)
     image_by_key = _awaited(stored_images.image_by_key)
@@ -100,6 +118,10 @@ class AsyncClient:
     say = _awaited(reviewing.say)
     say_all = _awaited(reviewing.say_all)
     forget = _awaited(reviewing.forget)
+    dedup = _started(server_jobs.dedup)
+    reports = _listed(server_jobs.reports)
+    jobs = _listed(server_jobs.jobs)
+    job = _started(server_jobs.job)
 
     async def _answer(self, call: Call[T]) -> T:
         attempts = Attempts(self._to.patience, repeatable=call.repeatable)
@@ -115,6 +137,21 @@ class AsyncClient:
                 if wait_s is None:
                     return call.answered(response)
             await anyio.sleep(wait_s)
+
+    async def _events(self, call: Call[None], silence_s: float) -> AsyncGenerator[bytes, None]:
+        """Give what comes of a stream of events until it ends or breaks; nothing where there is none."""
+        timeout = httpx2.Timeout(silence_s)
+        try:
+            request = self._http.build_request(**call.request(self._to.address), timeout=timeout)
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_success and response.headers.get("content-type", "").startswith(EVENTS):
+                    async for chunk in response.aiter_bytes():
+                        yield chunk
+            finally:
+                await response.aclose()
+        except httpx2.TransportError:
+            return
 
     async def _each(self, listing: Listing[T]) -> AsyncIterator[T]:
         cursor = None

@@ -2,16 +2,19 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import wraps
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from api.client import reviewing, searching, stored_images
+from api.client import reviewing, searching, server_jobs, stored_images
 from api.client.calls import Call, Listing
 from api.client.connection import connection_to
+from api.client.following import EVENTS
+from api.client.running_jobs import RunningJob
 from api.client.waiting import Attempts
+from api.shapes.jobs import Job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +36,16 @@ def _listed(describe: Callable[Concatenate[str, P], Listing[T]]) -> "Callable[Co
     @wraps(describe)
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self._each(describe(self.collection, *args, **kwargs))
+
+    return method
+
+
+def _started(describe: Callable[Concatenate[str, P], Call[Job]]) -> "Callable[Concatenate[Client, P], RunningJob]":
+    """Return the method that gives the job which a function describes."""
+
+    @wraps(describe)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> RunningJob:
+        return RunningJob(self, self._answer(describe(self.collection, *args, **kwargs)))
 
     return method
 
@@ -81,6 +94,9 @@ class Client:
 
     collections = _listed(stored_images.collections)
     status = _blocking(stored_images.status)
+    facets = _blocking(stored_images.facets)
+    timeline = _blocking(stored_images.timeline)
+    failures = _listed(stored_images.failures)
     images = _listed(stored_images.images)
     image = _blocking(stored_images.image)
     image_by_key = _blocking(stored_images.image_by_key)
@@ -98,6 +114,10 @@ class Client:
     say = _blocking(reviewing.say)
     say_all = _blocking(reviewing.say_all)
     forget = _blocking(reviewing.forget)
+    dedup = _started(server_jobs.dedup)
+    reports = _listed(server_jobs.reports)
+    jobs = _listed(server_jobs.jobs)
+    job = _started(server_jobs.job)
 
     def _answer(self, call: Call[T]) -> T:
         attempts = Attempts(self._to.patience, repeatable=call.repeatable)
@@ -113,6 +133,20 @@ class Client:
                 if wait_s is None:
                     return call.answered(response)
             time.sleep(wait_s)
+
+    def _events(self, call: Call[None], silence_s: float) -> Generator[bytes, None, None]:
+        """Give what comes of a stream of events until it ends or breaks; nothing where there is none."""
+        timeout = httpx2.Timeout(silence_s)
+        try:
+            request = self._http.build_request(**call.request(self._to.address), timeout=timeout)
+            response = self._http.send(request, stream=True)
+            try:
+                if response.is_success and response.headers.get("content-type", "").startswith(EVENTS):
+                    yield from response.iter_bytes()
+            finally:
+                response.close()
+        except httpx2.TransportError:
+            return
 
     def _each(self, listing: Listing[T]) -> Iterator[T]:
         cursor = None

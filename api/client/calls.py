@@ -9,7 +9,7 @@ from httpx2 import Response
 from pydantic import TypeAdapter, ValidationError
 
 from api.client.errors import NotLookalike, refusal
-from api.client.waiting import retry_after_s
+from api.client.waiting import BUSY, retry_after_s
 from api.shapes.base import Page, Shape
 from api.shapes.problems import Problem
 
@@ -127,7 +127,10 @@ def given(values: Mapping[str, T | None]) -> dict[str, T]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _as_text(value: object) -> str:
+def _as_text(value: object) -> str | list[str]:
+    """Return a value as a field of a form; a list becomes fields of one name."""
+    if isinstance(value, list):
+        return [str(one) for one in value]
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
@@ -139,6 +142,10 @@ def _error(response: Response) -> Exception:
             pass
         else:
             return refusal(problem, retry_after_s(response.headers))
+    if response.status_code in BUSY:  # a proxy says it in its own words
+        detail = f"{_place(response)} answered {response.status_code}; try again later"
+        busy = Problem(type="about:blank", title=response.reason_phrase, status=response.status_code, detail=detail)
+        return refusal(busy, retry_after_s(response.headers))
     if response.status_code in REDIRECTS:
         there = response.headers.get("location", "elsewhere")
         return NotLookalike(f"{_place(response)} sends on to {there}; give that address, if you trust it")

@@ -1,17 +1,23 @@
 """What goes wrong between a client and a server.
 
-RemoteError                 (a LookalikeError)
-|-- ServerUnreachable       no answer came, or not in time
-|-- NotLookalike            what answered is no Lookalike server
-`-- Refused                 the server says why it does not do it
-|-- AccessRefused       401, 403: without a key, or with one that may not
-|-- NotFound            404: no such collection, image, job, ...
-|-- Conflict            409, 412: a guard refused, or it was changed meanwhile
-`-- Busy                429, 503: later, perhaps; what could be tried again was
+    RemoteError                 (a LookalikeError)
+    |-- ServerUnreachable       no answer came, or not in time
+    |-- NotLookalike            what answered is no Lookalike server
+    |-- JobCancelled            a job that was waited for was ended by somebody
+    |-- WaitTimedOut            a job was not waited for any longer
+    `-- Refused                 the server says why it does not do it
+        |-- AccessRefused       401, 403: without a key, or with one that may not
+        |-- NotFound            404: no such collection, image, job, ...
+        |-- Conflict            409, 412: a guard refused, or it was changed meanwhile
+        |-- Busy                429, 503: later, perhaps; what could be tried again was
+        `-- JobFailed           a job that was waited for failed
+
+Where the server spoke, messages are its own.
 """
 
 from http import HTTPStatus
 
+from api.shapes.jobs import Job
 from api.shapes.problems import Problem
 from search.errors import LookalikeError
 
@@ -60,6 +66,31 @@ class Conflict(Refused):
 
 class Busy(Refused):
     """The server cannot do it now."""
+
+
+class JobFailed(Refused):
+    """A job that was waited for failed; the problem says why."""
+
+    def __init__(self, job: Job) -> None:
+        unknown = Problem(type="urn:lookalike:problem:Unexpected", title="Failed", status=500, detail="the job failed")
+        super().__init__(job.problem or unknown)
+        self.job = job
+
+
+class JobCancelled(RemoteError):
+    """A job that was waited for was ended by somebody."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"job {job.id} was cancelled")
+        self.job = job
+
+
+class WaitTimedOut(RemoteError):
+    """A job was not waited for any longer; it goes on."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"job {job.id} is still {job.state}; it goes on, and can be waited for again")
+        self.job = job
 
 
 _BY_STATUS: dict[int, type[Refused]] = {

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from httpx2 import Response
 from pydantic import Field
 
-from api.client.calls import Call, Listing, below, content, nothing, shaped, step
+from api.client.calls import Call, Listing, below, content, nothing, shaped
 from api.shapes.base import Page
 from api.shapes.collections import Collection
 from api.shapes.images import Image, LabelCount
+from api.shapes.views import Facets, Failure, Failures, Status, Timeline
 
 
 class TaggedImage(Image):
@@ -22,14 +23,29 @@ def collections(_collection: str) -> Listing[Collection]:
     return Listing("/v1/collections", Page[Collection])
 
 
-def status(collection: str) -> Call[Collection]:
+def status(collection: str) -> Call[Status]:
     """Return what the collection holds, and whether all of it can be found."""
-    return Call("GET", f"/v1/collections/{step(collection)}", shaped(Collection))
+    return Call("GET", below(collection, "status"), shaped(Status))
 
 
-def images(collection: str, *, page_size: int = 100) -> Listing[Image]:
-    """Return the images in the order they were indexed."""
-    return Listing(below(collection, "images"), Page[Image], {"limit": page_size})
+def facets(collection: str, *, where: str | None = None) -> Call[Facets]:
+    """Return what the images, or those that fulfil a condition, can be narrowed by: labels, folders, sizes, months."""
+    return Call("GET", below(collection, "facets"), shaped(Facets), {"where": where})
+
+
+def timeline(collection: str, *, where: str | None = None) -> Call[Timeline]:
+    """Return how many images, or of those that fulfil a condition, were taken in each month."""
+    return Call("GET", below(collection, "timeline"), shaped(Timeline), {"where": where})
+
+
+def failures(collection: str, *, reason: str | None = None, page_size: int = 100) -> Listing[Failure]:
+    """Return the files that could not be indexed. reason: only those that failed for it."""
+    return Listing(below(collection, "failures"), Failures, {"reason": reason, "limit": page_size})
+
+
+def images(collection: str, *, where: str | None = None, page_size: int = 100) -> Listing[Image]:
+    """Return the images, or those that fulfil a condition, in the order they were indexed."""
+    return Listing(below(collection, "images"), Page[Image], {"where": where, "limit": page_size})
 
 
 def image(collection: str, id: int | str) -> Call[TaggedImage]:  # noqa: A002

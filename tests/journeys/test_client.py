@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from api.client import AccessRefused, AsyncClient, Client, Conflict, NotFound, Refused
-from tests.dedup_jobs import look_for_duplicates
 from tests.served import KEY, Served, served_album
 
 
@@ -96,12 +95,40 @@ def test_what_is_said_of_a_pair_is_listed_and_can_be_taken_back(client: Client, 
     assert list(client.verdicts()) == []
 
 
-def test_groups_come_with_the_totals_of_the_report(client: Client, served: Served) -> None:
+def test_several_pictures_liked_ones_and_embeddings_are_queries_too(client: Client, served: Served) -> None:
+    one, other, third = (client.search(served.photos / name, k=1).matches[0] for name in ("1.png", "4.png", "3.png"))
+    both = client.search([served.photos / "1.png", Image.open(served.photos / "4.png")], k=2)
+    assert {match.id for match in both.matches} == {one.id, other.id}
+    liked = client.search(like=[one.id, int(other.id)], unlike=[third.id], k=6).matches
+    assert not {match.id for match in liked} & {one.id, other.id}, "examples are no matches"
+    beside = client.search(served.photos / "1.png", like=[other.id], unlike=[third.id], k=3)
+    assert beside.query.like == [other.id]
+    with pytest.raises(Refused, match="dims"):
+        client.search(embedding=np.ones(3, np.float32))
+    assert client.check(id=one.id).evidence.nearest is not None
+
+
+def test_the_views_of_a_collection_are_answers_with_types(client: Client) -> None:
+    assert (client.facets().images, client.status().complete, client.timeline().undated) == (6, True, 6)
+    narrow = client.facets().sizes[0]
+    assert len(list(client.images(where=narrow.where, page_size=2))) == narrow.images
+    assert list(client.failures()) == []
+
+
+def test_a_dedup_job_is_waited_for_and_its_groups_come_with_the_totals_of_the_report(client: Client) -> None:
     with pytest.raises(NotFound, match="POST"):
         client.groups_page()
-    look_for_duplicates(served.store, threshold=0.9999)
+    states: list[str] = []
+    job = client.dedup(threshold=0.9999)
+    done = job.wait(lambda now: states.append(now.state), timeout_s=120)
+    assert (states[-1], done.result and done.result["groups"]) == ("done", 1)
+    assert (client.job(job.id).state, [one.id for one in client.jobs(state="done")]) == ("done", [job.id])
     (group,) = client.groups(threshold=0.9999)
     assert (group.members[0].kind, client.groups_page(threshold=0.9999).copies_total) == ("same_bytes", 1)
+    assert [report.plan for report in client.reports()] == [done.result and done.result["plan"]]
+    assert client.search(id=group.keeper.id, k=1, unique=True).matches[0].copies == 1
+    with pytest.raises(Refused, match="below which no image"):
+        client.dedup(within="/nowhere")
 
 
 def test_what_the_server_refuses_says_what_to_do(client: Client, served: Served) -> None:
