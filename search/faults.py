@@ -79,9 +79,11 @@ PLAN_POINTS = (
     "link.replace",
     "plan.forget",
     "undo.move",
+    "undo.exchanged",
     "undo.moved",
     "plan.recall",
     "purge.delete",
+    "purge.going",
     "purge.deleted",
 )
 UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")

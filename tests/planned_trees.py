@@ -218,9 +218,10 @@ class Trial:
             changed(rng, images[rng.integers(len(images))], images)
         before = snapshot(tree.root)
         if fate == "meanwhile":
-            with racing(rng, images):
+            with racing(rng, images) as saved:
                 self._try(store, plan, wanted)
-            return lost_to_a_race(before, snapshot(tree.root))
+            taken = [f"{path} lost what was saved" for path, data in saved.items() if not _holds(path, data)]
+            return lost_to_a_race(before, snapshot(tree.root)) + taken
         fault = f"{rng.choice(MOMENTS)}:{rng.integers(1, 5)}:{rng.choice(['eio', 'enospc', 'short'])}"
         if fate == "kill":
             fault = f"{fault.rpartition(':')[0]}:kill"
@@ -264,11 +265,16 @@ class Trial:
             undo(store, plan.id)
 
 
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
 @contextmanager
-def racing(rng: np.random.Generator, images: list[Path]) -> Iterator[None]:
-    """Let something happen to a file at some step of `apply`."""
+def racing(rng: np.random.Generator, images: list[Path]) -> Iterator[dict[Path, bytes]]:
+    """Let something happen to a file at some step of `apply`; give what somebody saved then, by its path."""
     moment, passed = int(rng.integers(1, 12)), 0
     victim = images[rng.integers(len(images))]
+    saved: dict[Path, bytes] = {}
 
     def step(call: Callable[..., object]) -> Callable[..., object]:
         def stepped(*arguments: object) -> object:
@@ -276,18 +282,30 @@ def racing(rng: np.random.Generator, images: list[Path]) -> Iterator[None]:
             passed += 1
             if passed == moment:
                 with suppress(OSError):
-                    changed(rng, victim, images)
+                    if rng.random() < 0.3:
+                        saved[victim] = save_over(victim)
+                    else:
+                        changed(rng, victim, images)
             return call(*arguments)
 
         return stepped
 
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in (
-            (acting, "rename_to_free"), (acting, "fault"), (group_moves, "act"), (verifying, "sha256_of"), (os, "link"),
-        ):  # fmt: skip
+        renames = [(acting, name) for name in ("rename_to_free", "take_away", "exchange")]
+        looks = [(acting, "fault"), (group_moves, "act"), (verifying, "sha256_of"), (os, "link")]
+        for module, name in renames + looks:
             if module is not os:
                 patch.setattr(module, name, step(getattr(module, name)))
-        yield
+        yield saved
+
+
+def save_over(path: Path) -> bytes:
+    """Save a file as programs do, by a rename over the old one, which has another name, too. Return what it holds."""
+    os.link(path, path.with_name(f"{path.name}.version before"))
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(b"saved " + os.fsencode(path.name))
+    new.replace(path)
+    return path.read_bytes()
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def without_looking_again(patch: Patch) -> None:
 
 
 def without_looking_again_before_deleting(patch: Patch) -> None:
-    patch.setattr(purge_quarantine, "require_another_copy", lambda move: None)
+    patch.setattr(purge_quarantine, "require_another_copy", lambda *_: None)
 
 
 def without_settling(patch: Patch) -> None:

@@ -89,6 +89,7 @@ def one_file(album: Album, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, P
             if name == new_name == one.name:
                 other.rename(aside) if other.exists() else aside.rename(other)
 
+        monkeypatch.setattr(acting, "take_away", rename)
         monkeypatch.setattr(acting, "rename_to_free", rename)
         monkeypatch.setattr("search.plans.restoring.rename_to_free", rename)
 

@@ -6,12 +6,13 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from search.errors import GuardRefused
-from search.plans import acting, quarantines
+from search.plans import acting, quarantines, renaming, restoring
 from search.plans.apply_plan import ApplyReport
 from search.plans.history import Action
 from search.plans.places import QUARANTINE
@@ -188,6 +189,47 @@ def test_a_real_clone_shares_the_blocks_of_the_keeper_and_is_undone(album: Album
         assert first_block(album.photos / "a copy.jpg") != first_block(album.photos / "a.jpg")
 
     with_own_mounts(cloning)
+
+
+@pytest.mark.parametrize(
+    ("action", "flags", "why"),
+    [
+        ("hardlink", (renaming.EXCHANGE,), "cannot exchange two files in one step; --action quarantine works"),
+        ("quarantine", (renaming.NOREPLACE,), "can bring nothing back without overwriting what is there"),
+    ],
+)
+def test_a_file_system_that_could_only_overwrite_is_refused_before_anything_moves(
+    album: Album, action: Action, flags: tuple[int, ...], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS cannot exchange files, and some FUSE file systems know neither such renames nor hard links."""
+    plan = album.copies("a")
+    rename, link = renaming._in_one_step, os.link
+
+    def without(*arguments: Any) -> int:
+        return errno.EINVAL if arguments[-1] in flags else rename(*arguments)
+
+    def unable(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(renaming, "_in_one_step", without)
+    monkeypatch.setattr(os, "link", unable if action == "quarantine" else link)
+    before = album.files()
+    with pytest.raises(GuardRefused, match=f"nothing was changed: .*{why}"):
+        album.apply(plan, action)
+    assert album.files() == before
+
+
+def test_a_link_on_a_file_system_that_cannot_exchange_is_undone_after_it_was_moved_away(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = album.copies("a")
+    before = album.files()
+    album.apply(plan, "hardlink")
+    monkeypatch.setattr(renaming, "_in_one_step", lambda *_: errno.EINVAL)
+    assert [one.why for one in album.undo(plan).skipped] == [restoring.NO_EXCHANGE]
+    (album.photos / "a copy.jpg").unlink()
+    assert album.undo(plan).files == 1
+    assert album.files() == before
 
 
 def first_block(path: Path) -> int:

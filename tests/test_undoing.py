@@ -3,6 +3,8 @@
 import os
 import shutil
 import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from search.plans.places import QUARANTINE
 from search.plans.plan_files import PlanFiles
 from search.upkeep.compaction import compact
 from tests.planned_albums import Album, album
+from tests.planned_trees import in_a_child
 
 __all__ = ["album"]
 MONTH_S = 30 * 86_400
@@ -185,6 +188,48 @@ def test_purge_keeps_a_file_that_was_changed_in_the_quarantine(album: Album) -> 
     album.apply(plan)
     (album.photos / QUARANTINE / plan.id / "a copy.jpg").write_text("notes")
     assert [one.why for one in album.purge().kept] == ["was changed in the quarantine"]
+
+
+@pytest.mark.parametrize("saved", ["a.jpg", "hidden"])
+@pytest.mark.parametrize("moment", ["purge.delete", "purge.going"])
+def test_purge_deletes_nothing_that_was_saved_in_the_very_moment(
+    album: Album, saved: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = album.copies("a")
+    album.apply(plan)
+    hidden = album.photos / QUARANTINE / plan.id / "a copy.jpg"
+    path = hidden if saved == "hidden" else album.photos / saved
+
+    def fault(point: str) -> None:
+        if point == moment:
+            album.put("new", "what somebody saved").replace(path)
+
+    monkeypatch.setattr(purge_quarantine, "fault", fault)
+    report = album.purge()
+    assert path.read_text() == "what somebody saved"
+    assert report.files == (saved, moment).count("hidden") * (moment == "purge.going")
+    if saved == "a.jpg":
+        assert "went away or was changed this moment" in report.kept[0].why
+        assert hidden.read_text() == "picture a"
+    assert all("lookalike" not in name for name in album.hidden(plan))
+
+
+def _purge(album: Album) -> None:
+    album.purge()
+
+
+def test_a_purge_that_was_killed_before_it_deleted_goes_on(
+    album: Album,
+) -> None:
+    plan = album.copies("a")
+    album.apply(plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOKALIKE_FAULT", "purge.going:1:kill")
+        patch.setattr("search.faults._hits", Counter())
+        in_a_child(partial(_purge, album))
+    assert album.hidden(plan) != ["a copy.jpg"]
+    assert album.undo(plan).files == 1
+    assert (album.photos / "a copy.jpg").read_text() == "picture a"
 
 
 def test_purge_deletes_a_sidecar_only_where_the_kept_image_has_the_same(album: Album) -> None:

@@ -17,13 +17,14 @@ from search.plans.choosing import Choice, Chosen, Left, Wanted, choose, require_
 from search.plans.disk import Mismatch
 from search.plans.forgetting import forget_moved
 from search.plans.group_moves import move_groups
-from search.plans.history import Action, history, settle
+from search.plans.history import Action, history
 from search.plans.journal import Journal, read_journal
 from search.plans.places import remove_empty
 from search.plans.plan import Plan, iso, path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
 from search.plans.quarantines import inspect, prepare
+from search.plans.settling import settle
 from search.plans.verifying import VerifiedGroup, Verifier
 from search.records import displayable
 from search.storing.store import Store

@@ -9,10 +9,11 @@ from typing import Final
 
 from search.plans.acting import act, sync_folders
 from search.plans.disk import Mismatch, naming, seen
-from search.plans.history import MOVING, Action, Move, announce, record
+from search.plans.history import MOVING, Action, Move, announce
 from search.plans.journal import Journal
 from search.plans.places import place_of
 from search.plans.restoring import restore
+from search.plans.settling import record, settled
 from search.plans.verifying import VerifiedFile, VerifiedGroup
 from search.records import displayable, uri_of_path
 
@@ -88,6 +89,7 @@ def _put_back(moves: Sequence[Move], missed: Path | None = None) -> Path | None:
         gone = missed is not None and not _is_there(missed)
         # It was not moved, or it stays in the quarantine: the outcome says which.
         with suppress(Mismatch, OSError):
+            settled(move, MOVING)
             restore(move)
         if missed is not None and gone and move.path != missed and _is_there(missed):
             same = move.path

@@ -1,17 +1,14 @@
-"""What a journal says became of each file, and what the disk says where a process was killed on the way.
+"""What a journal says became of each file. What the disk says of it: settling.py.
 
 An intent names files and where each is to go; an outcome says where each is. Everything that `undo` and `purge` need is
 in the intents: they work without the plan.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from search.plans.disk import folder_at, seen
 from search.plans.journal import Journal, Line
 from search.plans.plan import path_of
 
@@ -55,6 +52,16 @@ class Move:
     def hidden(self) -> Path:
         """Return where the file lies while it is quarantined."""
         return path_of(self.quarantine)
+
+    @property
+    def beside(self) -> Path | None:
+        """Return where, beside the file, the link or clone is made that is to take its place."""
+        return None if self.temporary is None else self.path.with_name(self.temporary)
+
+    @property
+    def going(self) -> Path:
+        """Return where, in the quarantine, the file lies for the moment in which it is looked at and then deleted."""
+        return self.hidden.with_name(f".lookalike-{self.inode}.going")
 
 
 @dataclass(slots=True)
@@ -127,58 +134,6 @@ def _note_images(found: History, line: Line) -> None:
 def announce(journal: Journal, event: str, moves: Sequence[Move]) -> None:
     """Write down what is to be done with files, before it is done."""
     journal.append(event, {"files": [_shape(move) for move in moves]})
-
-
-def record(journal: Journal, event: str, moves: Sequence[Move]) -> dict[str, Place]:
-    """Look where files are, write it down and return it, by uri."""
-    places = {move.home: settled(move, event) for move in moves}
-    journal.append(PLACED, {"places": places})
-    return places
-
-
-def settle(journal: Journal) -> History:
-    """Return what a journal says, after finishing what a killed process left between an intent and its outcome.
-
-    Raises:
-        OSError: a disk does not answer, or the journal cannot be written.
-    """
-    found = history(journal.lines)
-    by_intent: dict[str, list[Move]] = {}
-    for known in found.unsettled():
-        by_intent.setdefault(known.intent, []).append(known.move)
-    for event, moves in by_intent.items():
-        record(journal, event, moves)
-    return history(journal.lines) if by_intent else found
-
-
-def settled(move: Move, event: str) -> Place:
-    """Return where a file is, and take away what a half-done step left beside it.
-
-    event: what was being done. Under both its names it is at home, and the name in the quarantine goes.
-    """
-    _sweep_temporary(move)
-    home, hidden = _is_at(move, move.path), _is_at(move, move.hidden)
-    if home and hidden:
-        with folder_at(move.hidden.parent) as folder:
-            os.unlink(move.hidden.name, dir_fd=folder)
-    if home:
-        return "home"
-    if hidden:
-        return "quarantine"
-    return "purged" if event == PURGING else "lost"
-
-
-def _is_at(move: Move, path: Path) -> bool:
-    found = seen(path)
-    return found is not None and found.inode == move.inode
-
-
-def _sweep_temporary(move: Move) -> None:
-    """Remove the link or clone that never took the place of a file; no other program gives such a name."""
-    if move.temporary is None:
-        return
-    with suppress(FileNotFoundError, NotADirectoryError), folder_at(move.path.parent) as folder:
-        os.unlink(move.temporary, dir_fd=folder)
 
 
 def _shape(move: Move) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ when that is noticed.
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,14 +19,26 @@ from search.duplicates.sidecars import Beside
 from search.faults import fault
 from search.plans.acting import sync_folders
 from search.plans.choosing import Opinions
-from search.plans.disk import Mismatch, folder_at, have_same_bytes, naming, opened, seen, sha256_of
+from search.plans.disk import (
+    Mismatch,
+    OpenFile,
+    as_mismatch,
+    have_same_bytes,
+    naming,
+    opened,
+    seen,
+    sha256_of,
+    signature,
+)
 from search.plans.durations import DAY_S
-from search.plans.history import DATED, PURGING, Known, Move, announce, history, record, settle
+from search.plans.history import DATED, PURGING, Known, Move, announce, history
 from search.plans.journal import Journal, read_journal
 from search.plans.places import remove_empty
 from search.plans.plan import path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
+from search.plans.renaming import rename_to_free, take_away
+from search.plans.settling import record, settle
 from search.plans.undo_plan import NotRestored, missing_root
 from search.storing.store import Store
 from search.storing.verdicts import Verdicts, opinions
@@ -33,6 +46,7 @@ from search.storing.verdicts import Verdicts, opinions
 DEFAULT_AGE_S: Final = 30 * DAY_S
 EARLIEST: Final = 1_767_225_600.0  # 1 January 2026
 AT_ONCE: Final = 256  # files of one intent
+Data = tuple[int, int, int, int]  # Signature.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +201,11 @@ def _delete(
         if seen(move.hidden) is None:
             continue  # somebody else has taken it away
         try:
-            require_another_copy(_as_kept_now(move, gone))
+            _purge(_as_kept_now(move, gone), really=really)
         except Mismatch as mismatch:
             why = mismatch.why if mismatch.path == move.hidden else str(mismatch)
             report.kept.append(NotRestored(move.hidden, why))
         else:
-            if really:
-                with naming(move.hidden):
-                    _unlink(move)
             report.files += 1
             report.bytes += move.size_bytes
         count.add(move.size_bytes)
@@ -210,31 +221,58 @@ def _as_kept_now(move: Move, gone: Mapping[str, Move]) -> Move:
     return replace(move, keeper=kept[0], keeper_sha256=kept[1], keeper_inode=kept[2], exact=exact)
 
 
-def _unlink(move: Move) -> None:
+def _purge(move: Move, *, really: bool) -> None:
+    """Delete a quarantined file, if there is another copy of it.
+
+    Raises:
+        Mismatch: there is none, or it was replaced or written to since it was compared; it stays.
+        OSError: a disk does not answer.
+    """
+    with opened(move.hidden) as file, opened(path_of(move.keeper)) as keeper:
+        before = (file.signature.data, keeper.signature.data)
+        require_another_copy(move, file, keeper)
+        if really:
+            with naming(move.hidden):
+                _delete_compared(move, file, keeper, before)
+
+
+def _delete_compared(move: Move, file: OpenFile, keeper: OpenFile, before: tuple[Data, Data]) -> None:
+    """Delete the very file that was compared, not what has its name. before: what both were."""
     fault("purge.delete")
-    with folder_at(move.hidden.parent) as folder:
-        os.unlink(move.hidden.name, dir_fd=folder)
+    going = move.going.name
+    with as_mismatch(move.hidden):
+        take_away(file.path.name, file.folder, going, file.folder)
+    fault("purge.going")
+    try:
+        if signature(os.stat(going, dir_fd=file.folder, follow_symlinks=False)).data != before[0]:
+            raise Mismatch(move.hidden, "was changed in the quarantine this moment")
+        if keeper.signature.data != before[1] or not keeper.is_named():
+            raise Mismatch(keeper.path, "the image that is kept for it went away or was changed this moment")
+    except Mismatch:
+        with suppress(FileExistsError):  # then it stays under the name that it has
+            rename_to_free(going, file.folder, file.path.name, file.folder)
+        raise
+    os.unlink(going, dir_fd=file.folder)
     fault("purge.deleted")
 
 
-def require_another_copy(move: Move) -> None:
+def require_another_copy(move: Move, file: OpenFile, keeper: OpenFile) -> None:
     """Hash a quarantined file and what is kept for it.
 
     Raises:
         Mismatch: the file, or the image that is kept for it, is not what it was; or a sidecar has no other copy.
         OSError: a disk does not answer.
     """
-    with opened(move.hidden) as file, opened(path_of(move.keeper)) as keeper:
-        if file.signature.inode != move.inode or sha256_of(file) != move.sha256:
-            raise Mismatch(move.hidden, "was changed in the quarantine")
-        if keeper.signature.file == file.signature.file:
-            raise Mismatch(move.hidden, "is the image to keep itself, under another name")
-        if sha256_of(keeper) != move.keeper_sha256:
-            raise Mismatch(keeper.path, "the image that is kept for it was changed")
-        if move.exact and not have_same_bytes(file, keeper):
-            raise Mismatch(keeper.path, "the image that is kept for it holds other bytes")
-        if move.sidecar_of is not None and not _is_beside(keeper.path, move):
-            raise Mismatch(move.hidden, "no sidecar of the image that is kept holds the same")
+    if file.signature.inode != move.inode or sha256_of(file) != move.sha256:
+        raise Mismatch(move.hidden, "was changed in the quarantine")
+    if keeper.signature.file == file.signature.file:
+        raise Mismatch(move.hidden, "is the image to keep itself, under another name")
+    if sha256_of(keeper) != move.keeper_sha256:
+        raise Mismatch(keeper.path, "the image that is kept for it was changed")
+    if move.exact and not have_same_bytes(file, keeper):
+        raise Mismatch(keeper.path, "the image that is kept for it holds other bytes")
+    if move.sidecar_of is not None and not _is_beside(keeper.path, move):
+        raise Mismatch(move.hidden, "no sidecar of the image that is kept holds the same")
 
 
 def _is_beside(keeper: Path, move: Move) -> bool:

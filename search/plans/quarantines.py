@@ -14,6 +14,7 @@ from search.plans import acting
 from search.plans.disk import LAST, LINK_MET, REFUSED, Mismatch, open_folder
 from search.plans.history import Action
 from search.plans.places import QUARANTINE, made_folder, remove_empty
+from search.plans.renaming import exchange, rename_to_free
 
 PROBES: Final = (".probe-1", ".probe-2")
 NOT_THERE: Final = "is not there; mount it, or run `dedup` again"
@@ -21,6 +22,8 @@ UNTRIED: Final = "whether its file system knows reflinks (clones) shows when the
 _LINK: Final = "cannot be used: a symbolic link or a file is in its place"
 _CLOSED: Final = "cannot be used: it is read-only, or closed to this user"
 _NO_LINKS: Final = "cannot be used: its file system knows no {}; --action quarantine works everywhere"
+_NO_EXCHANGE: Final = f"cannot be used: {acting.NO_EXCHANGE}"
+_OVERWRITES: Final = "cannot be used: its file system can bring nothing back without overwriting what is there"
 _WORDS: Final[dict[Action, str]] = {"hardlink": "hard links", "reflink": "reflinks (clones)"}
 _OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -37,8 +40,7 @@ def prepare(action: Action, root: Path, plan_id: str) -> Path:
         raise Mismatch(root, NOT_THERE)
     try:
         with made_folder(place, root) as folder:
-            if action != "quarantine":
-                _try(action, folder, root)
+            _try(action, folder, root)
     except (OSError, Mismatch) as error:
         remove_empty(root, plan_id)
         raise _as_said(error, root) from error
@@ -99,20 +101,33 @@ def _as_said(error: OSError | Mismatch, root: Path) -> OSError | Mismatch:
 
 
 def _try(action: Action, folder: int, root: Path) -> None:
+    """Raises:
+    Mismatch: the file system cannot do what is asked for, or cannot do it without overwriting.
+    """
     first, second = PROBES
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         with _closing(os.open(first, flags, 0o600, dir_fd=folder)) as one:
-            if action == "hardlink":
-                with _unable(action, root):
+            if action == "quarantine":
+                with _unable(root, _OVERWRITES):
+                    rename_to_free(first, folder, second, folder)
+                return
+            with _unable(root, _NO_LINKS.format(_WORDS[action])):
+                if action == "hardlink":
                     os.link(first, second, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-            else:
-                with _closing(os.open(second, flags, 0o600, dir_fd=folder)) as other, _unable(action, root):
-                    acting.clone(one, other)
+                else:
+                    _clone_as(second, flags, one, folder)
+            with _unable(root, _NO_EXCHANGE):
+                exchange(first, folder, second, folder)
     finally:
         for name in PROBES:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
+
+
+def _clone_as(name: str, flags: int, source: int, folder: int) -> None:
+    with _closing(os.open(name, flags, 0o600, dir_fd=folder)) as other:
+        acting.clone(source, other)
 
 
 def _tried_unnamed(folder: int, root: Path) -> str | None:
@@ -128,20 +143,20 @@ def _tried_unnamed(folder: int, root: Path) -> str | None:
         return UNTRIED
     with _closing(one):
         other = os.open(".", flag | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        with _closing(other), _unable("reflink", root):
+        with _closing(other), _unable(root, _NO_LINKS.format(_WORDS["reflink"])):
             acting.clone(one, other)
     return None
 
 
 @contextmanager
-def _unable(action: Action, root: Path) -> Iterator[None]:
+def _unable(root: Path, why: str) -> Iterator[None]:
     """Turn what a file system says that cannot do something into a Mismatch; what it says of its disk stays."""
     try:
         yield
     except OSError as error:
         if error.errno in _OF_THE_DISK:
             raise
-        raise Mismatch(root / QUARANTINE, _NO_LINKS.format(_WORDS[action])) from error
+        raise Mismatch(root / QUARANTINE, why) from error
 
 
 @contextmanager

@@ -5,15 +5,17 @@ from dataclasses import replace
 from typing import Final
 
 from search.faults import fault
-from search.plans.disk import Mismatch, as_mismatch, folder_at, opened, seen, sha256_of
+from search.plans.disk import Mismatch, Signature, as_mismatch, folder_at, opened, seen, sha256_of, signature
 from search.plans.history import Move
 from search.plans.places import made_folder
 from search.plans.plan import path_of
-from search.plans.renaming import rename_to_free
+from search.plans.renaming import CannotExchange, exchange, rename_to_free
+from search.plans.settling import settle_exchanged
 
 OPEN_TO_ALL: Final = 0o777  # less the umask: of folders that somebody removed since
 EDITED: Final = "was changed since a link took its place; move it away, then undo again"
 TAKEN: Final = "another file is there now; move it away, then undo again"
+NO_EXCHANGE: Final = "its file system cannot exchange it with the link there; move that away, then undo again"
 
 
 def found_again(move: Move) -> Move:
@@ -44,9 +46,7 @@ def restore(move: Move) -> None:
     path, hidden = move.path, move.hidden
     if not _is_hidden(move):
         return
-    replaced = move.action != "quarantine" and seen(path) is not None
-    if replaced:
-        _require_ours(move)
+    ours = None if move.action == "quarantine" or seen(path) is None else _require_ours(move)
     with (
         as_mismatch(path),
         folder_at(hidden.parent) as quarantine,
@@ -54,13 +54,37 @@ def restore(move: Move) -> None:
     ):
         fault("undo.move")
         try:
-            if replaced:
-                os.rename(hidden.name, path.name, src_dir_fd=quarantine, dst_dir_fd=folder)
-            else:
+            if ours is None:
                 rename_to_free(hidden.name, quarantine, path.name, folder)
+            else:
+                _exchange(move, quarantine, folder, ours)
         except FileExistsError as error:
             raise Mismatch(path, TAKEN) from error
         fault("undo.moved")
+
+
+def _exchange(move: Move, quarantine: int, folder: int, ours: Signature) -> None:
+    """Exchange a file with the link or clone at its path, and delete that. ours: what it was when it was hashed.
+
+    Raises:
+        Mismatch: somebody saved another file there in the very moment, or wrote to it; it has its path again.
+    """
+    try:
+        exchange(move.hidden.name, quarantine, move.path.name, folder)
+    except CannotExchange as error:
+        raise Mismatch(move.path, NO_EXCHANGE) from error
+    fault("undo.exchanged")
+    taken = signature(os.stat(move.hidden.name, dir_fd=quarantine, follow_symlinks=False))
+    if taken.data == ours.data:
+        # Were only the deletion to reach the disk, the file itself would be what is deleted.
+        os.fsync(folder)
+        os.fsync(quarantine)
+        os.unlink(move.hidden.name, dir_fd=quarantine)
+        return
+    settle_exchanged(move)
+    now = seen(move.path)
+    if now is None or now.inode != move.inode:
+        raise Mismatch(move.path, TAKEN)
 
 
 def require_restorable(move: Move) -> None:
@@ -90,13 +114,17 @@ def _is_hidden(move: Move) -> bool:
     return False
 
 
-def _require_ours(move: Move) -> None:
-    """Raises:
-    Mismatch: what is at the path is not the link or clone that was put there.
+def _require_ours(move: Move) -> Signature:
+    """Return what the link or clone at a path is.
+
+    Raises:
+        Mismatch: it is not the one that was put there.
     """
     with opened(move.path) as file:
+        before = file.signature
         if move.action == "hardlink" and file.signature.inode != move.keeper_inode:
             raise Mismatch(move.path, TAKEN)
         # A link that was written to is still the same inode, and may be the last name of what was written.
         if sha256_of(file) != move.keeper_sha256:
             raise Mismatch(move.path, TAKEN if move.action != "hardlink" else EDITED)
+        return before

@@ -10,13 +10,14 @@ from search.errors import GuardRefused, SourceUnavailable, UsageError
 from search.plans.acting import sync_folders
 from search.plans.disk import Mismatch, naming
 from search.plans.forgetting import recall_restored
-from search.plans.history import RESTORING, History, Known, announce, history, record, settle
+from search.plans.history import RESTORING, History, Known, announce, history
 from search.plans.journal import Journal, read_journal
 from search.plans.places import remove_empty
 from search.plans.plan import path_of
 from search.plans.plan_files import PlanFiles
 from search.plans.progress import Count, Progress
 from search.plans.restoring import found_again, require_restorable, restore
+from search.plans.settling import record, settle
 from search.records import displayable
 from search.storing.store import Store
 
