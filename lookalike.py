@@ -236,11 +236,12 @@ class Lookalike(PlanCalls):
         from api.deduplicating import DedupOptions, Told, deduplicate
         from api.notebook.results import shown
         from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
+        from search.folders import absolute
 
         workspace = self._open()
-        protected, preferred = ([_absolute(folder) for folder in folders] for folders in (protect, prefer))
+        protected, preferred = ([absolute(folder) for folder in folders] for folders in (protect, prefer))
         rules = KeeperRules(RULES if keep is None else rules_named(keep), tuple(protected), tuple(preferred))
-        place = None if within is None else _absolute(within)
+        place = None if within is None else absolute(within)
         options = DedupOptions(threshold, precision, calibrate, rules, place, between)
         told = Told(say=logging.getLogger(__name__).info)
         found = deduplicate(workspace, workspace.collection(self.collection), options, told)
@@ -329,10 +330,6 @@ class Lookalike(PlanCalls):
         if self._workspace is None:
             self._workspace = Workspace(self.store, device=self._device)
         return self._workspace
-
-
-def _absolute(path: PathLike) -> Path:
-    return Path(path).expanduser().absolute()
 
 
 def _stored(workspace: Workspace, target: Collection, image_id: int | None, key: str | None) -> ImageRecord:

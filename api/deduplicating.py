@@ -71,6 +71,7 @@ def deduplicate(workspace: "Workspace", target: Collection, options: DedupOption
     Raises:
         LookalikeError: by name, whatever stopped it.
     """
+    _require_images(workspace, target, options)
     chosen, notes = _threshold(workspace, target, options, told)
     request = workspace.duplicates.request(target, chosen, options.rules, options.within)
     with told.bar("compared with all others", "images") as comparing, told.bar("looked at", "images") as looking:
@@ -81,6 +82,19 @@ def deduplicate(workspace: "Workspace", target: Collection, options: DedupOption
                 target, workspace.collection(options.between), request, comparing, looking
             )
     return Deduplicated(report, chosen.source, notes)
+
+
+def _require_images(workspace: "Workspace", target: Collection, options: DedupOptions) -> None:
+    """Refuse what would take long and then say nothing: another collection that is not there, a mistyped folder."""
+    from search.storing.folders import require_images_below
+
+    other = [] if options.between is None else [workspace.collection(options.between)]
+    catalogue, rules = workspace.store.catalogue, options.rules
+    for folder in [] if options.within is None else [options.within]:
+        require_images_below(catalogue, [target], "within", folder)
+    for name, folders in (("protect", rules.protected), ("prefer", rules.preferred)):
+        for folder in folders:
+            require_images_below(catalogue, [target, *other], name, folder)
 
 
 def _threshold(

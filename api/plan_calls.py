@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,10 +43,11 @@ class PlanCalls(ABC):
             LookalikeError: by name: the report is older than the last one, the store cannot be written, ...
         """
         from api.acting import ReportOrigin, plan_report
+        from search.folders import absolute
 
         store = self._opened_store()
         target = store.catalogue.collection(self.collection)
-        folders = [Path(folder).expanduser().absolute() for folder in protect]
+        folders = [absolute(folder) for folder in protect]
         return plan_report(store, target, report, self._last or ReportOrigin(), protect=folders, expires=expires)
 
     def apply(

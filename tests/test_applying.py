@@ -10,6 +10,7 @@ from search.plans import acting, restoring
 from search.plans.history import Action
 from search.plans.places import QUARANTINE
 from search.plans.plan_files import PlanFiles
+from tests.mounts import mount_again, with_own_mounts
 from tests.planned_albums import Album, album
 
 __all__ = ["album"]
@@ -100,6 +101,30 @@ def test_nothing_moves_out_of_a_protected_folder(album: Album) -> None:
     report = album.apply(album.plan(group, protected=[album.photos / "kept"]))
     assert (report.files, report.left) == (1, {"protected": 1})
     assert (album.photos / "kept" / "a copy.jpg").exists()
+
+
+@pytest.mark.parametrize("mounted", ["before the plan", "after the plan"])
+def test_nothing_moves_out_of_a_protected_folder_that_was_named_by_another_mount(album: Album, mounted: str) -> None:
+    def protecting() -> None:
+        again = album.photos.parent / "again"
+        for name in ("a.jpg", "kept/a copy.jpg", "kept/deep/a copy.jpg"):
+            album.put(name, "picture a")
+        album.index()
+        again.mkdir()
+        if mounted == "before the plan":
+            mount_again(album.photos / "kept", again)
+        plan = album.plan(album.group("a.jpg", "kept/a copy.jpg", "kept/deep/a copy.jpg"), protected=[again])
+        if mounted == "after the plan":
+            mount_again(album.photos / "kept", again)
+        report = album.apply(plan)
+        assert report.files == 0
+        if mounted == "before the plan":
+            assert report.left == {"protected": 2}
+        else:
+            assert "lies in a protected folder" in report.skipped[0].why
+        assert (album.photos / "kept" / "deep" / "a copy.jpg").exists()
+
+    with_own_mounts(protecting)
 
 
 @pytest.mark.parametrize("obstacle", ["link", "file"])

@@ -91,7 +91,7 @@ def test_where_the_one_to_stay_goes_at_the_last_moment_its_copies_come_back(
         rename_to_free(name, folder, new_name, new_folder)
         (album.photos / "small.jpg").unlink(missing_ok=True)
 
-    monkeypatch.setattr(acting, "rename_to_free", rename)
+    monkeypatch.setattr(acting, "take_away", rename)
     (skipped,) = album.apply(plan).skipped
     assert "the image to keep went away" in skipped.why
     assert album.hidden(plan) == []

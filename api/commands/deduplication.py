@@ -18,6 +18,7 @@ from search.duplicates.groups import REVIEW_MEMBERS
 from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
 from search.duplicates.report import DuplicateReport
 from search.errors import UsageError
+from search.folders import absolute
 from search.plans.durations import seconds_of
 from search.plans.plan import Plan, iso
 from search.plans.plan_files import PlanFiles
@@ -151,7 +152,7 @@ def _require_free(output: Path | None, *, overwrite: bool) -> None:
 
 
 def _absolute(folders: list[Path] | None) -> tuple[Path, ...]:
-    return tuple(folder.expanduser().absolute() for folder in folders or ())
+    return tuple(absolute(folder) for folder in folders or ())
 
 
 def _told(session: Session) -> Told:

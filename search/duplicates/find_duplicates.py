@@ -29,6 +29,7 @@ from search.duplicates.similar import SimilarPairs
 from search.duplicates.stand_ins import stand_ins
 from search.finding.plain_pictures import MIN_CONTRAST, why_plain_image
 from search.finding.snapshot import Snapshot
+from search.folders import NamedFolders
 from search.index.pair_finder import NearPairs, exact_scores
 from search.pairing.collection_pairs import CollectionPairs
 from search.records import Embeddings, ImageRecord, path_of_uri
@@ -98,11 +99,12 @@ def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put tog
 
 
 def below(images: Iterable[ImageRecord], folder: Path | None) -> list[ImageRecord]:
-    """Return the images below a folder, all where there is none."""
+    """Return the images below a folder, whatever path leads to it; all where there is none."""
     if folder is None:
         return list(images)
+    wanted = NamedFolders([folder])
     placed = ((image, path_of_uri(image.uri)) for image in images)
-    return [image for image, path in placed if path is not None and path.is_relative_to(folder)]
+    return [image for image, path in placed if path is not None and wanted.hold(path)]
 
 
 def crowded_floor(snapshot: Snapshot, request: DuplicateRequest) -> float:

@@ -1,12 +1,13 @@
 """The user's rules for which of several copies to keep. Knows no pixels; keeping.py applies them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from search.duplicates.sidecars import is_raw
 from search.errors import UsageError
+from search.folders import NamedFolders
 from search.records import ImageRecord, path_of_uri
 
 Rule = Literal["view", "lossless", "resolution", "untouched", "quality", "prefer", "metadata", "date", "path"]
@@ -23,10 +24,17 @@ class KeeperRules:
     rules: tuple[Rule, ...] = RULES
     protected: tuple[Path, ...] = ()
     preferred: tuple[Path, ...] = ()
+    _protected: NamedFolders = field(init=False, repr=False, compare=False)
+    _preferred: NamedFolders = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_protected", NamedFolders(self.protected))
+        object.__setattr__(self, "_preferred", NamedFolders(self.preferred))
 
     def is_protected(self, image: ImageRecord) -> bool:
         """Tell whether an image lies in a protected folder."""
-        return any(_is_below(image, folder) for folder in self.protected)
+        path = path_of_uri(image.uri)
+        return path is not None and self._protected.hold(path)
 
     def at_first_sight(self, image: ImageRecord) -> tuple[bool | int | str, ...]:
         """Return a sort key from what the catalogue knows: likely keepers come first. No two images have the same."""
@@ -45,7 +53,8 @@ class KeeperRules:
 
     def preference(self, image: ImageRecord) -> tuple[int]:
         """Return what orders images by the preferred folders alone."""
-        places = [number for number, folder in enumerate(self.preferred) if _is_below(image, folder)]
+        path = path_of_uri(image.uri)
+        places = frozenset[int]() if path is None else self._preferred.above(path)
         return (min(places, default=len(self.preferred)),)
 
 
@@ -65,8 +74,3 @@ def rules_named(names: Iterable[str]) -> tuple[Rule, ...]:
             raise UsageError(f"the keeper rule {name!r} is named twice")
         found.append(rule)
     return tuple(found)
-
-
-def _is_below(image: ImageRecord, folder: Path) -> bool:
-    path = path_of_uri(image.uri)
-    return path is not None and path.is_relative_to(folder)

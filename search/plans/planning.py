@@ -15,6 +15,7 @@ from typing import Final
 from search.duplicates.groups import DuplicateGroup, DuplicateMember
 from search.duplicates.report import DuplicateReport
 from search.duplicates.sidecars import Beside
+from search.folders import NamedFolders
 from search.plans.aliases import Aliases, Entry
 from search.plans.disk import seen
 from search.plans.durations import DAY_S
@@ -68,11 +69,20 @@ def write_plan(
         threshold=report.threshold,
         threshold_source=source,
         roots=planner.planned_roots(store, target),
-        protected=tuple(uri_of_path(os.fspath(folder.resolve())) for folder in chosen.protected),
+        protected=_protected(groups, chosen.protected),
         groups=groups,
     )
     PlanFiles(store.root).save(plan)
     return plan
+
+
+def _protected(groups: Sequence[PlannedGroup], folders: Sequence[Path]) -> tuple[str, ...]:
+    """Return the uris of protected folders, by every path that leads to them and that files of a plan have."""
+    named = NamedFolders(folders)
+    for path in (path_of_uri(member.file.uri) for group in groups for member in group.members):
+        if path is not None:
+            named.hold(path)
+    return tuple(uri_of_path(os.fspath(folder)) for folder in named.all_spellings())
 
 
 @dataclass(frozen=True, slots=True)

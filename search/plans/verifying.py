@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.folders import NamedFolders
 from search.plans.choosing import Choice, Chosen, keeper_files
 from search.plans.disk import (
     Mismatch,
@@ -71,6 +72,7 @@ class Verifier:
         """with_sidecars: whether they go with their images."""
         self._devices = devices_now(plan)
         self._keepers = {(self._devices.get(on, on), inode) for on, inode in keeper_files(plan, choice)}
+        self._protected = NamedFolders([path_of(uri) for uri in plan.protected])
         self._with_sidecars = with_sidecars
 
     @contextmanager
@@ -101,6 +103,7 @@ class Verifier:
         planned = member.file
         with opened(planned.path) as file:
             self._require_as_planned(file, planned)
+            self._require_unprotected(file)
             require_movable(file, path_of(planned.root or ""))
             now = file.signature
             if now.file == keeper.signature.file:
@@ -127,6 +130,7 @@ class Verifier:
                     raise Mismatch(path, "is an image to keep")
                 digest = sha256_of(file)
                 root = path_of(planned.root or "")
+                self._require_unprotected(file)
                 require_movable(file, root)
                 found.append(VerifiedFile(path, before, digest, root, exact=False, sidecar_of=planned.path))
         return found
@@ -136,6 +140,10 @@ class Verifier:
             raise Mismatch(file.path, planned.why_not or "is no file that can be moved")
         device = planned.on_disk.device
         require_as_planned(file, planned.on_disk, self._devices.get(device, device))
+
+    def _require_unprotected(self, file: OpenFile) -> None:
+        if self._protected.hold(file.path):
+            raise Mismatch(file.path, "lies in a protected folder, to which another path leads")
 
     def _require_sha256(self, file: OpenFile, planned: PlannedFile) -> None:
         if sha256_of(file) != planned.sha256:

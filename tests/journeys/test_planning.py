@@ -72,8 +72,27 @@ def test_a_plan_knows_the_protected_folders(album: Album, run: Call) -> None:
     masters = album.photos / "masters"
     assert run("dedup", "--protect", masters)[0] == 2  # nobody should think that a mistyped folder is protected
     masters.mkdir()
+    for option in ("--protect", "--within", "--prefer"):
+        assert run("dedup", option, masters)[0] == 2  # nor that one without images is, or has no duplicates
+    album.put("masters/b.jpg", "picture b")
+    album.index()
     _, found = run("dedup", "--protect", masters)
     assert json.loads(Path(found["plan_path"]).read_text())["protected"] == [masters.as_uri()]
+
+
+@pytest.mark.parametrize("way", ["link", "dots"])
+def test_folders_mean_the_same_by_whatever_path_they_are_named(album: Album, run: Call, way: str) -> None:
+    for name in ("masters/longer name.jpg", "masters/z.jpg", "a.jpg"):
+        album.put(name, "picture a")
+    album.index()
+    masters = album.photos / "masters"
+    (album.photos.parent / "link").symlink_to(masters)
+    named = album.photos.parent / "link" if way == "link" else album.photos.parent / "link" / ".." / "masters"
+    assert run("dedup", "--within", named)[1]["images"] == run("dedup", "--within", masters)[1]["images"] == 2
+    for option in ("--protect", "--prefer"):
+        found, direct = (run("dedup", option, folder)[1]["groups"] for folder in (named, masters))
+        assert found == direct
+        assert "/masters/" in found[0]["keeper"]["path"]
 
 
 def test_where_nothing_is_a_copy_there_is_no_plan(album: Album, run: Call) -> None:
