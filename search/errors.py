@@ -11,6 +11,8 @@
     |-- ImageNotFound           the collection has no such image
     |-- JobNotFound             there is no such job
     |-- ReportNotFound          nobody has looked for duplicates so far
+    |-- PlanNotFound            the collection has no such plan
+    |-- Stopped                 a disk ended something on the way
     |-- ImageChanged            the image is not what the caller last saw
     |-- KeyTaken                another picture has this key
     |-- DuplicatePicture        a copy of the picture is there, and copies are not wanted
@@ -31,6 +33,8 @@ BadImage is data, not a reason to stop: the pipeline catches it and writes the l
 command. Messages name the offending value and what to do about it. HTTP codes live in api/http/problems.py, exit
 codes in api/exits.py.
 """
+
+from collections.abc import Mapping
 
 
 class LookalikeError(Exception):
@@ -77,6 +81,18 @@ class ImageNotFound(LookalikeError):
 
 class JobNotFound(LookalikeError):
     """There is no such job."""
+
+
+class PlanNotFound(LookalikeError):
+    """The collection has no such plan."""
+
+
+class Stopped(LookalikeError):
+    """A disk, or somebody, ended something on the way. result: what was done until then."""
+
+    def __init__(self, message: str, result: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class ReportNotFound(LookalikeError):

@@ -60,6 +60,11 @@ NEEDS = {
     f"GET {IN}/groups": "read",
     f"GET {IN}/dedup": "read",
     f"POST {IN}/dedup": "dedup",
+    f"GET {IN}/plans": "read",
+    f"GET {IN}/plans/{{plan_id}}": "read",
+    f"POST {IN}/plans/{{plan_id}}/apply": "dedup",
+    f"POST {IN}/plans/{{plan_id}}/undo": "dedup",
+    f"POST {IN}/plans/{{plan_id}}/purge": "dedup",
     "GET /v1/jobs": "read",
     "GET /v1/jobs/{job_id}": "read",
     "GET /v1/jobs/{job_id}/events": "read",
@@ -113,9 +118,8 @@ def operations(app: FastAPI) -> list[str]:
 
 def ask(client: TestClient, operation: str, collection: str, headers: dict[str, str]) -> Response:
     method, path = operation.split(" ")
-    filled = path.format(
-        collection=collection, image_id="999999", job_id="999999", key="nothing", first="a" * 64, second="b" * 64
-    )
+    values = {"image_id": "999999", "job_id": "999999", "plan_id": "20260101-00000000", "key": "nothing"}
+    filled = path.format(collection=collection, first="a" * 64, second="b" * 64, **values)
     return client.request(method, filled, headers=headers)
 
 

@@ -24,7 +24,7 @@ class Started:
 
     jobs: ServerJobs
 
-    def start(self, kind: JobKind, target: Collection, body: Shape) -> ServerJob:
+    def start(self, kind: JobKind, target: Collection, body: Shape, plan: str | None) -> ServerJob:
         """Write down a job; it is durable when this returns.
 
         Raises:
@@ -36,12 +36,15 @@ class Started:
                 f"{MOST_WAITING} jobs wait already; try again later, or cancel some",
                 {"Retry-After": str(RETRY_S)},
             )
-        return self.jobs.create(kind, target.name, body.model_dump(mode="json", exclude_unset=True))
+        asked = {} if plan is None else {"plan": plan}
+        return self.jobs.create(kind, target.name, asked | body.model_dump(mode="json", exclude_unset=True))
 
 
-def start_job(request: Request, response: Response, kind: JobKind, target: Collection, body: Shape) -> Job:
-    """Start a job; the answer is 202 and says where it is."""
-    job = Started(jobs_of(request)).start(kind, target, body)
+def start_job(  # noqa: PLR0913, PLR0917 -- of one place
+    request: Request, response: Response, kind: JobKind, target: Collection, body: Shape, plan: str | None = None
+) -> Job:
+    """Start a job; the answer is 202 and says where it is. plan: that it acts on."""
+    job = Started(jobs_of(request)).start(kind, target, body, plan)
     request.app.state.wake()
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return shape_of(job)

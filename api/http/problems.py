@@ -18,6 +18,7 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], HTTPStatus], ...] = (
     (errors.ImageNotFound, HTTPStatus.NOT_FOUND),
     (errors.JobNotFound, HTTPStatus.NOT_FOUND),
     (errors.ReportNotFound, HTTPStatus.NOT_FOUND),
+    (errors.PlanNotFound, HTTPStatus.NOT_FOUND),
     (errors.UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.BadImage, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.ImageChanged, HTTPStatus.PRECONDITION_FAILED),

@@ -1,9 +1,9 @@
 """The process that runs one job of a server, so that the server keeps answering and the job can be ended at any moment.
 
 It reads what to do from its standard input, one line of JSON, and writes lines of JSON to its standard output:
-`{"progress": ...}` now and then, and at its end `{"result": ...}` or `{"problem": ...}`. Standard input stays open:
-when it ends, the server has died, and so does the job at once. Jobs can be killed; another server goes on with them.
-SIGINT asks for an end that leaves nothing half done where that takes no long time.
+`{"progress": ...}` now and then, and at its end `{"result": ...}`, or `{"problem": ...}` and what it had done. Standard
+input stays open: when it ends, the server has died, and so does the job at once. Jobs can be killed; another server
+goes on with them. SIGINT asks for an end that leaves nothing half done where that takes no long time.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from typing import Any
 from api.jobs.kinds import KINDS
 from api.jobs.progress import Meter
 from api.jobs.task import Task
-from search.errors import LookalikeError
+from search.errors import LookalikeError, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ def be_child() -> None:
     except LookalikeError as error:
         from api.http.problems import document_of
 
-        tell({"problem": document_of(error).model_dump(exclude_none=True)})
+        done = error.result if isinstance(error, Stopped) else None
+        tell({"problem": document_of(error).model_dump(exclude_none=True), "result": done})
     sys.stdout.flush()
     # What libraries still do in threads of their own must not keep the server waiting.
     os._exit(0)

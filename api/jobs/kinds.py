@@ -25,6 +25,9 @@ class Kind:
 # Looking at all pictures fills a machine; acting on a plan must not wait for that.
 KINDS: Final[Mapping[JobKind, Kind]] = {
     "dedup": Kind("dedup", "looking", "api.jobs.dedup_job:run_dedup"),
+    "apply": Kind("dedup", "acting", "api.jobs.plan_jobs:run_apply"),
+    "undo": Kind("dedup", "acting", "api.jobs.plan_jobs:run_undo"),
+    "purge": Kind("dedup", "acting", "api.jobs.plan_jobs:run_purge"),
 }
 LANES: Final = tuple(sorted({kind.lane for kind in KINDS.values()}))
 

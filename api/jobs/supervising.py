@@ -107,10 +107,10 @@ class JobProcess:
         if self._listening.is_alive():
             return None
         code = self._process.wait()
-        if "result" in self._last:
-            return Outcome("done", result=self._last["result"])
         if "problem" in self._last:
-            return Outcome("failed", problem=self._last["problem"])
+            return Outcome("failed", self._last["result"], self._last["problem"])
+        if "result" in self._last:
+            return Outcome("done", self._last["result"])
         return Outcome(
             "failed", problem=job_died(f"its process ended with {_cause(code)}; the server's log may say why")
         )

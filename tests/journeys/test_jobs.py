@@ -159,3 +159,47 @@ def test_a_job_outlives_the_server_that_ran_it_killed_or_ended(store: Path, tmp_
         left = ServerJobs(opened.database).get(int(job["id"]))
         assert (left.state, left.attempts) == ("queued", 0)
         ServerJobs(opened.database).cancel(left.id)
+
+
+def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Client, store: Path) -> None:
+    job = ended(client, client.post(f"{BASE}/dedup", json={"threshold": 0.9}).json())
+    plan = f"{BASE}/plans/{job['result']['plan']}"
+    listed = client.get(f"{BASE}/plans").json()["items"]
+    assert (listed[0]["id"], listed[0]["state"], listed[0]["files"]) == (job["result"]["plan"], "planned", 1)
+    shown = client.get(plan).json()
+    (group,) = shown.pop("items")
+    assert shown == listed[0] | {"next_cursor": None}
+    copy = Path(group["members"][0]["path"])
+    assert {copy.name, Path(group["keeper"]["path"]).name} == {"0.png", "again.png"}
+    small = client.post(f"{plan}/apply", json={"max_fraction": 0.1})
+    assert (small.status_code, small.json()["type"]) == (409, "urn:lookalike:problem:GuardRefused")
+    (drop,) = ended(client, client.post(f"{plan}/apply", json={"action": "list"}).json())["result"]["drop"]
+    assert drop["id"] == group["members"][0]["id"]
+    tried = ended(client, client.post(f"{plan}/apply", json={"dry_run": True}).json())["result"]
+    assert (tried["files"], tried["dry_run"], copy.exists()) == (1, True, True)
+    images = client.get(BASE).json()["images"]
+    done = ended(client, client.post(f"{plan}/apply", json={}).json())
+    assert (done["state"], done["result"]["files"], done["kind"], copy.exists()) == ("done", 1, "apply", False)
+    assert (client.get(plan).json()["state"], client.get(BASE).json()["images"]) == ("applied", images - 1)
+    assert client.get(f"{BASE}/groups").json()["items"] == [], "what went is not shown"
+    back = ended(client, client.post(f"{plan}/undo", json={}).json())
+    assert (back["result"]["files"], copy.exists(), client.get(plan).json()["state"]) == (1, True, "undone")
+    ended(client, client.post(f"{plan}/apply", json={}).json())
+    young = ended(client, client.post(f"{plan}/purge", json={}).json())
+    assert (young["result"]["files"], young["result"]["young"]) == (0, 1)
+    old = ended(client, client.post(f"{plan}/purge", json={"older_than": "0h"}).json())
+    assert (old["result"]["files"], client.get(plan).json()["state"]) == (1, "purged")
+
+
+def test_plans_that_are_not_there_or_were_edited_are_refused(client: httpx.Client, store: Path) -> None:
+    assert client.get(f"{BASE}/plans/20260101-00000000").json()["type"] == "urn:lookalike:problem:PlanNotFound"
+    assert client.post(f"{BASE}/plans/20260101-00000000/undo", json={}).status_code == 404
+    assert client.get(f"{BASE}/plans/..%2F..%2Fetc").status_code in (404, 422)
+    plan_id = client.get(f"{BASE}/plans").json()["items"][0]["id"]
+    file = store / "plans" / f"{plan_id}.json"
+    text = file.read_text()
+    file.chmod(0o600)
+    file.write_text(text.replace('"same_bytes"', '"near"'))
+    edited = client.post(f"{BASE}/plans/{plan_id}/apply", json={})
+    assert (edited.status_code, plan_id in str(client.get(f"{BASE}/plans").json())) == (409, False)
+    file.write_text(text)

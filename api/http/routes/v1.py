@@ -17,6 +17,7 @@ from api.http.routes import (
     ingest,
     jobs,
     maps,
+    plans,
     searches,
     verdicts,
 )
@@ -33,6 +34,7 @@ _MODULES = (
     batch_searches,
     checks,
     dedup,
+    plans,
     verdicts,
     jobs,
     classification,
