@@ -2,6 +2,7 @@
 programs that generate clients and tests of it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import ModuleType
@@ -35,6 +36,8 @@ SENT: Final[Mapping[int, str]] = {
     413: "the body is too large",
     415: "the body is of a type that is not taken here",
 }
+# By what a list names its items.
+NAMES: Final = ("id", "name")
 # Taken out: the framework's own shape of a refusal, which nobody is answered with.
 UNUSED: Final = ("HTTPValidationError", "ValidationError")
 
@@ -76,8 +79,11 @@ def _finished(document: Schema) -> Schema:
         given = operation["responses"].get("200", {}).get("content", {})
         for content in (*taken.values(), *given.values()):
             _name_schema(content, schemas)
-        _say_lines(operation, given, schemas)
+        if (item := _item_of(given, schemas)) is not None:
+            given[LINES] = {"schema": item}
+            operation["responses"]["200"]["description"] = "a page of the list, or all of it line by line"
         _say_problems(path, operation)
+    _link_lists(document)
     for name in UNUSED:
         schemas.pop(name, None)
     return document
@@ -103,13 +109,36 @@ def _name_schema(content: Schema, schemas: Schema) -> None:
         content["schema"] = {"$ref": REFERENCE.format(model=schema["title"])}
 
 
-def _say_lines(operation: Schema, given: Schema, schemas: Schema) -> None:
-    """Document that a list comes as lines, too (api/http/ndjson.py)."""
-    page = schemas.get(given.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2], {})
-    fields = page.get("properties", {})
-    if {"items", "next_cursor"} <= set(fields):
-        given[LINES] = {"schema": fields["items"]["items"]}
-        operation["responses"]["200"]["description"] = "a page of the list, or all of it line by line"
+def _item_of(given: Schema, schemas: Schema) -> Schema | None:
+    """Return the schema of a list's items, None where an answer is no list."""
+    page = _resolved(given.get("application/json", {}).get("schema", {}), schemas).get("properties", {})
+    return page["items"]["items"] if {"items", "next_cursor"} <= set(page) else None
+
+
+def _resolved(schema: Schema, schemas: Schema) -> Schema:
+    found: Schema = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    return found
+
+
+def _link_lists(document: Schema) -> None:
+    """Tell which operations take what a list names, so that programs can follow: `links` of OpenAPI."""
+    schemas = document["components"]["schemas"]
+    for path, methods in document["paths"].items():
+        answer = methods.get("get", {}).get("responses", {}).get("200", {})
+        item = _item_of(answer.get("content", {}), schemas)
+        fields = {} if item is None else _resolved(item, schemas).get("properties", {})
+        name = next((one for one in NAMES if one in fields), None)
+        if name is None:
+            continue
+        below = re.compile(re.escape(path) + r"/\{(\w+)\}")
+        links = {}
+        for other, operation in _operations(document):
+            if (found := below.match(other)) is not None:
+                given = {one: f"$request.path.{one}" for one in re.findall(r"\{(\w+)\}", path)}
+                given[found[1]] = f"$response.body#/items/0/{name}"
+                links[operation["operationId"]] = {"operationId": operation["operationId"], "parameters": given}
+        if links:
+            answer["links"] = links
 
 
 def _say_problems(path: str, operation: Schema) -> None:

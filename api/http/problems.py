@@ -82,6 +82,9 @@ async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, StarletteHTTPException):
         raise error
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's, of a form that it could not read
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return problem("InvalidForm", status, f"the form cannot be read: {error.detail}")
     status = HTTPStatus(error.status_code)
     answer = problem(status.phrase.title().replace(" ", ""), status, str(error.detail))
     answer.headers.update(error.headers or {})

@@ -1,6 +1,7 @@
 """The handler of classification: what pictures show, by the classifier of a collection's backbone."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
@@ -18,6 +19,7 @@ from search.records import Collection
 
 router = APIRouter()
 FORM = "multipart/form-data"
+_NO_COLLECTION: dict[int | str, dict[str, Any]] = {404: {"description": "there is no such collection"}}
 _BODIES = {
     "requestBody": {
         "required": True,
@@ -43,7 +45,7 @@ _BODIES = {
 }
 
 
-@router.post("/classify", summary="What pictures show, in words", openapi_extra=_BODIES)
+@router.post("/classify", summary="What pictures show, in words", openapi_extra=_BODIES, responses=_NO_COLLECTION)
 @needs("read", across=True)
 async def classify(request: Request, workspace: Work, caller: CalledBy) -> ClassifyAnswer:
     """Name what uploaded pictures show, by the classifier that the backbone of a collection comes with."""

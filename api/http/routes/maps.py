@@ -2,6 +2,7 @@
 
 import hashlib
 from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -18,14 +19,16 @@ from search.mapping.collection_map import CollectionMap
 
 router = APIRouter()
 BINARY = "application/octet-stream"
-_ANSWERS = {
+_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": Map, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}},
     202: {"model": MapProgress, "description": "it is being made; ask again"},
     304: {"description": "unchanged"},
 }
 
 
-@router.get("/collections/{collection}/map", response_model=None, summary="Images by what they look like")
+@router.get(
+    "/collections/{collection}/map", response_model=None, responses=_ANSWERS, summary="Images by what they look like"
+)
 @needs("read")
 def collection_map(request: Request, workspace: Work, target: Target) -> Response:
     """Return a place in the plane for each of at most 20,000 images: near each other are those that look alike."""
