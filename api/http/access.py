@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.problems import problem, status_of
+from api.http.wrong_keys import MOST, WrongKeys
 from search.errors import LookalikeError
 from search.storing.api_keys import ROLES, Role
 
@@ -148,21 +149,38 @@ class Authentication:
         self._app = app
         self._gate = gate
         self._open = open_to_all
+        self._wrong = WrongKeys()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with its caller in the scope, or answer it with 401."""
+        """Pass a request on with its caller in the scope, or answer it with 401, or 429 after many wrong keys."""
         if scope["type"] != "http" or scope["path"] in self._open:
             await self._app(scope, receive, send)
             return
+        given = Headers(scope=scope).get("authorization")
+        address = (scope.get("client") or ("",))[0]
+        wait_s = 0 if given is None else self._wrong.retry_after_s(address, given)
+        if wait_s:
+            answer = problem(
+                "TooManyWrongKeys",
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"your address has sent {MOST} wrong keys within a minute; try again in {wait_s} seconds",
+            )
+            answer.headers["Retry-After"] = str(wait_s)
+            await answer(scope, receive, send)
+            return
         try:
-            caller = await self._caller(Headers(scope=scope).get("authorization"))
+            caller = await self._caller(given)
         except KeyRefused as refused:
+            if given is not None and refused.given:
+                self._wrong.wrong(address, given)
             answer = problem("KeyNeeded", HTTPStatus.UNAUTHORIZED, str(refused))
             answer.headers["WWW-Authenticate"] = f'{REALM}, error="invalid_token"' if refused.given else REALM
             await answer(scope, receive, send)
         except LookalikeError as error:
             await problem(type(error).__name__, status_of(error), str(error))(scope, receive, send)
         else:
+            if given is not None:
+                self._wrong.right(given)
             await self._app({**scope, "caller": caller}, receive, send)
 
     async def _caller(self, authorization: str | None) -> Caller:
