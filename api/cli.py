@@ -67,11 +67,11 @@ for module in (
     module.register(app)
 
 # Options of `lookalike` itself, with how many values each takes; people write them after the command too.
-GLOBAL_OPTIONS = {"--store": 1, "--collection": 1, "--progress": 1, "--json": 0, "--verbose": 0}
+GLOBAL_OPTIONS = {"--store": 1, "--remote": 1, "--collection": 1, "--progress": 1, "--json": 0, "--verbose": 0}
 
 
 @app.callback()
-def lookalike(
+def lookalike(  # noqa: PLR0913, PLR0917 -- options are arguments
     context: typer.Context,
     store: Annotated[
         Path | None,
@@ -80,6 +80,10 @@ def lookalike(
     collection: Annotated[
         str, typer.Option(help="Collection in the store.", envvar="LOOKALIKE_COLLECTION")
     ] = "default",
+    remote: Annotated[
+        str | None,
+        typer.Option(help="Ask this server, with LOOKALIKE_API_KEY, instead of a store.", metavar="URL"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")] = False,
     progress: Annotated[str, typer.Option(help="auto, plain, json or none.", envvar="LOOKALIKE_PROGRESS")] = "auto",
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens on stderr.")] = False,
@@ -93,10 +97,14 @@ def lookalike(
     )
     from search.storing.store import default_root
 
+    if remote is not None:
+        from api.remote.connecting import require_remote
+
+        require_remote(context.invoked_subcommand)
     root = store.expanduser() if store is not None else default_root()
     source = context.get_parameter_source("collection")
     named = source is not None and source.name == "COMMANDLINE"
-    context.obj = Session(root.absolute(), collection, json, modes[progress], named)
+    context.obj = Session(root.absolute(), collection, json, modes[progress], named, remote)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,11 +147,16 @@ class _Report:
         return code
 
     def refusal(self, error: LookalikeError) -> int:
-        """Report what was raised on purpose; a condition is shown with a caret under the place that is wrong."""
-        if not isinstance(error, BadCondition):
-            return self.error(type(error).__name__, str(error), exit_code(error))
-        code = self.error(type(error).__name__, str(error), exit_code(error), position=error.position)
-        for line in error.drawing.split("\n"):
+        """Report what was raised on purpose; a condition is shown with a caret under the place that is wrong.
+
+        What a server refused is reported as it would be where the server is.
+        """
+        kind, position = getattr(error, "kind", type(error).__name__), getattr(error, "position", None)
+        if position is None:
+            return self.error(kind, str(error), exit_code(error))
+        sentence, *drawing = str(error).split("\n")
+        code = self.error(kind, sentence, exit_code(error), position=position)
+        for line in error.drawing.split("\n") if isinstance(error, BadCondition) else drawing:
             say(f"    {line}")
         return code
 

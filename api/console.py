@@ -24,19 +24,25 @@ COLUMNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The global options of one call. named: whether the collection is one that the user asked for in this call."""
+    """The global options of one call. named: whether the collection is one that the user asked for in this call.
+
+    remote: the address of the server that is asked instead of the store.
+    """
 
     store: Path
     collection: str
     json: bool
     progress: ProgressMode
     named: bool = False
+    remote: str | None = None
 
     @property
     def call(self) -> str:
         """Return how this program is called with this store."""
         from search.storing.store import default_root
 
+        if self.remote is not None:
+            return f"lookalike --remote {shlex.quote(self.remote)}"
         if self.store == default_root().absolute():
             return "lookalike"
         return f"lookalike --store {shlex.quote(str(self.store))}"

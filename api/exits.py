@@ -25,4 +25,6 @@ _BY_ERROR: tuple[tuple[type[errors.LookalikeError], int], ...] = (
 
 def exit_code(error: errors.LookalikeError) -> int:
     """Return the exit code of an error: 2 usage, 4 a guard refused, 5 try again, 1 anything else."""
-    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ELSE)
+    # What a server says is like an error of this machine (api/client/errors.py).
+    found = getattr(error, "like", type(error))
+    return next((code for kind, code in _BY_ERROR if issubclass(found, kind)), ELSE)

@@ -9,7 +9,7 @@ import anyio
 import httpx2
 from anyio.to_thread import run_sync
 
-from api.client import reviewing, searching, server_jobs, stored_images
+from api.client import ingest, reviewing, searching, server_jobs, stored_images
 from api.client.calls import Call, Listing
 from api.client.connection import connection_to
 from api.client.following import EVENTS
@@ -108,6 +108,9 @@ class AsyncClient:
     thumbnail = _awaited(stored_images.thumbnail)
     change_metadata = _awaited(stored_images.change_metadata)
     remove = _awaited(stored_images.remove)
+    add = _awaited(ingest.add)
+    add_all = _awaited(ingest.add_all)
+    put = _awaited(ingest.put)
     search = _awaited(searching.search)
     check = _awaited(searching.check)
     explain = _awaited(searching.explain)

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from api.client import reviewing, searching, server_jobs, stored_images
+from api.client import ingest, reviewing, searching, server_jobs, stored_images
 from api.client.calls import Call, Listing
 from api.client.connection import connection_to
 from api.client.following import EVENTS
@@ -104,6 +104,9 @@ class Client:
     thumbnail = _blocking(stored_images.thumbnail)
     change_metadata = _blocking(stored_images.change_metadata)
     remove = _blocking(stored_images.remove)
+    add = _blocking(ingest.add)
+    add_all = _blocking(ingest.add_all)
+    put = _blocking(ingest.put)
     search = _blocking(searching.search)
     check = _blocking(searching.check)
     explain = _blocking(searching.explain)

@@ -19,19 +19,32 @@ from http import HTTPStatus
 
 from api.shapes.jobs import Job
 from api.shapes.problems import Problem
+from search import errors
 from search.errors import LookalikeError
+
+_LIKE: dict[int, type[LookalikeError]] = {
+    HTTPStatus.CONFLICT: errors.GuardRefused,
+    HTTPStatus.TOO_MANY_REQUESTS: errors.StoreUnavailable,
+    HTTPStatus.SERVICE_UNAVAILABLE: errors.StoreUnavailable,
+} | dict.fromkeys((400, 401, 403, 404, 405, 413, 415, 422), errors.UsageError)
 
 
 class RemoteError(LookalikeError):
-    """Something went wrong between a client and a server."""
+    """Something went wrong between a client and a server. like: the error of one machine that means the same."""
+
+    like: type[LookalikeError] = LookalikeError
 
 
 class ServerUnreachable(RemoteError):
     """No answer came from the server, or not in time."""
 
+    like = errors.StoreUnavailable
+
 
 class NotLookalike(RemoteError):
     """What answered is no Lookalike server, or one that this client does not understand."""
+
+    like = errors.UsageError
 
 
 class Refused(RemoteError):
@@ -50,6 +63,10 @@ class Refused(RemoteError):
         self.reason = problem.reason
         self.position = problem.position
         self.retry_after_s = retry_after_s
+        named = getattr(errors, self.kind, None)
+        self.like = _LIKE.get(problem.status, LookalikeError)
+        if isinstance(named, type) and issubclass(named, LookalikeError):
+            self.like = named
 
 
 class AccessRefused(Refused):

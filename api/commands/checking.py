@@ -1,5 +1,6 @@
 """`check`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,12 @@ from api.named_pictures import read_picture, require_pictures
 from api.queries import CheckRequest
 from api.workspace import Workspace
 from search.errors import BadImage, UsageError
-from search.records import Collection, displayable
+from search.records import displayable
 
 if TYPE_CHECKING:
     from api.checks import Check
 
+Ask = Callable[[Path], "Check"]
 UNREADABLE = "read_error"  # the reason of a named picture that is not there, as of files of a source
 STATUSES = ("new", "exact", "near", "failed")
 
@@ -39,40 +41,51 @@ def check(
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Tell whether pictures are new to the collection, exact copies or near copies of its images. Changes nothing."""
-    from api.checks import check_picture
-
     session: Session = context.obj
     wanted = CheckRequest(threshold, accurate)
     if len(images) == 1:
         require_pictures(images)
+    if session.remote is not None:
+        from api.remote.asking import check_file
+        from api.remote.connecting import connected, require_only
+
+        require_only(context, "images", "threshold", "accurate")
+        with connected(session) as client:
+            return _check(session, images, lambda image: check_file(client, image, wanted))
+    from api.checks import check_picture
+
     with Workspace(session.store, device=device, weights=weights) as workspace:
         target = workspace.collection(session.collection)
-        if len(images) == 1:
-            told = check_picture(workspace, target, read_picture(images[0]), str(images[0]), wanted)
-            failed = 0
-            shape = told.as_json()
-            if not session.json:
-                out().print(_sentence(told))
-        else:
-            items = [_item(session, workspace, target, image, wanted) for image in images]
-            counts = {status: sum(item["status"] == status for item in items) for status in STATUSES}
-            failed = counts["failed"]
-            shape = {"items": items, **counts}
+        return _check(
+            session, images, lambda image: check_picture(workspace, target, read_picture(image), str(image), wanted)
+        )
+
+
+def _check(session: Session, images: list[Path], ask: Ask) -> None:
+    """Print what the gate says of pictures. ask: it."""
+    shape: dict[str, object]
+    if len(images) == 1:
+        told = ask(images[0])
+        failed = 0
+        shape = told.as_json()
+        if not session.json:
+            out().print(_sentence(told))
+    else:
+        items = [_item(session, image, ask) for image in images]
+        counts = {status: sum(item["status"] == status for item in items) for status in STATUSES}
+        failed = counts["failed"]
+        shape = {"items": items, **counts}
     if session.json:
         print_json(shape)
     if failed:
         raise typer.Exit(LEDGER)
 
 
-def _item(
-    session: Session, workspace: Workspace, target: Collection, image: Path, wanted: CheckRequest
-) -> dict[str, object]:
+def _item(session: Session, image: Path, ask: Ask) -> dict[str, object]:
     """Return the answer for one of several pictures, or why there is none, and tell people at once."""
-    from api.checks import check_picture
-
     item: dict[str, object] = {"path": displayable(image.absolute())}
     try:
-        told = check_picture(workspace, target, read_picture(image), str(image), wanted)
+        told = ask(image)
     except BadImage as error:
         say(f"lookalike: {error}")
         return item | {"status": "failed", "reason": error.reason, "detail": error.detail}

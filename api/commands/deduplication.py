@@ -63,6 +63,8 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
 ) -> None:
     """Report exact and near copies as groups around the image to keep, and write a plan for `apply`. Moves nothing."""
     session: Session = context.obj
+    if session.remote is not None:
+        return _remotely(context, session)
     for name, named in (("--within", [within] if within else []), ("--protect", protect), ("--prefer", prefer)):
         _require_folders(name, named or [])
     _require_free(output, overwrite=overwrite)
@@ -84,7 +86,7 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
         shape = report_json(found.report, found.source) | {"between": between, "notes": list(found.notes)}
         shape |= {"plan": None if plan is None else plan.id, "plan_path": _plan_path(session, plan)}
         print_json(shape if page is None else shape | {"report": str(page)})
-        return
+        return None
     for note in found.notes:
         say(note)
     _print_report(found.report, found.source)
@@ -93,6 +95,36 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
     if plan is not None:
         out().print(f"plan {plan.id}, until {iso(plan.expires_at)}: {_plan_path(session, plan)}")
         out().print(f"next: {session.call} apply {plan.id} --dry-run")
+    return None
+
+
+def _remotely(context: typer.Context, session: Session) -> None:
+    """Let a server look for duplicates; folders are those of its machine."""
+    from api.remote.connecting import connected, given_options
+    from api.remote.deduplicating import found_groups, report_shape, waited_for
+
+    options = ("precision", "threshold", "calibrate", "within", "between", "protect", "prefer", "keep", "expires")
+    given = given_options(context, *options)
+    for name in ("protect", "prefer"):
+        if name in given:
+            given[name] = [str(folder) for folder in given[name]]
+    if "within" in given:
+        given["within"] = str(given["within"])
+    if "keep" in given:
+        given["keep"] = given["keep"].split(",")
+    with connected(session) as client:
+        job = waited_for(session, client.dedup(**given))
+        groups = found_groups(client)
+    shape = report_shape(job, groups, SHOWN_GROUPS)
+    if session.json:
+        print_json(shape)
+        return
+    for note in shape["notes"]:
+        say(note)
+    report = DuplicateReport(shape["images"], shape["threshold"], tuple(group for _, group in groups))
+    _print_report(report, shape["threshold_source"])
+    if shape["plan"] is not None:
+        out().print(f"plan {shape['plan']} is on the server")
 
 
 def _plan_options(expires: str, protected: Sequence[Path]) -> PlanOptions:

@@ -104,6 +104,8 @@ def index(
     from api.indexing import IndexRequest, run_index
 
     session: Session = context.obj
+    if session.remote is not None:
+        return _send(context, session, sources, exclude or [], max_failed)
     request = IndexRequest(
         sources=sources,
         backbone=backbone,
@@ -140,6 +142,23 @@ def index(
         say(f"lookalike: {summary.refused}")
         raise typer.Exit(GUARD)
     if summary.counts.failed > max_failed:
+        raise typer.Exit(LEDGER)
+    return None
+
+
+def _send(context: typer.Context, session: Session, sources: list[str], exclude: list[str], max_failed: int) -> None:
+    """Send pictures to a server."""
+    from api.remote.connecting import connected, require_only
+    from api.remote.indexing import send
+
+    require_only(context, "sources", "exclude", "max_failed")
+    with connected(session) as client:
+        shape = send(session, client, sources, exclude)
+    if session.json:
+        print_json(shape)
+    else:
+        _print_summary(session, shape, created=False)
+    if int(str(shape["failed"])) > max_failed:
         raise typer.Exit(LEDGER)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from textwrap import TextWrapper, wrap
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,15 @@ from search.database.database import Database
 from search.errors import UsageError
 from search.finding.generations import Generations
 from search.local.published import LocalIndexes
-from search.records import NO_TRANSFORM, Fault
+from search.records import NO_TRANSFORM, Fault, LedgerEntry
 from search.settings import is_sealed, read_settings, seal_settings
 from search.storing.store import Store
 from search.upkeep.status import CollectionStatus
 from search.upkeep.verification import unnamed_files
 from search.upkeep.verification import verify as find_faults
+
+if TYPE_CHECKING:
+    from api.shapes.views import Failure
 
 
 def register(app: typer.Typer) -> None:
@@ -32,19 +35,36 @@ def register(app: typer.Typer) -> None:
 def status(context: typer.Context) -> None:
     """Show what a store holds, and whether everything in it can be found; with --collection only of that one."""
     session: Session = context.obj
+    if session.remote is not None:
+        return _remote_status(session, session.remote)
     with Workspace(session.store) as workspace:
         found = workspace.status(session.collection if session.named else None)
     if session.json:
         print_json({"store": str(session.store), "collections": [one.as_json() for one in found]})
-        return
+        return None
     console = out()
     console.print(f"store {session.store}")
     if not found:
         console.print("no collections yet; `lookalike index FOLDER` makes one")
-        return
+        return None
     for one in found:
         for line in _lines(one):
             console.print(line)
+    return None
+
+
+def _remote_status(session: Session, url: str) -> None:
+    from api.remote.asking import status as ask
+    from api.remote.asking import status_lines
+    from api.remote.connecting import connected
+
+    with connected(session) as client:
+        shape = ask(client, url, session.collection if session.named else None)
+    if session.json:
+        print_json(shape)
+        return
+    for line in status_lines(shape):
+        out().print(line)
 
 
 # Paths stay whole, so that they can be copied.
@@ -107,10 +127,17 @@ def _licence(one: CollectionStatus) -> str:
 def failures(context: typer.Context) -> None:
     """List the files that could not be indexed, and why."""
     session: Session = context.obj
-    with Store(session.store) as store:
-        entries = store.catalogue.failures(store.catalogue.collection(session.collection).id)
+    entries: list[LedgerEntry | Failure]
+    if session.remote is not None:
+        from api.remote.connecting import connected
+
+        with connected(session) as client:
+            entries = list(client.failures(page_size=1000))
+    else:
+        with Store(session.store) as store:
+            entries = list(store.catalogue.failures(store.catalogue.collection(session.collection).id))
     if session.json:
-        print_json({"items": [entry.as_json() for entry in entries]})
+        print_json({"items": [one.as_json() if isinstance(one, LedgerEntry) else one.model_dump() for one in entries]})
         return
     rows = table("reason", ">tries", "file", "detail")
     for entry in entries:

@@ -71,6 +71,9 @@ def search(
         raise UsageError("--explain needs an IMAGE file and --accurate")
     wanted = QueryRequest(k, min_score, where, accurate, box, unique)
     asked = _Asked(tuple(pictures), embedding, tuple(like or ()), tuple(unlike or ()))
+    if session.remote is not None:
+        found, query = _remotely(context, session, asked, {"id": image_id, "key": key}, wanted)
+        return _show(session, found, query)
     with Workspace(session.store, device=device, weights=weights, tell=session.tell) as workspace:
         target = workspace.collection(session.collection)
         record = None if (image_id, key) == (None, None) else _stored(workspace, target.id, image_id, key)
@@ -78,10 +81,30 @@ def search(
         if explain is not None:
             data = read_picture(pictures[0])
             _explain(workspace, target, explain, data, pictures[0], found, box)
+    return _show(session, found, query)
+
+
+def _show(session: Session, found: Found, query: dict[str, object]) -> None:
     if session.json:
         print_json(found.as_json(query))
     else:
         _print_matches(found)
+
+
+def _remotely(
+    context: typer.Context, session: Session, asked: "_Asked", stored: dict[str, object], wanted: QueryRequest
+) -> tuple[Found, dict[str, object]]:
+    """Return the answer of a server, and what it says of the query."""
+    from api.query_examples import read_embedding
+    from api.remote.asking import search as search_remotely
+    from api.remote.connecting import connected, require_only
+
+    named = ("images", "image_id", "key", "k", "min_score", "where", "accurate", "box", "embedding", "like", "unlike")
+    require_only(context, *named, "unique")
+    given = None if asked.embedding is None else read_embedding(asked.embedding)
+    by = stored | {"embedding": given, "like": asked.like, "unlike": asked.unlike}
+    with connected(session) as client:
+        return search_remotely(client, asked.pictures, by, wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,20 +49,45 @@ def merge(context: typer.Context, pictures: Named) -> None:
 
 def split(context: typer.Context, pictures: Named) -> None:
     """Take pictures out of the group of the first: none is a duplicate of it; of the same bytes: all are kept."""
+    _here_alone(context.obj, "split")
     _say(context.obj, with_first(pictures), "not_duplicate", of_itself="keep_both")
 
 
 def _say(session: Session, pairs: list[tuple[str, str]], word: str, *, of_itself: str | None = None) -> None:
+    if session.remote is not None:
+        return _say_remotely(session, pairs, word)
     with Store(session.store) as store:
         target = store.catalogue.collection(session.collection)
         said = say(store, target, [(one, other, word) for one, other in pairs], of_itself=of_itself)
     if session.json:
         print_json({"items": [one.as_json() for one in said]})
-        return
+        return None
     words = ", ".join(sorted({one.said for one in said}))
     out().print(f"{counted(len(said), 'verdict', 'verdicts')} written down: {words}")
     if any(one.keeps_all for one in said):
         out().print("every file with the bytes of such a picture is kept from now on, until duplicate is said of it")
+    return None
+
+
+def _say_remotely(session: Session, pairs: list[tuple[str, str]], word: str) -> None:
+    from api.remote.connecting import connected
+
+    chosen = word_named(word)
+    with connected(session) as client:
+        said = client.say_all([(one, other, chosen) for one, other in pairs]).items
+    if session.json:
+        print_json({"items": [one.model_dump() for one in said]})
+    else:
+        words = ", ".join(sorted({one.verdict for one in said}))
+        out().print(f"{counted(len(said), 'verdict', 'verdicts')} written down: {words}")
+
+
+def _here_alone(session: Session, command: str) -> None:
+    """Raises:
+    UsageError: a server is asked for what it does not do.
+    """
+    if session.remote is not None:
+        raise UsageError(f"`verdicts {command}` works on a store: run it without --remote on the store's machine")
 
 
 def import_(
@@ -71,6 +96,7 @@ def import_(
 ) -> None:
     """Take over verdicts: two sha256 and what they are, a line each; the last on a pair counts."""
     session: Session = context.obj
+    _here_alone(session, "import")
     said = _read(file)
     with Store(session.store) as store:
         taken = Verdicts(store.database).say(said)
@@ -87,6 +113,7 @@ def export(
 ) -> None:
     """Write all verdicts as CSV."""
     session: Session = context.obj
+    _here_alone(session, "export")
     if file.exists() and not force:
         raise GuardRefused(f"{file} is there already; name another file, or overwrite it with --force")
     with Store(session.store) as store:
@@ -110,15 +137,22 @@ def export(
 def list_(context: typer.Context) -> None:
     """Show all verdicts."""
     session: Session = context.obj
-    with Store(session.store) as store:
-        said = Verdicts(store.database).all()
+    items: list[dict[str, object]]
+    if session.remote is not None:
+        from api.remote.connecting import connected
+
+        with connected(session) as client:
+            items = [one.model_dump() for one in client.verdicts(page_size=1000)]
+    else:
+        with Store(session.store) as store:
+            items = [one.as_json() for one in Verdicts(store.database).all()]
     if session.json:
-        print_json({"items": [one.as_json() for one in said]})
+        print_json({"items": items})
         return
     rows = table("verdict", "first", "second")
-    for one in said:
-        rows.add_row(one.said, one.first.hex(), one.second.hex())
-    if said:
+    for one in items:
+        rows.add_row(str(one["verdict"]), str(one["first"]), str(one["second"]))
+    if items:
         print_table(rows)
     else:
         out().print("no verdicts")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from api.client import AccessRefused, AsyncClient, Client, Conflict, NotFound, Refused
+from tests.conftest import painted
 from tests.served import KEY, Served, served_album
 
 
@@ -129,6 +130,30 @@ def test_a_dedup_job_is_waited_for_and_its_groups_come_with_the_totals_of_the_re
     assert client.search(id=group.keeper.id, k=1, unique=True).matches[0].copies == 1
     with pytest.raises(Refused, match="below which no image"):
         client.dedup(within="/nowhere")
+
+
+def test_pictures_are_taken_in_and_found_at_once(client: Client) -> None:
+    fresh = painted(51, (160, 120))
+    added = client.add(fresh, key="shop/1", metadata={"rating": 4})
+    assert (added.outcome, added.image and added.image.metadata) == ("added", {"rating": 4})
+    (match,) = client.search(fresh, k=1).matches
+    assert match.key == "shop/1"
+    assert match.score == pytest.approx(1, abs=1e-3)
+    assert client.add(fresh, key="shop/2", on_duplicate="reject").outcome == "rejected"
+    two = client.add_all(
+        [painted(52), painted(53)], keys=["shop/3", "shop/4"], metadata=[{"n": 3}, {"n": 4}], keep="none"
+    )
+    assert [(one.outcome, one.image and one.image.metadata) for one in two.items] == [
+        ("added", {"n": 3}),
+        ("added", {"n": 4}),
+    ]
+    assert client.put("shop/1", fresh).outcome == "exists"
+    assert client.put("shop/1", painted(54), metadata={"rating": 5}, keep="thumbnail").outcome == "replaced"
+    assert client.image_by_key("shop/1").metadata == {"rating": 5}
+    bad = client.add(b"no picture")
+    assert (bad.outcome, bad.problem and bad.problem.reason) == ("rejected", "not_an_image")
+    for key in ("shop/1", "shop/3", "shop/4"):
+        client.remove(client.image_by_key(key).id)
 
 
 def test_what_the_server_refuses_says_what_to_do(client: Client, served: Served) -> None:
