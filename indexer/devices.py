@@ -9,6 +9,7 @@ import os
 from search.errors import UsageError
 
 CPU = "cpu"
+CORES_VARIABLE = "LOOKALIKE_CORES"
 
 
 def choose_device(wanted: str) -> str:
@@ -35,7 +36,16 @@ def choose_device(wanted: str) -> str:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may run on."""
+    """Return how many cores this process shall use: LOOKALIKE_CORES, else all that it may run on.
+
+    Raises:
+        UsageError: LOOKALIKE_CORES is no number from 1 on.
+    """
+    said = os.environ.get(CORES_VARIABLE)
+    if said is not None:
+        if not said.isascii() or not said.isdigit() or not int(said):
+            raise UsageError(f"{CORES_VARIABLE}={said!r} is no number of cores: choose 1 or more")
+        return int(said)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -16,7 +16,7 @@ from api.http import admission
 from api.http.app import Parts, create_app
 from api.http.lines import Line, Lines
 from api.http.readiness import Readiness
-from api.http.server import _listen
+from api.http.server import listen
 from api.http.thumbnails import Thumbnails
 from api.queries import Found, QueryRequest
 from api.workspace import Workspace
@@ -78,7 +78,7 @@ def running(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 
 @contextmanager
 def serving(parts: Parts) -> Iterator[tuple[str, int]]:
-    with _listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning", timeout_graceful_shutdown=5))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

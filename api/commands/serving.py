@@ -53,12 +53,14 @@ def serve(
         list[str] | None,
         typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.", envvar="LOOKALIKE_WORKERS")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Serve the web page and the HTTP API."""
     from api.http.key_gate import Guard, auth_mode
     from api.http.server import Address, run_server
+    from api.jobs.supervising import Launch
 
     session: Session = context.obj
     roots = tuple(allow_root or ())
@@ -77,7 +79,8 @@ def serve(
             threading.Timer(OPEN_AFTER_S, webbrowser.open, (url,)).start()
 
     names = tuple(allow_host or (LOOPBACK_NAMES if host in LOOPBACK else ("*",)))
-    run_server(session.store, Address(host, port, names), guard, ready, device=device, weights=weights)
+    launch = Launch(session.store, device, weights)
+    run_server(launch, Address(host, port, names), guard, ready, workers=workers)
 
 
 def _stopped(_signal: int, _frame: FrameType | None) -> None:

@@ -182,7 +182,9 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
         reason = readiness.reason()
         if reason is None:
             return JSONResponse({"status": "ok"})
-        return problem("NotReady", HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        answer = problem("NotReady", HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        answer.headers["Retry-After"] = "1"
+        return answer
 
 
 def _add_metrics(app: FastAPI, workspace: Workspace, lines: Lines) -> None:

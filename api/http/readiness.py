@@ -2,7 +2,12 @@
 
 import logging
 import threading
+from typing import Final
 
+import numpy as np
+import simplejpeg
+
+from api.queries import QueryRequest
 from api.workspace import Workspace
 from search.errors import LookalikeError
 from search.records import Collection
@@ -10,10 +15,11 @@ from search.records import Collection
 log = logging.getLogger(__name__)
 
 RETRY_S = 10.0
+ONE: Final = QueryRequest(k=1)
 
 
 class Readiness:
-    """Loads indexes and backbones in the background, so that the first query is as fast as the next.
+    """Loads indexes and backbones in the background, and searches once, so that the first query is as fast as the next.
 
     A collection that cannot be loaded (its weights are gone) is tried again and again, and holds up no other: the
     server is ready when at least one collection is, or when there is none.
@@ -22,7 +28,12 @@ class Readiness:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._reason: str | None = "starting"
+        self._is_warm = False
         self._stopped = threading.Event()
+
+    def warm(self) -> None:
+        """Load what can be loaded, before anybody asks."""
+        self._is_warm = self._load_all()
 
     def start(self) -> None:
         """Begin to warm up; returns at once."""
@@ -43,8 +54,9 @@ class Readiness:
         return None
 
     def _warm_up(self) -> None:
-        while not self._stopped.is_set():
-            if self._load_all():
+        while not self._stopped.is_set() and not self._is_warm:
+            self._is_warm = self._load_all()
+            if self._is_warm:
                 return
             self._stopped.wait(RETRY_S)
 
@@ -65,9 +77,25 @@ class Readiness:
     def _load(self, target: Collection) -> list[str]:
         try:
             self._workspace.snapshot(target)
-            if not target.space.is_imported:  # searched by stored images alone
+            if target.space.is_imported:
+                self._search_by_stored(target)
+            else:
                 self._workspace.embedder(target)
+                self._workspace.search_by_picture(target, drawn_picture(), "the warm-up", ONE)
         except Exception as error:  # noqa: BLE001 -- the outermost loop of this thread: a dead one would say "loading" for ever
             log.warning("collection %s cannot be searched by picture: %s", target.name, error)
             return [f"collection {target.name}: {error}"]
         return []
+
+    def _search_by_stored(self, target: Collection) -> None:
+        """Search a collection whose embeddings were made elsewhere, if it has any."""
+        for image_id in self._workspace.snapshot(target).sample(1).tolist():
+            image = self._workspace.store.catalogue.image_by_id(target.id, image_id)
+            self._workspace.search_by_image(target, image, ONE)
+
+
+def drawn_picture() -> bytes:
+    """Return a JPEG that shows something: pixels by chance, always the same."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    encoded: bytes = simplejpeg.encode_jpeg(pixels)
+    return encoded

@@ -1,11 +1,12 @@
 """Composition of the server: the only module of the HTTP side that builds real parts."""
 
-import os
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -14,14 +15,19 @@ from api.http.key_gate import Guard, gate_of
 from api.http.readiness import Readiness
 from api.http.safe_fetch import FetchLimits, FetchNothing, SafeFetch
 from api.http.thumbnails import Thumbnails
+from api.http.worker_processes import Workers
 from api.jobs.runner import JobRunner
 from api.jobs.supervising import Launch
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
+from indexer.devices import usable_cores
 from search.errors import UsageError
 from search.storing.api_keys import ApiKeys
+from search.storing.store import Store
 from search.storing.uploads import Uploads
+
+log = logging.getLogger()
 
 SHUTDOWN_S = 20
 BACKLOG = 2048
@@ -37,38 +43,60 @@ class Address:
 
 
 def run_server(
-    root: Path,
-    address: Address,
-    guard: Guard,
-    ready: Callable[[str], None],
-    *,
-    device: str = "auto",
-    weights: Path | None = None,
+    launch: Launch, address: Address, guard: Guard, ready: Callable[[str], None], *, workers: int = 1
 ) -> None:
-    """Serve the store in this folder until Ctrl-C or SIGTERM. ready: called with the URL once it listens.
+    """Serve a store until Ctrl-C or SIGTERM. ready: called with the URL once it listens. workers: how many processes.
 
     Raises:
-        LookalikeError: by name, why the store cannot be opened.
+        LookalikeError: by name, why the store cannot be opened; or that workers end again and again.
         GuardRefused: other machines could reach it, and nobody has a key.
         UsageError: the address or the file with the admin key cannot be used.
     """
-    children = max(1, (os.cpu_count() or 1) // 2)
+    if workers == 1:
+        with listen(address.host, address.port) as listening:
+            serve_on(listening, launch, address.names, guard, lambda: ready(url_of(listening)))
+        return
+    with Store(launch.root) as store:  # what is wrong with it is said here, and once
+        gate_of(ApiKeys(store.database), guard)
+    start = {"launch": _plain(launch), "names": address.names, "guard": _plain(guard), "log": log.getEffectiveLevel()}
+    with listen(address.host, address.port) as listening:
+        Workers(workers, start, listening).run(lambda: ready(url_of(listening)), SHUTDOWN_S)
+
+
+def serve_on(
+    listening: socket.socket,
+    launch: Launch,
+    names: Sequence[str],
+    guard: Guard,
+    started: Callable[[], None],
+    *,
+    among_others: bool = False,
+) -> None:
+    """Serve a store on a socket until SIGINT or SIGTERM. started: called once it answers.
+
+    among_others: other processes serve it, too: no connection is taken before everything is loaded.
+
+    Raises:
+        LookalikeError: as `run_server`.
+    """
+    children = max(1, usable_cores() // 2)
     with ExitStack() as stack:
         workspace = stack.enter_context(
-            Workspace(root, device=device, weights=weights, children=children, lasting=True)
+            Workspace(launch.root, device=launch.device, weights=launch.weights, children=children, lasting=True)
         )
         gate = gate_of(ApiKeys(workspace.store.database), guard)
-        listening = stack.enter_context(_listen(address.host, address.port))
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
-        runner = stack.enter_context(JobRunner(workspace.store.database, Launch(root, device, weights)))
-        stopping = Stopping()
+        runner = stack.enter_context(JobRunner(workspace.store.database, launch))
+        stopping, readiness = Stopping(), Readiness(workspace)
+        if among_others:
+            readiness.warm()
         parts = Parts(
             workspace=workspace,
             thumbnails=Thumbnails(pool, Uploads(workspace.store).small),
-            readiness=Readiness(workspace),
-            allowed_hosts=address.names,
-            started=lambda: ready(_url(listening)),
+            readiness=readiness,
+            allowed_hosts=tuple(names),
+            started=started,
             gate=gate,
             fetch=SafeFetch(FetchLimits(most_bytes=MAX_BODY_BYTES)) if guard.allow_url else FetchNothing(),
             wake=runner.wake,
@@ -82,6 +110,11 @@ def run_server(
         server.run(sockets=[listening])
 
 
+def _plain(values: Launch | Guard) -> dict[str, Any]:
+    """Return a dataclass as JSON can have it; worker.py reads it again."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(values).items()}
+
+
 class Stopping:
     """Tells whether a server was asked to end: who streams then stops, so that it need not wait."""
 
@@ -92,7 +125,12 @@ class Stopping:
         return self.server is not None and self.server.should_exit
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        UsageError: it is taken, or not one of this machine.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named, not left to the system: asyncio sends small answers at once (TCP_NODELAY) on connections whose protocol it
     # is told alone; on others each answer waits some 40 ms for the client's acknowledgement of its head.
@@ -108,6 +146,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _url(listening: socket.socket) -> str:
+def url_of(listening: socket.socket) -> str:
+    """Return the address of what a socket serves, for people."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

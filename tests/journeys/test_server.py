@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from api.cli import main
-from api.http.server import _listen
+from api.http.server import listen
 from tests.conftest import painted
 from tests.served import server
 
@@ -60,7 +60,7 @@ def test_answers_are_sent_at_once_and_not_when_their_head_was_acknowledged(host:
             sent_at_once.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        with _listen(host, 0) as listening:
+        with listen(host, 0) as listening:
             async with await asyncio.start_server(accepted, sock=listening):
                 reader, writer = await asyncio.open_connection(*listening.getsockname()[:2])
                 await reader.read()

@@ -1,0 +1,154 @@
+"""`serve --workers`: several real processes on one socket, watched, killed, ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from api.cli import main
+from api.http import worker_processes
+from api.http.server import listen
+from api.http.worker_processes import MOST_DEATHS, Workers
+from bench.http_load import picture_request
+from search.errors import LookalikeError
+from tests.conftest import painted
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workers")
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(3):
+        painted(number, (200, 150)).save(photos / f"{number}.png")
+    with pytest.raises(SystemExit):
+        main(["--store", str(folder / "store"), "--progress", "none", "index", str(photos)])
+    return folder / "store"
+
+
+@contextmanager
+def serving(store: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", "--workers", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "listens on http://" in line, line
+        try:
+            yield next(word for word in line.split() if word.startswith("http://")), process
+        finally:
+            for worker in workers(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            process.kill()
+
+
+def workers(pid: int) -> set[int]:
+    """Return the processes that a server has started."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                    found.add(int(entry.name))
+    return found
+
+
+def until(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}readyz", timeout=20) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def connected(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """Return all that comes until the server closes the connection, as one that ends does."""
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    return received
+
+
+def test_a_worker_that_is_killed_is_missed_by_nobody_and_started_anew(store: Path) -> None:
+    with serving(store) as (url, process):
+        until(lambda: answers(url))
+        before = workers(process.pid)
+        assert len(before) == 2
+        killed = before.pop()
+        os.kill(killed, signal.SIGKILL)
+        # Connections that nobody has taken yet are taken by the other.
+        assert all(answers(url) for _ in range(20))
+        until(lambda: len(workers(process.pid) - {killed}) == 2)
+        until(lambda: answers(url))
+        assert before < workers(process.pid), "the other went on"
+
+        # What is being answered when the server is asked to end is answered.
+        upload = picture_request("/v1/collections/default/search", (store.parent / "photos" / "1.png").read_bytes())
+        with connected(url) as connection:
+            connection.sendall(upload.replace(b"Host: localhost", b"Host: 127.0.0.1")[:-40])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(upload[-40:])
+            answer = whole_answer(connection)
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        assert b'"relation":"identical"' in answer
+        assert process.wait(timeout=60) == 0
+        assert process.stderr is not None
+        log = process.stderr.read()
+        assert f"worker process {killed} was killed by SIGKILL" in log
+        assert "Traceback" not in log
+
+
+def test_workers_end_with_the_process_that_started_them(store: Path) -> None:
+    with serving(store) as (url, process):
+        until(lambda: answers(url))
+        left = workers(process.pid)
+        process.kill()
+        process.wait()
+
+        def alive(pid: int) -> bool:
+            with suppress(OSError):
+                return "python" in Path(f"/proc/{pid}/cmdline").read_text()
+            return False
+
+        until(lambda: not any(alive(pid) for pid in left))
+        with pytest.raises(OSError, match="refused"):
+            connected(url)
+
+
+def test_workers_that_end_again_and_again_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_processes, "BOOT", "import sys; sys.exit(7)")
+    told: list[str] = []
+    with listen("127.0.0.1", 0) as listening:
+        with pytest.raises(LookalikeError, match=f"{MOST_DEATHS} worker processes .* ended with exit code 7"):
+            Workers(2, {}, listening).run(lambda: told.append("ready"), 1.0)
+        assert told == []
+
+
+def test_a_store_that_cannot_be_served_is_one_clear_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "api", "--store", str(tmp_path), "serve", "--port", "0", "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no store in" in done.stderr
+    assert "worker" not in done.stderr
