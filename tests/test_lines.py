@@ -8,6 +8,7 @@ from http import HTTPStatus
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from api.http import lines
 from api.http.lines import Busy, Line
 from search.unwanted import stop_if_unwanted
 
@@ -58,6 +59,30 @@ def test_who_finds_no_place_is_told_when_to_come_again() -> None:
         assert await asyncio.gather(*asked) == ["answer"] * 3
         assert (line.inside, line.done, line.refused[503]) == (0, 3, 1)
         assert await line.run(Caller().request, work) == "answer", "there is room again"
+        line.close()
+
+    asyncio.run(story())
+
+
+def test_many_may_come_at_once_but_few_where_somebody_always_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "STANDING", 1)
+
+    async def story() -> None:
+        line, work = Line("pictures", 1, waiting=40), Work()
+        asked = [asyncio.ensure_future(line.run(Caller(f"10.0.0.{n}").request, work)) for n in range(20)]
+        await until(lambda: line.inside == 20)
+        monkeypatch.setattr(lines, "PATIENCE_S", 0.0)
+        with pytest.raises(Busy):
+            await line.run(Caller("10.0.0.99").request, work)
+        work.let.set()
+        await asyncio.gather(*asked)
+        # Nobody waits any more, so there is room for many again.
+        monkeypatch.setattr(lines, "PATIENCE_S", 60.0)
+        work.let.clear()
+        again = [asyncio.ensure_future(line.run(Caller(f"10.0.0.{n}").request, work)) for n in range(20)]
+        await until(lambda: line.inside == 20)
+        work.let.set()
+        assert await asyncio.gather(*again) == ["answer"] * 20
         line.close()
 
     asyncio.run(story())

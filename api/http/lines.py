@@ -3,8 +3,10 @@
     request -> Admission (admission.py beside it): is its line full? -> its body -> handler -> Line.run -> a thread
 
 A queue that may grow without end makes everybody wait longer than anybody stays. So a line has places: who finds none
-is told at once when to come again (503), and so is a client that holds most of them already (429). Whoever hangs up
-leaves the line, and what is being done for them stops at its next step (search/unwanted.py).
+is told at once when to come again (503), and so is a client that holds most of them already (429). Many come at once
+now and then, so there are many places; but where somebody has been waiting without a break for PATIENCE_S, more come
+than can be answered, and waiting longer helps nobody: there are few places then, until nobody waits any more. Whoever
+hangs up leaves the line, and what is being done for them stops at its next step (search/unwanted.py).
 """
 
 import asyncio
@@ -28,7 +30,9 @@ from search.unwanted import Unwanted, stop_if_unwanted, while_wanted
 T = TypeVar("T")
 P = ParamSpec("P")
 
-WAITING: Final = 16  # requests in front of each line's threads
+WAITING: Final = 64  # requests in front of each line's threads
+STANDING: Final = 8  # where somebody has waited for so long:
+PATIENCE_S: Final = 1.0
 SHARE: Final = 0.75  # of a line's places, for one client
 WEIGHT: Final = 0.05  # of the newest in the mean time that work takes
 
@@ -56,21 +60,26 @@ class Places:
 
     def __init__(self, name: str, most: int, least_of_one: int = 1) -> None:
         self.name = name
-        self.most = most
-        self._most_of_one = max(least_of_one, math.floor(SHARE * most))
+        self._most = most
+        self._least_of_one = least_of_one
         self.inside = 0
         self._of = Counter[str]()
         self.refused = Counter[int]()
 
+    def most(self) -> int:
+        """Return how many may be inside right now."""
+        return self._most
+
     def refusal(self, client: str) -> Busy | None:
         """Return why a client's next request is not let in, None where it is."""
-        if self._of[client] >= self._most_of_one:
+        most = self.most()
+        if self._of[client] >= max(self._least_of_one, math.floor(SHARE * most)):
             return self._busy(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"you have {self._of[client]} requests here that are not answered yet, which is as many as one client "
                 "may have; wait for answers, then send more",
             )
-        if self.inside >= self.most:
+        if self.inside >= most:
             return self._busy(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"{self.inside} requests of this kind are being answered or wait already; try again in a moment",
@@ -113,6 +122,8 @@ class Line(Places):
 
     def __init__(self, name: str, threads: int, waiting: int = WAITING, *, brief: bool = False) -> None:
         super().__init__(name, threads + waiting, threads)
+        self._few = threads + min(waiting, STANDING)
+        self._waits_since: float | None = None
         self.threads = threads
         self.abandoned = 0
         self.done = 0
@@ -124,6 +135,23 @@ class Line(Places):
     def waiting(self) -> int:
         """How many requests wait for a thread."""
         return max(0, self.inside - self.threads)
+
+    def most(self) -> int:
+        """Return how many may be inside: few, where somebody has been waiting for too long."""
+        since = self._waits_since
+        return self._most if since is None or time.monotonic() - since < PATIENCE_S else self._few
+
+    def enter(self, client: str) -> None:
+        """Let a request in (`Places.enter`)."""
+        super().enter(client)
+        if self.waiting and self._waits_since is None:
+            self._waits_since = time.monotonic()
+
+    def leave(self, client: str) -> None:
+        """Let a request out."""
+        super().leave(client)
+        if not self.waiting:
+            self._waits_since = None
 
     def retry_after_s(self) -> int:
         """Return how long the whole line takes, in seconds, 1 or more."""
