@@ -24,7 +24,7 @@ BODY_S: Final = 60.0  # for one body to arrive
 MOST: Final = 512  # requests at once, of all kinds
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 GONE: Final = 499  # nobody reads it; the access logs of proxies use the number for clients that hung up
-_SEARCHES: Final = re.compile(r"/v1/collections/[^/]+/(search|check|batch-search|images/[0-9]+/explain)$")
+_SEARCHES: Final = re.compile(r"/v1/collections/[^/]+/(search|check|images/[0-9]+/explain)$")
 
 
 class SlowBody(Exception):  # noqa: N818 -- an answer to a request, not a defect

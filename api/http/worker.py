@@ -7,9 +7,10 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from api.http.key_gate import Guard
 from api.http.server import serve_on
@@ -25,23 +26,18 @@ def be_worker(start: Mapping[str, Any]) -> None:
     threading.Thread(target=_end_with_starter, daemon=True).start()
     said = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no word for the starter
-    launch, guard = start["launch"], start["guard"]
 
     def started() -> None:
         os.write(said, STARTED)
 
     serve_on(
         socket.socket(fileno=start["socket"]),
-        Launch(Path(launch["root"]), launch["device"], _path(launch["weights"])),
+        TypeAdapter(Launch).validate_python(start["launch"]),
         start["names"],
-        Guard(**{**guard, "admin_key_file": _path(guard["admin_key_file"])}),
+        TypeAdapter(Guard).validate_python(start["guard"]),
         started,
         among_others=True,
     )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def _end_with_starter() -> None:
