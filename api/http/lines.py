@@ -31,7 +31,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 WAITING: Final = 64  # requests in front of each line's threads
-STANDING: Final = 8  # where somebody has waited for so long:
+STANDING: Final = 16  # where somebody has waited for so long:
 PATIENCE_S: Final = 1.0
 SHARE: Final = 0.75  # of a line's places, for one client
 WEIGHT: Final = 0.05  # of the newest in the mean time that work takes
@@ -218,7 +218,8 @@ async def _hung_up(request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of a server. finds: searches by what is stored. pictures: what must be decoded and embedded first.
+    """The lines of a server. finds: searches by what is stored, without a condition. pictures: what must be decoded and
+    embedded first, and conditions, which may take long.
 
     looks: what looks at the pixels of many images, and takes seconds.
     """
@@ -232,8 +233,9 @@ class Lines:
         """Return the lines of a process that has so many cores, None for all it can use."""
         cores = cores or usable_cores()
         return cls(
-            # Their threads are busy with Python, of which one runs at a time; two, so that disks are not waited for.
-            Line("finds", 2, waiting, brief=True),
+            # One: it is busy with Python, of which one thread runs at a time, and a second would only keep the loop
+            # that reads and answers from its turn. More cores are for more processes.
+            Line("finds", 1, waiting, brief=True),
             # One for each core, and as many whose picture is being decoded meanwhile.
             Line("pictures", 2 * cores, waiting),
             Line("looks", max(1, cores // 2), waiting),

@@ -59,11 +59,11 @@ def lines(request: Request) -> Lines:
     return found
 
 
-def line_for(among: Lines, *, accurate: bool, pictures: bool) -> Line:
+def line_for(among: Lines, *, accurate: bool, pictures: bool, where: object = None) -> Line:
     """Return the line of a search. accurate: it looks at the pixels of many images. pictures: it brings its own."""
     if accurate:
         return among.looks
-    return among.pictures if pictures else among.finds
+    return among.pictures if pictures or where is not None else among.finds
 
 
 def media_type(request: Request) -> str:

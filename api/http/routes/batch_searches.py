@@ -53,7 +53,8 @@ async def batch_search(request: Request, workspace: Work, target: Target) -> Str
                 yield _line(number, {"problem": asked.model_dump(exclude_none=True)})
             else:
                 # One line of the batch at a time stands in the line of searches; there it waits like all others.
-                line = line_for(lines(request), accurate=asked.wanted.accurate, pictures=False)
+                wanted = asked.wanted
+                line = line_for(lines(request), accurate=wanted.accurate, pictures=False, where=wanted.where)
                 while (refused := line.refusal(client_of(request.scope))) is not None:
                     await asyncio.sleep(refused.retry_after_s)
                 yield await line.run(request, _answered, workspace, target, number, asked)

@@ -140,5 +140,5 @@ async def _answered(
     if body.url is not None:
         said = {"url": body.url}
     query = NamedQuery(body, wanted, said, tuple(pictures))
-    line = line_for(lines(request), accurate=wanted.accurate, pictures=bool(pictures))
+    line = line_for(lines(request), accurate=wanted.accurate, pictures=bool(pictures), where=wanted.where)
     return Response(await line.run(request, query.answer, workspace, collection), media_type="application/json")
