@@ -233,11 +233,13 @@ class Lookalike(PlanCalls):
             LookalikeError: by name, whatever stopped it.
         """
         from api.acting import ReportOrigin
-        from api.deduplicating import DedupOptions, Told, deduplicate
+        from api.deduplicating import DedupOptions, Told, deduplicate, require_folders
         from api.notebook.results import shown
         from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
         from search.folders import absolute
 
+        for name, named in (("within", [] if within is None else [within]), ("protect", protect), ("prefer", prefer)):
+            require_folders(name, named)
         workspace = self._open()
         protected, preferred = ([absolute(folder) for folder in folders] for folders in (protect, prefer))
         rules = KeeperRules(RULES if keep is None else rules_named(keep), tuple(protected), tuple(preferred))

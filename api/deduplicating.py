@@ -1,6 +1,7 @@
 """The journey `dedup`: what the scores are worth, found out first where nobody knows, then groups."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,19 @@ class DedupOptions:
             raise UsageError(f"threshold is {self.threshold}, choose -1 to 1")
         if not REVIEW <= self.precision < 1:
             raise UsageError(f"precision is {self.precision}, choose {REVIEW} to less than 1")
+
+
+def require_folders(name: str, folders: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse a folder that is not there: a mistyped one would protect nothing, and nobody would notice.
+
+    name: of the option, for messages. Folders may begin with ~.
+
+    Raises:
+        UsageError: it does not exist, or is no folder.
+    """
+    for folder in folders:
+        if not Path(folder).expanduser().is_dir():
+            raise UsageError(f"{name} {os.fspath(folder)} is no folder that exists; nothing was done")
 
 
 @dataclass(frozen=True, slots=True)

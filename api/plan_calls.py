@@ -43,8 +43,10 @@ class PlanCalls(ABC):
             LookalikeError: by name: the report is older than the last one, the store cannot be written, ...
         """
         from api.acting import ReportOrigin, plan_report
+        from api.deduplicating import require_folders
         from search.folders import absolute
 
+        require_folders("protect", protect)
         store = self._opened_store()
         target = store.catalogue.collection(self.collection)
         folders = [absolute(folder) for folder in protect]

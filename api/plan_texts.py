@@ -24,6 +24,8 @@ LEFT: Mapping[Left, str] = {
     "keeper": "of images that cannot be looked at here, as in archives or on object storage; --action list names them",
     "done": "moved before",
 }
+# What `--action hardlink` changes beside the space that is freed.
+SHARED = "the copy and what is kept are one file from then on, with one mode and one date; an edit of one changes both"
 
 
 def left_lines(left: Mapping[Left, int]) -> list[str]:
@@ -45,6 +47,8 @@ def apply_lines(report: ApplyReport, call: str) -> list[str]:
         lines.append(f"and {len(report.skipped) - SHOWN} more groups were skipped; --json names them all")
     lines += [f"not known before the real run: {note}" for note in report.notes]
     lines += left_lines(report.left)
+    if report.files and report.dry_run and report.action == "hardlink":
+        lines.append(f"hard links: {SHARED}")
     if report.files and not report.dry_run:
         lines += [f"quarantine: {shown(place)}" for place in report.quarantines]
         lines.append(f"undo with: {call} undo {report.plan}")
@@ -57,8 +61,14 @@ def undo_lines(report: UndoReport) -> list[str]:
     files = counted(report.files, "file", "files")
     beside = f" and {counted(report.sidecars, 'sidecar', 'sidecars')}" if report.sidecars else ""
     would = "would be brought back" if report.dry_run else "brought back"
-    found = report.files or report.sidecars
-    lines = [f"{files}{beside} ({size_text(report.bytes)}) {would}" if found else "there is nothing to bring back"]
+    if report.files or report.sidecars:
+        lines = [f"{files}{beside} ({size_text(report.bytes)}) {would}"]
+    elif report.stopped or report.skipped:
+        lines = ["nothing would be brought back" if report.dry_run else "nothing was brought back"]
+    else:
+        lines = ["there is nothing to bring back"]
+    if report.stopped:
+        lines.append("the other files are still in quarantine; the same command goes on where this one stopped")
     lines += _kept("not brought back", report.skipped)
     if report.purged:
         lines.append(f"{counted(report.purged, 'file was', 'files were')} purged before, and cannot come back")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.console import Session, counted, group_lines, out, print_json, print_table, say, size_text, table
-from api.deduplicating import DedupOptions, Told, deduplicate
+from api.deduplicating import DedupOptions, Told, deduplicate, require_folders
 from api.queries import ThresholdSource
 from api.work_progress import work_progress
 from api.workspace import Workspace
@@ -66,7 +66,7 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
     if session.remote is not None:
         return _remotely(context, session)
     for name, named in (("--within", [within] if within else []), ("--protect", protect), ("--prefer", prefer)):
-        _require_folders(name, named or [])
+        require_folders(name, named or [])
     _require_free(output, overwrite=overwrite)
     folders = KeeperRules(rules_named(keep.split(",")), _absolute(protect), _absolute(prefer))
     place = None if within is None else _absolute([within])[0]
@@ -165,12 +165,6 @@ def report_json(report: DuplicateReport, source: ThresholdSource) -> dict[str, o
         "similar_total": len(report.similar),
         "similar": [shots.as_json() for shots in report.similar[:SHOWN_SIMILAR]],
     }
-
-
-def _require_folders(option: str, folders: Sequence[Path]) -> None:
-    for folder in folders:
-        if not folder.expanduser().is_dir():
-            raise UsageError(f"{option} {folder} is no folder that exists; nothing was compared")
 
 
 def _require_free(output: Path | None, *, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from api.acting import acting_on, undo_named
 from api.console import Session, counted, out, print_json, say, size_text
 from api.exits import ELSE, LEDGER
-from api.plan_texts import apply_lines, left_lines, purge_lines, shown, undo_lines
+from api.plan_texts import SHARED, apply_lines, left_lines, purge_lines, shown, undo_lines
 from api.work_progress import work_progress
 from search.errors import GuardRefused, UsageError
 from search.plans.apply_plan import ApplyJob, require_valid
@@ -165,6 +165,8 @@ def _ask_to_apply(session: Session, choice: Choice, wanted: Wanted, *, yes: bool
         for one in choice.largest(LARGEST):
             say(f"  {counted(len(one.members), 'copy', 'copies')} of {shown(one.group.keeper.path)}")
     tail = "; `lookalike undo` brings them back" if wanted.action == "quarantine" else ""
+    if wanted.action == "hardlink":
+        tail = f": {SHARED}"
     _ask(session, f"{verb} {files} of {groups} ({size_text(choice.size_bytes)}){tail}", choice.files, yes=yes)
 
 

@@ -141,6 +141,19 @@ def test_on_a_terminal_it_asks(
     assert bool(album.hidden(plan)) == (code == 0)
 
 
+def test_who_asks_for_hard_links_reads_what_is_shared_from_then_on(
+    album: Album, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = album.copies("a")
+    shared = "one file from then on, with one mode and one date; an edit of one changes both"
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    for action, told in (("hardlink", True), ("quarantine", False)):
+        assert called(album.store.root, "apply", plan.id, "--action", action, "--dry-run") == 0
+        assert (shared in capsys.readouterr().out.replace("\n", " ")) == told
+        assert called(album.store.root, "apply", plan.id, "--action", action) == 4
+        assert (shared in capsys.readouterr().err) == told
+
+
 @pytest.mark.parametrize(("answer", "code"), [("101", 0), ("y", 4)])
 def test_of_more_than_a_hundred_files_their_number_is_typed(
     album: Album, answer: str, code: int, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +246,26 @@ def test_an_error_of_the_disk_is_exit_code_1_and_the_next_run_goes_on(
     monkeypatch.delenv("LOOKALIKE_FAULT")
     code, done = run("apply", plan.id, "--yes")
     assert (code, done["files"], done["left"]) == (0, 1, {"done": 1})
+
+
+def test_an_undo_that_a_full_disk_stops_does_not_say_that_nothing_is_there(
+    album: Album, fail: Callable[[str], None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = album.copies("a", "b")
+    assert called(album.store.root, "apply", plan.id, "--yes") == 0
+    capsys.readouterr()
+    fail("undo.move:1:enospc")
+    assert called(album.store.root, "undo", plan.id) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith(
+        "nothing was brought back\nthe other files are still in quarantine; the same command goes"
+    )
+    assert "No space left on device" in told.err
+    monkeypatch.delenv("LOOKALIKE_FAULT")
+    assert called(album.store.root, "undo", plan.id) == 0
+    assert capsys.readouterr().out.startswith("2 files (")
+    assert called(album.store.root, "undo", plan.id) == 0
+    assert capsys.readouterr().out.startswith("there is nothing to bring back")
 
 
 def test_another_apply_that_runs_is_exit_code_5(album: Album, run: Call) -> None:

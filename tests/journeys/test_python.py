@@ -63,7 +63,8 @@ def test_some_groups_of_a_report_can_be_planned_and_protected_folders_are_rememb
     copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path
 ) -> None:
     album, report = copies
-    (photos / "masters").mkdir()
+    for name in ("masters", "more"):
+        (photos / name).mkdir()
     album.dedup(threshold=0.9999, protect=[photos / "masters"])
     plan = album.plan(replace(report, groups=report.groups[:1]), protect=[photos / "more"])
     assert plan is not None
@@ -86,6 +87,18 @@ def test_wrong_wishes_about_plans_are_clear_errors(copies: tuple[lookalike.Looka
     for call in (album.apply, album.undo, album.purge):
         with pytest.raises(UsageError, match="there is no plan 20990101-00000000"):
             call("20990101-00000000")
+
+
+@pytest.mark.parametrize("name", ["within", "protect", "prefer"])
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_compared(
+    copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path, name: str
+) -> None:
+    album, report = copies
+    gone = photos / "mistyped"
+    with pytest.raises(UsageError, match=f"^{name} {gone} is no folder that exists; nothing was done"):
+        album.dedup(**{name: gone if name == "within" else [photos, gone]})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"^protect {gone} is no folder that exists"):
+        album.plan(report, protect=[gone])
 
 
 def test_every_photograph_finds_itself_first_with_a_score_of_one(tmp_path: Path) -> None:
