@@ -173,6 +173,16 @@ class Workspace:
         part = QueryRequest(box=box).part()
         return self.accurate_searches().explain(target.space, data, name, image, part)
 
+    def difference(self, image: ImageRecord, keeper: ImageRecord) -> bytes:
+        """Return a small JPEG of a keeper that glows where an image shows something else.
+
+        Raises:
+            ImageNotFound: the file of one cannot be looked at.
+        """
+        from api.duplicate_report.pictures import difference_of
+
+        return difference_of(self.accurate_searches().stored, image, keeper)
+
     @property
     def duplicates(self) -> "Duplicates":
         """Return what finds the duplicates of collections."""

@@ -52,6 +52,7 @@ NEEDS = {
     f"DELETE {IN}/images/{{image_id}}": "write",
     f"GET {IN}/images/{{image_id}}/thumbnail": "read",
     f"POST {IN}/images/{{image_id}}/explain": "read",
+    f"GET {IN}/images/{{image_id}}/difference": "read",
     f"GET {IN}/labels": "read",
     f"POST {IN}/search": "read",
     f"POST {IN}/batch-search": "read",

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.duplicates.groups import DuplicateGroup, DuplicateMember
-from search.duplicates.kept_reports import KEPT, KeptReports, current_groups, facts_of
+from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
+from search.duplicates.kept_reports import KEPT, KeptReports, current_groups, facts_of, of_kinds
 from search.duplicates.report import DuplicateReport
 from search.errors import ReportNotFound
 from search.records import Collection
@@ -13,6 +13,7 @@ from search.storing.removals import remove_image
 from search.storing.store import Store
 from search.storing.verdicts import Verdicts, verdict_on
 from tests.album_rows import filled
+from tests.duplicate_groups import image_named, member
 
 
 @pytest.fixture
@@ -68,6 +69,41 @@ def test_the_last_report_of_the_whole_collection_counts_and_one_by_its_threshold
     assert first not in newer
     with pytest.raises(ReportNotFound):
         kept.newest(target, 0.7)
+
+
+def test_a_report_tells_how_many_copies_are_of_which_kind_and_where_near_ones_score(
+    store: Store, target: Collection
+) -> None:
+    keep(store, target)
+    facts = KeptReports(store.database).newest(target).facts
+    assert facts.kinds == {"near": 3}
+    assert facts.scores is not None
+    assert (sum(facts.scores["counts"]), facts.scores["counts"][10], facts.scores["median"]) == (3, 3, 0.9)
+    images = store.catalogue.images(target.id, limit=2)
+    exact = DuplicateGroup(images[0], "", (DuplicateMember(images[1], 1.0, "identical", "same_bytes"),))
+    facts = facts_of(target, DuplicateReport(2, 0.8, (exact,)), "none", plan=None)
+    assert (facts.kinds, facts.scores) == ({"same_bytes": 1}, None)
+
+
+def test_groups_with_copies_of_a_kind_are_found_on_all_pages_whatever_metadata_says(
+    store: Store, target: Collection
+) -> None:
+    kinds: tuple[tuple[DuplicateKind, ...], ...] = (("near",), ("cropped", "near"), ("near",), ("near",), ("cropped",))
+    groups = []
+    for number, each in enumerate(kinds):
+        first = 10 * number + 1
+        posing = replace(image_named(first), metadata={"kind": "cropped"})
+        groups.append(DuplicateGroup(posing, "", tuple(member(first + 1 + one, kind) for one, kind in enumerate(each))))
+    kept, report = KeptReports(store.database), replace(report_of(store, target), groups=tuple(groups))
+    kept.keep(target, report, facts_of(target, report, "none", plan=None))
+    newest = kept.newest(target)
+    found = [number for number, _ in kept.page(newest, 0, 9, ["cropped"])]
+    assert found == [1, 4]
+    assert [number for number, _ in kept.page(newest, 0, 1, ["cropped"])] == [1]
+    assert [number for number, _ in kept.page(newest, 2, 1, ["cropped"])] == [4]
+    assert [number for number, _ in kept.page(newest, 0, 9, ["near", "same_bytes"])] == [0, 1, 2, 3]
+    ((_, group),) = kept.page(newest, 1, 1, ["cropped"])
+    assert [one["kind"] for one in of_kinds(group, ["cropped"])["members"]] == ["cropped"]
 
 
 def test_groups_are_shown_without_what_went_and_what_somebody_keeps(store: Store, target: Collection) -> None:

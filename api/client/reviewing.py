@@ -6,19 +6,27 @@ from api.client.calls import Call, Listing, below, nothing, shaped
 from api.shapes.base import Page
 from api.shapes.groups import Group, Groups
 from api.shapes.verdicts import Verdict
+from search.duplicates.groups import DuplicateKind
 from search.records import Said
 
 
-def groups(collection: str, *, threshold: float | None = None, page_size: int = 100) -> Listing[Group]:
-    """Return the duplicate groups, largest first. threshold: least cosine of a near copy."""
-    return Listing(below(collection, "groups"), Groups, {"threshold": threshold, "limit": page_size})
+def groups(
+    collection: str, *, threshold: float | None = None, kind: DuplicateKind | None = None, page_size: int = 100
+) -> Listing[Group]:
+    """Return the duplicate groups, largest first. threshold: least cosine of a near copy. kind: only such copies."""
+    return Listing(below(collection, "groups"), Groups, {"threshold": threshold, "kind": kind, "limit": page_size})
 
 
 def groups_page(
-    collection: str, *, threshold: float | None = None, limit: int = 100, cursor: str | None = None
+    collection: str,
+    *,
+    threshold: float | None = None,
+    kind: DuplicateKind | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
 ) -> Call[Groups]:
     """Return one page of duplicate groups with the totals of the whole report. cursor: `next_cursor` of the last."""
-    params = {"threshold": threshold, "limit": limit, "cursor": cursor}
+    params = {"threshold": threshold, "kind": kind, "limit": limit, "cursor": cursor}
     return Call("GET", below(collection, "groups"), shaped(Groups), params)
 
 

@@ -1,43 +1,33 @@
-"""The scores of near copies as a small drawing: how many lie where, and from where on they count."""
+"""The scores of near copies as a small drawing: how many lie where, and from where on they count.
 
-import math
+The page of a server draws the same (api/page/score_histogram.js).
+"""
+
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-import numpy as np
-
-from search.duplicates.groups import EXACT, DuplicateGroup
+from search.duplicates.groups import DuplicateGroup
+from search.duplicates.report_counts import scores_of
 
 WIDTH: Final = 440
 HEIGHT: Final = 96
 _FOOT: Final = 20  # for the numbers below
 _HEAD: Final = 14  # for the name of the threshold
-_BINS: Final = 40
-_STEP: Final = 0.01
-
-
-def near_scores(groups: Sequence[DuplicateGroup]) -> list[float]:
-    """Return the scores of all members that are no exact copies."""
-    return [member.score for group in groups for member in group.members if member.kind not in EXACT]
 
 
 def histogram(groups: Sequence[DuplicateGroup], threshold: float | None) -> str:
     """Return the drawing with its caption as HTML, "" where there are no near copies."""
-    scores = near_scores(groups)
-    if not scores:
+    scores = scores_of(groups, threshold)
+    if scores is None:
         return ""
-    low = min(*scores, 1.0 if threshold is None else threshold)
-    step = _STEP * max(1, math.ceil((1 - low) / _STEP / _BINS))
-    start = math.floor(low / step + 1e-9) * step
-    bins = max(1, math.ceil((1 - start) / step - 1e-9))
-    counts, _ = np.histogram(np.minimum(scores, 1.0), bins=bins, range=(start, start + bins * step))
-    span = f"from {min(scores):.3f} to {max(scores):.3f}; median {np.median(scores):.3f}"
-    told = f"Scores of {len(scores):,} near copies, {span}"
+    counts, start, step = scores["counts"], scores["start"], scores["step"]
+    span = f"from {scores['lowest']:.3f} to {scores['highest']:.3f}; median {scores['median']:.3f}"
+    told = f"Scores of {sum(counts):,} near copies, {span}"
     return (
         f'<figure class="histogram"><figcaption class="quiet">{told}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + _FOOT + _HEAD}" role="img" aria-label="{escape(told)}">'
-        f"{''.join(_bars(counts.tolist(), start, step))}{''.join(_axis(start, bins * step, threshold))}</svg></figure>"
+        f"{''.join(_bars(counts, start, step))}{''.join(_axis(start, len(counts) * step, threshold))}</svg></figure>"
     )
 
 

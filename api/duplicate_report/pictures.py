@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.duplicates.groups import EXACT, DuplicateMember
+from search.errors import ImageNotFound
 from search.finding.accurate import StoredPictures
 from search.geometry.explanation import as_jpeg, difference
 from search.geometry.keypoints import resized
@@ -56,15 +57,30 @@ class StoredGroupPictures:
         small = _small(file.pixels)
         if self._keeper is None or self._file is None or member.kind in EXACT:
             return small, None
-        found = self._laid(self._keeper, member)
+        found = _laid(self._stored, self._keeper, member.image) if _moved(self._keeper, member) else None
         return small, _small(difference(file.pixels, self._file.pixels, found))
 
-    def _laid(self, keeper: ImageRecord, member: DuplicateMember) -> Verification | None:
-        """Return how a member lies on its keeper, None where the two are of one frame, or nobody can tell."""
-        if not _moved(keeper, member):
-            return None
-        one, other = self._stored.keypoints([member.image, keeper])
-        return None if one is None or other is None else verify(prepared(one), other)
+
+def difference_of(stored: StoredPictures, image: ImageRecord, keeper: ImageRecord) -> bytes:
+    """Return the bytes of a JPEG file: a keeper, glowing where an image shows something else.
+
+    Raises:
+        ImageNotFound: the file of one is gone, out of reach, or has changed.
+    """
+    files = [stored.file(one) for one in (image, keeper)]
+    for one, file in zip((image, keeper), files, strict=True):
+        if file is None:
+            raise ImageNotFound(
+                f"the file of image {one.id} cannot be looked at: it is gone, elsewhere, or has changed"
+            )
+    first, second = (file.pixels for file in files if file is not None)
+    return _small(difference(first, second, _laid(stored, keeper, image)))
+
+
+def _laid(stored: StoredPictures, keeper: ImageRecord, image: ImageRecord) -> Verification | None:
+    """Return how an image lies on its keeper, None where nobody can tell."""
+    one, other = stored.keypoints([image, keeper])
+    return None if one is None or other is None else verify(prepared(one), other)
 
 
 def _moved(keeper: ImageRecord, member: DuplicateMember) -> bool:

@@ -4,12 +4,14 @@ import { duplicatesAddress } from "./addresses.js";
 import { ensureReport, lookForDuplicates } from "./dedup_job.js";
 import { el, icon } from "./elements.js";
 import { lookCloser } from "./large_view.js";
+import { kindFilter } from "./kind_filter.js";
 import { LiveReview } from "./live_review.js";
 import { announce } from "./notices.js";
+import { scoreHistogram } from "./score_histogram.js";
 import { groups } from "./server.js";
 import { failed, panel } from "./teaching.js";
 import { folderLine, grid, lookTile, nameLine, placeholders } from "./tiles.js";
-import { count, folder, number, pixels, score, size } from "./words.js";
+import { count, folder, KINDS, number, pixels, score, size } from "./words.js";
 import { whenNear } from "./when_near.js";
 
 const PAGE = 30;
@@ -35,6 +37,9 @@ class Report {
     this.rows = el("div", { class: "groups" }, ...[3, 2, 4].map(blankGroup));
     this.foot = el("div", { class: "foot" });
     this.threshold = thresholdControl((value) => this.choose(value));
+    this.scores = el("div", {});
+    this.threshold.element.append(this.scores);
+    this.kinds = kindFilter((kind) => this.chooseKind(kind));
     const still = el("p", { class: "still" }, icon("done"), STILL);
     this.review = new LiveReview(view, this.rows);
     this.threshold.show(this.chosen, this.chosen !== null);
@@ -47,6 +52,7 @@ class Report {
         this.totals,
         this.threshold.element,
       ),
+      this.kinds.element,
       this.review.element,
       this.rows,
       this.foot,
@@ -61,13 +67,27 @@ class Report {
     history.replaceState(history.state, "", duplicatesAddress(view.collection.name, value));
     for (const part of Object.keys(view.memory)) delete view.memory[part];
     view.memory.chosen = value;
+    // The last report may be one with another threshold that somebody chose.
+    await this.begin(anew);
+  }
+
+  /** Show only copies of a kind, null for all. */
+  async chooseKind(kind) {
+    const { memory } = this.view;
+    delete memory.groups;
+    delete memory.answer;
+    memory.kind = kind;
+    await this.begin(false);
+  }
+
+  /** Fetch the first groups instead of what is shown. */
+  async begin(anew) {
     this.asking.abort();
     this.asking = new AbortController();
     try {
-      // The last report may be one with another threshold that somebody chose.
       await this.load(anew);
     } catch (error) {
-      view.fail(error);
+      this.view.fail(error);
     }
   }
 
@@ -79,7 +99,8 @@ class Report {
     try {
       if (memory.groups === undefined) await this.report(anew, signal);
       const cursor = memory.answer?.next_cursor ?? null;
-      const answer = await groups(this.view.collection.name, { threshold: this.chosen, limit: PAGE, cursor, signal });
+      const wanted = { threshold: this.chosen, kind: memory.kind, limit: PAGE, cursor, signal };
+      const answer = await groups(this.view.collection.name, wanted);
       signal.throwIfAborted();
       const first = memory.groups === undefined;
       memory.answer = answer;
@@ -115,6 +136,8 @@ class Report {
     const { answer } = this.view.memory;
     this.threshold.show(answer.threshold, this.chosen !== null);
     this.showTotals(answer);
+    this.scores.replaceChildren(...(answer.scores ? [scoreHistogram(answer.scores, answer.threshold)] : []));
+    this.kinds.show(answer.kinds, this.view.memory.kind);
     this.rows.replaceChildren();
     this.more = whenNear("Show more groups", () => this.load(), this.view);
     this.add(items);
@@ -134,7 +157,8 @@ class Report {
     const { answer } = this.view.memory;
     const again = el("button", { type: "button", class: "button quiet", onclick: () => this.choose(this.chosen, true) });
     again.textContent = "Look again";
-    const told = answer.changed ? "The collection has changed since these were found." : "These are all groups.";
+    const all = this.view.memory.kind ? "These are all groups with such copies." : "These are all groups.";
+    const told = answer.changed ? "The collection has changed since these were found." : all;
     return el("div", {}, el("p", { class: "quiet" }, told), again);
   }
 
@@ -264,7 +288,7 @@ function keeperTile(collection, keeper) {
 
 function memberTile(collection, member) {
   const same = member.relation === "identical";
-  const badge = el("span", { class: `badge ${member.relation}` }, same ? "same pixels" : "near copy");
+  const badge = el("span", { class: `badge ${member.relation}` }, KINDS[member.kind]);
   const facts = same ? [badge] : [el("span", { class: "score" }, score(member.score)), badge];
   return lookTile(collection, member, el("p", { class: "facts" }, ...facts), nameLine(member), details(member));
 }

@@ -4,6 +4,7 @@ import { el } from "./elements.js";
 import { announce, notice } from "./notices.js";
 import { asked, SAYING, Verdicts, WORDS } from "./review.js";
 import { sayVerdict, takeBackVerdict } from "./server.js";
+import { differsButton } from "./what_differs.js";
 
 const KEYS = Object.fromEntries(Object.entries(SAYING).map(([key, verdict]) => [verdict, key.toUpperCase()]));
 const ORDER = ["duplicate", "not_duplicate", "keep_both"];
@@ -20,6 +21,7 @@ export class LiveReview {
       "p",
       { class: "review-keys quiet" },
       ...ORDER.map((verdict) => hint(KEYS[verdict], WORDS[verdict])),
+      hint("X", "what differs"),
       hint("U", "undo"),
       hint("← →", "move"),
       this.undoing,
@@ -34,6 +36,8 @@ export class LiveReview {
     if (member.confirmed) tile.dataset.before = "duplicate";
     const said = el("span", { class: "said" });
     const buttons = ORDER.map((verdict) => this.button(tile, verdict));
+    const differs = differsButton(tile, this.collection, keeper, member);
+    if (differs !== null) buttons.push(differs);
     tile.append(el("div", { class: "says", role: "group", "aria-label": "What it is" }, ...buttons, said));
     this.mark(tile);
     return tile;
@@ -63,12 +67,13 @@ export class LiveReview {
 
   key(event) {
     const wish = asked(event);
-    if (wish === null || wish.compare) return;
+    if (wish === null) return;
     const tile = document.activeElement?.closest?.(".tile[data-second]");
-    if (wish.say && !tile) return;
+    if ((wish.say || wish.compare) && !tile) return;
     event.preventDefault();
     if (wish.undo) this.undo();
     else if (wish.move) this.step(tile, wish.move);
+    else if (wish.compare) tile.querySelector("[data-compare]")?.click();
     else {
       this.say(tile, wish.say);
       this.step(tile, 1);

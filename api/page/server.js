@@ -45,9 +45,14 @@ export function jobById(id, signal) {
   return ask(`/v1/jobs/${encodeURIComponent(id)}`, { signal });
 }
 
-/** Return a page of duplicate groups with the totals of the report. */
-export function groups(collection, { threshold, limit, cursor, signal }) {
-  return ask(`${inside(collection)}/groups${parameters({ threshold, limit, cursor })}`, { signal });
+/** Return a page of duplicate groups with the totals of the report. kind: only such copies, null for all. */
+export function groups(collection, { threshold, kind, limit, cursor, signal }) {
+  return ask(`${inside(collection)}/groups${parameters({ threshold, kind, limit, cursor })}`, { signal });
+}
+
+/** Return the address of the picture of what differs between a copy and its keeper. */
+export function difference(collection, id, keeper) {
+  return `${inside(collection)}/images/${encodeURIComponent(id)}/difference${parameters({ keeper })}`;
 }
 
 /** Write down what two contents are to each other. */

@@ -6,6 +6,19 @@ const RELATIONS = {
   probable: "probable copy",
   similar: "similar",
 };
+
+/** What a copy is to its keeper, in the order of the filter; api/duplicate_report/page.py says the same. */
+export const KINDS = {
+  same_bytes: "same bytes",
+  same_pixels: "same pixels",
+  re_encoded: "compressed again",
+  resized: "resized",
+  cropped: "cropped",
+  turned: "turned",
+  edited: "edited",
+  near: "near copy",
+};
+
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 const NUMBER = new Intl.NumberFormat("en-US");
 

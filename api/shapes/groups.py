@@ -36,11 +36,23 @@ class Group(Shape):
     members: list[Member]
 
 
+class Scores(Shape):
+    """How many near copies have which score."""
+
+    lowest: float
+    median: float
+    highest: float
+    start: Annotated[float, Field(description="where the scores of the first number in counts begin")]
+    step: Annotated[float, Field(description="how far those of each number reach")]
+    counts: list[int]
+
+
 class Report(Shape):
     """A report of a dedup job that is kept, and its totals as they were when it was made.
 
     plan: that was written with it, null where there was nothing to plan. between, within: the other collection, or the
     folder, where not the whole collection was compared with itself. changed: whether the collection has changed since.
+    kinds: how many copies are of which kind, null in a report of an earlier version. scores: null without near copies.
     """
 
     threshold: float
@@ -52,6 +64,8 @@ class Report(Shape):
     plan: str | None
     between: str | None
     within: str | None
+    kinds: Annotated[dict[DuplicateKind, int] | None, Field(examples=[{"same_bytes": 3, "resized": 1}])]
+    scores: Scores | None
     made_at: Annotated[str, Field(examples=["2026-11-23T14:00:00.000Z"], description="ISO 8601, UTC")]
     changed: bool
 

@@ -6,16 +6,19 @@ copies of which a person has said by now that they are none.
 
 import json
 import time
+from collections.abc import Collection as Some
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from search.database.bulk import insert_rows
 from search.database.database import Database, chunks
 from search.database.tables import duplicate_group, duplicate_member, duplicate_report
+from search.duplicates.groups import DuplicateKind
 from search.duplicates.report import DuplicateReport
+from search.duplicates.report_counts import ScoreCounts, kinds_of, scores_of
 from search.errors import ReportNotFound
 from search.records import Collection, ImageRecord
 from search.storing.catalogue import Catalogue
@@ -31,7 +34,8 @@ _MEMBER = ("report_id", "image_id", "number")
 class ReportFacts:
     """What is known of a report. threshold_source: who says which scores count. sequence: the commit of the collection
     that was compared. verdicts: how many were said then. between, within: where not the whole collection was compared
-    with itself.
+    with itself. kinds: how many copies there are of each; None of reports that did not count them. scores: of the near
+    copies, None where there are none.
     """
 
     threshold: float
@@ -44,6 +48,8 @@ class ReportFacts:
     plan: str | None = None
     between: str | None = None
     within: str | None = None
+    kinds: dict[DuplicateKind, int] | None = None
+    scores: ScoreCounts | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -72,7 +78,8 @@ def facts_of(
     """Return what is to be known of a report. target: the collection as it was compared."""
     copies = sum(len(group.members) for group in report.groups)
     counts = (report.images, len(report.groups), copies, report.bytes_reclaimable)
-    return ReportFacts(report.threshold, source, *counts, target.sequence, plan, between, within)
+    kinds, scores = kinds_of(report.groups), scores_of(report.groups, report.threshold)
+    return ReportFacts(report.threshold, source, *counts, target.sequence, plan, between, within, kinds, scores)
 
 
 class KeptReports:
@@ -120,14 +127,27 @@ class KeptReports:
                 return one
         raise ReportNotFound(_none(target.name, threshold))
 
-    def page(self, report: KeptReport, first: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
-        """Return (number, group) of a report from a number on, as they were when it was made; largest first."""
-        query = select(duplicate_group.c.number, duplicate_group.c.shape).where(
-            duplicate_group.c.report_id == report.id, duplicate_group.c.number >= first
-        )
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(duplicate_group.c.number).limit(limit)).all()
-        return [(row.number, json.loads(row.shape)) for row in rows]
+    def page(
+        self, report: KeptReport, first: int, limit: int, kinds: Some[DuplicateKind] = ()
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Return (number, group) of a report from a number on, as they were when it was made; largest first.
+
+        kinds: only groups with a copy of one of these kinds.
+        """
+        column, found = duplicate_group.c, list[tuple[int, dict[str, Any]]]()
+        query = select(column.number, column.shape).where(column.report_id == report.id).order_by(column.number)
+        if kinds:
+            # Metadata may say the same, so that the groups are looked at again below.
+            query = query.where(or_(*(column.shape.contains(f'"kind": "{kind}"', autoescape=True) for kind in kinds)))
+        while len(found) < limit:
+            with self._database.reading() as connection:
+                rows = connection.execute(query.where(column.number >= first).limit(limit)).all()
+            groups = [(row.number, json.loads(row.shape)) for row in rows]
+            found += [one for one in groups if not kinds or of_kinds(one[1], kinds)["members"]]
+            if len(rows) < limit:
+                break
+            first = rows[-1].number + 1
+        return found[:limit]
 
     def groups_of(self, report: KeptReport, image_ids: Iterable[int]) -> dict[int, int]:
         """Return the number of the group in which each of these images is; those in none are left out."""
@@ -165,6 +185,11 @@ def current_groups(
             answered = all(one["confirmed"] for one in members)
             found.append({**group, "keeper": keeper, "members": members, "answered": answered})
     return found
+
+
+def of_kinds(group: Mapping[str, Any], kinds: Some[DuplicateKind]) -> dict[str, Any]:
+    """Return a group with only those of its copies that are of these kinds."""
+    return {**group, "members": [one for one in group["members"] if one["kind"] in kinds]}
 
 
 def _renewed(shape: Mapping[str, Any], now: Mapping[int, ImageRecord]) -> dict[str, Any] | None:

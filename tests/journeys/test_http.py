@@ -160,6 +160,43 @@ def test_groups_hold_the_copy_and_the_near_copy(client: TestClient, album: Path)
     second = client.get(f"{BASE}/groups", params={"limit": 1, "cursor": first["next_cursor"]}).json()
     assert [*first["items"], *second["items"]] == shape["items"]
     assert second["next_cursor"] is None
+    assert shape["kinds"] == {"same_bytes": 1, "re_encoded": 1}
+    near = min(group["weakest"] for group in shape["items"])
+    assert (sum(shape["scores"]["counts"]), shape["scores"]["lowest"]) == (1, near)
+
+
+def test_groups_of_one_kind_are_a_list_of_their_own(client: TestClient, album: Path) -> None:
+    look_for_duplicates(album / "store")
+    both = client.get(f"{BASE}/groups").json()
+    of_kind = {group["members"][0]["kind"]: group for group in both["items"]}
+    assert set(of_kind) == {"same_bytes", "re_encoded"}
+    for kind, group in of_kind.items():
+        shape = client.get(f"{BASE}/groups", params={"kind": kind, "limit": 1}).json()
+        assert (shape["items"], shape["next_cursor"]) == ([group], None)
+        assert shape["kinds"] == both["kinds"]
+    assert client.get(f"{BASE}/groups?kind=cropped&kind=turned").json()["items"] == []
+    wrong = problem(client.get(f"{BASE}/groups?kind=smaller"))
+    assert (wrong["status"], "smaller" in wrong["detail"]) == (422, True)
+
+
+def test_what_differs_between_a_copy_and_its_keeper_is_a_picture(client: TestClient, album: Path) -> None:
+    images = {image["path"].rsplit("/")[-1]: image["id"] for image in client.get(f"{BASE}/images").json()["items"]}
+    path, keeper = f"{BASE}/images/{images['1 small.jpg']}/difference", {"keeper": images["1.png"]}
+    answer = client.get(path, params=keeper)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert Image.open(BytesIO(answer.content)).size == (280, 210)
+    tag = {"If-None-Match": answer.headers["etag"]}
+    assert client.get(path, params=keeper, headers=tag).status_code == 304
+    other = client.get(path, params={"keeper": images["2.png"]}, headers=tag)
+    assert (other.status_code, other.content != answer.content) == (200, True)
+    assert client.get(path).status_code == 422
+    assert client.get(path, params={"keeper": 999_999}).status_code == 404
+    file = album / "photos" / "1.png"
+    data = file.read_bytes()
+    file.unlink()
+    gone = problem(client.get(path, params=keeper))
+    file.write_bytes(data)
+    assert (gone["status"], f"the file of image {images['1.png']} cannot be looked at" in gone["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
 from api.http.job_requests import iso, start_job
-from api.http.request_parts import Cursor, Limit, Target, Work
+from api.http.request_parts import Cursor, ImageId, Limit, Target, Work, lines
+from api.http.routes.images import names_tag
 from api.jobs.dedup_job import wanted
 from api.shapes.base import Page
 from api.shapes.dedup import DedupBody
 from api.shapes.groups import Groups, Report
 from api.shapes.jobs import Job
-from search.duplicates.kept_reports import KeptReport, KeptReports, current_groups
+from search.duplicates.groups import DuplicateKind
+from search.duplicates.kept_reports import KeptReport, KeptReports, current_groups, of_kinds
 from search.records import Collection
 
 router = APIRouter()
@@ -38,21 +41,50 @@ def reports(workspace: Work, target: Target) -> Page[Report]:
 
 @router.get("/collections/{collection}/groups", response_model_exclude_unset=True)
 @needs("read")
-def groups(
+def groups(  # noqa: PLR0913, PLR0917 -- the parts of a request
     workspace: Work,
     target: Target,
     threshold: Annotated[float | None, Query(ge=-1, le=1, description="of a report that somebody chose it for")] = None,
+    kind: Annotated[list[DuplicateKind] | None, Query(description="only copies of these kinds")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Groups:
     """List the duplicate groups that the last dedup job found, largest first, without what went since."""
-    kept = KeptReports(workspace.store.database)
+    kept, kinds = KeptReports(workspace.store.database), kind or ()
     report = kept.newest(target, threshold)
-    page = kept.page(report, int(cursor or 0), limit)
-    after = page[-1][0] + 1 if page else report.facts.groups_total
-    now = current_groups(workspace.store.catalogue, target, [group for _, group in page])
-    more = str(after) if after < report.facts.groups_total else None
+    page = kept.page(report, int(cursor or 0), limit + 1, kinds)
+    more = str(page[limit][0]) if len(page) > limit else None
+    now = current_groups(workspace.store.catalogue, target, [group for _, group in page[:limit]])
+    if kinds:
+        now = [group for group in (of_kinds(one, kinds) for one in now) if group["members"]]
     return Groups.model_validate({"items": now, "next_cursor": more} | _told(report, target))
+
+
+@router.get(
+    "/collections/{collection}/images/{image_id}/difference",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "unchanged"},
+    },
+)
+@needs("read")
+async def difference(
+    request: Request,
+    workspace: Work,
+    target: Target,
+    image_id: ImageId,
+    keeper: Annotated[int, Query(ge=0, lt=2**53, description="id of the image that it is a copy of")],
+) -> Response:
+    """Return a JPEG of the keeper in pale grey, which glows where the image shows something else."""
+    find = workspace.store.catalogue.image_by_id
+    one, other = [await run_in_threadpool(find, target.id, number) for number in (image_id, keeper)]
+    tag = f'"{one.sha256.hex()[:24]}-{other.sha256.hex()[:24]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=300", "Vary": "Authorization"}
+    if names_tag(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    data = await lines(request).looks.run(request, workspace.difference, one, other)
+    return Response(data, media_type="image/jpeg", headers=headers)
 
 
 def _told(report: KeptReport, target: Collection) -> dict[str, object]:

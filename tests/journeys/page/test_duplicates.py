@@ -1,13 +1,12 @@
 """The duplicates view."""
 
 import re
+from importlib.resources import files
 
 from playwright.sync_api import Page, expect
 
-from tests.web_page import (
-    INDEXED,
-    Watch,
-)
+from api.duplicate_report.page import KINDS
+from tests.web_page import INDEXED, Watch
 
 LOOKING_MS = 60_000  # a job of the server, in a process of its own
 
@@ -19,7 +18,7 @@ def test_the_duplicates_tab_lists_the_planted_group(page: Page) -> None:
     expect(group.get_by_role("heading")).to_have_text("2 copies")
     expect(group.locator(".keeper .name")).to_have_text("original.png")
     expect(group.locator(".keeper .badge")).to_have_text("keep")
-    expect(group.locator(".tile", has_text="same bytes.png").locator(".badge")).to_have_text("same pixels")
+    expect(group.locator(".tile", has_text="same bytes.png").locator(".badge")).to_have_text("same bytes")
     expect(group.locator(".tile", has_text="smaller.jpg").locator(".score")).to_have_text(re.compile(r"^(0\.\d|1\.0)"))
     expect(page.locator(".totals dt")).to_have_text(["group", "copies", "reclaimable", "images compared"])
     expect(page.locator(".totals dd")).to_have_text(["1", "2", re.compile(r"^[\d.]+ KiB$"), str(INDEXED)])
@@ -37,6 +36,74 @@ def test_a_higher_threshold_asks_for_surer_groups_and_is_part_of_the_address(pag
     page.get_by_role("button", name="Default").click()
     expect(page.locator(".group .tile")).to_have_count(3, timeout=LOOKING_MS)
     expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
+
+
+def test_the_scores_of_near_copies_are_drawn_beside_the_threshold(page: Page) -> None:
+    page.goto("/#/duplicates/default")
+    drawing = page.locator(".threshold .histogram")
+    expect(drawing.locator("figcaption")).to_have_text(
+        re.compile(r"^Scores of 1 near copy, from (0\.\d{3}|1\.000) to ")
+    )
+    expect(drawing.locator("rect")).to_have_count(1)
+    expect(drawing.locator("rect title")).to_have_text(re.compile(r"^0\.\d\d to (0\.\d\d|1\.00): 1$"))
+    expect(drawing.locator(".limit-name")).to_have_text(re.compile(r"^threshold 0\.\d\d$"))
+
+
+def test_copies_of_one_kind_are_shown_alone_and_the_server_filters(page: Page) -> None:
+    page.goto("/#/duplicates/default")
+    chips = page.get_by_role("group", name="Show copies of one kind").get_by_role("button")
+    expect(chips).to_have_text(["all2", "same bytes1", "resized1"])
+    with page.expect_request(re.compile(r"/groups\?kind=same_bytes&limit=")):
+        chips.nth(1).click()
+    copies = page.locator(".group .tile:not(.keeper) .name")
+    expect(copies).to_have_text(["same bytes.png"])
+    expect(chips.nth(1)).to_be_focused()
+    expect(chips.nth(1)).to_have_attribute("aria-pressed", "true")
+    chips.nth(2).press("Enter")
+    expect(copies).to_have_text(["smaller.jpg"])
+    expect(page.locator(".totals dd").nth(1)).to_have_text("2")  # of the whole report
+    chips.first.click()
+    expect(copies).to_have_count(2)
+
+
+def test_what_differs_is_shown_on_hovering_by_x_and_by_a_button(page: Page) -> None:
+    page.goto("/#/duplicates/default")
+    smaller = page.locator(".tile", has_text="smaller.jpg")
+    differs = smaller.locator("img.differs.loaded")
+    assert page.locator(".tile", has_text="same bytes.png").locator("[data-compare]").count() == 0
+    with page.expect_response(re.compile(r"/images/\d+/difference\?keeper=\d+$")) as answered:
+        smaller.locator(".face").hover()
+    assert answered.value.headers["content-type"] == "image/jpeg"
+    expect(differs).to_have_css("opacity", "1")
+    page.get_by_role("heading", level=1).hover()
+    expect(differs).to_have_css("opacity", "0")
+    smaller.locator(".face").focus()
+    page.keyboard.press("x")
+    expect(differs).to_have_css("opacity", "1")
+    smaller.get_by_role("button", name="What differs").click()
+    expect(differs).to_have_css("opacity", "0")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_differs_is_asked_for_again_where_it_could_not_be_shown(page: Page, watch: Watch) -> None:
+    watch.expected = ("Failed to load resource",)
+    page.route("**/difference*", lambda route: route.fulfill(status=503), times=1)
+    page.goto("/#/duplicates/default")
+    smaller = page.locator(".tile", has_text="smaller.jpg")
+    button = smaller.get_by_role("button", name="What differs")
+    button.click()
+    expect(page.locator("#status")).to_have_text(re.compile("^What differs cannot be shown"))
+    expect(smaller.locator(".differs")).to_have_count(0)
+    button.click()
+    button.click()
+    expect(smaller.locator("img.differs.loaded")).to_have_css("opacity", "1")
+
+
+def test_the_page_names_kinds_as_the_report_that_is_a_file() -> None:
+    words = (files("api") / "page" / "words.js").read_text("utf-8")
+    found = re.search(r"export const KINDS = \{\n(.*?)\};", words, re.DOTALL)
+    assert found is not None
+    assert dict(re.findall(r'(\w+): "(.*?)",', found[1])) == KINDS
 
 
 def said_on_the_server(page: Page) -> list[str]:
