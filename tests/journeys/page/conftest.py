@@ -2,11 +2,14 @@
 
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
+import httpx2
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -116,7 +119,11 @@ def serving(workspace: Workspace, gate: Gate) -> Iterator[str]:
         parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",), gate=gate, wake=runner.wake)
         server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
         running = thread.submit(server.run, [listening])
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        # Until then pages ask again and again, and the browser prints an error for each 503.
+        while httpx2.get(f"{address}/readyz", timeout=60).status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            time.sleep(0.05)
+        yield address
         server.should_exit = True
         running.result()
 
