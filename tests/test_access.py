@@ -14,8 +14,9 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.http.access import Gate, OpenGate
-from api.http.app import ADDRESSES, PAGE, Parts, create_app
+from api.http.app import Parts, create_app
 from api.http.key_gate import AuthMode, Guard, KeyGate, auth_mode, gate_of
+from api.http.page_files import ADDRESSES, PAGE
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
 from api.workspace import Workspace

@@ -1,7 +1,9 @@
 """The web page, driven in a real browser: the pictures it shows, what is seen there, and what a page must never do."""
 
 import io
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, Dialog, Locator, Page, expect
@@ -62,6 +64,13 @@ class Watch:
         return [text for text in self.seen if not text.startswith(self.expected or ("\0",))]
 
 
+def picture_of(page: Page, name: str) -> None:
+    """Keep what the browser shows, for people who look at the pictures of a test run."""
+    folder = os.environ.get("LOOKALIKE_PAGE_PICTURES")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
+
+
 def tiles(page: Page) -> Locator:
     return page.locator("main .tile[data-id]")
 
@@ -71,7 +80,9 @@ def names(page: Page) -> list[str]:
 
 
 def choose(page: Page, name: str, data: bytes) -> None:
-    page.locator("main input[type=file]").set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+    page.locator("main input[type=file]:not([capture])").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": data}
+    )
 
 
 def expect_found_itself(page: Page, name: str) -> None:

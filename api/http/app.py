@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -18,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.admission import Admission, install_refusals
 from api.http.allowed_sources import AllowedSources
-from api.http.compressed import packed, takes_gzip
 from api.http.description import describe, operation_id
 from api.http.foreign_pages import ForeignPages
 from api.http.job_events import JobEvents
@@ -27,6 +25,7 @@ from api.http.lines import Lines
 from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
 from api.http.ndjson import ListsAsLines
+from api.http.page_files import add_page
 from api.http.problems import install, problem
 from api.http.readiness import Readiness
 from api.http.routes.v1 import TAGS, router
@@ -39,41 +38,6 @@ from search.storing.server_jobs import ServerJobs
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 INGEST_AT_ONCE = 8  # pictures that are taken in side by side, of all requests
-_JAVASCRIPT = "text/javascript; charset=utf-8"
-PAGE = {
-    "index.html": "text/html; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "page.js": _JAVASCRIPT,
-    "addresses.js": _JAVASCRIPT,
-    "browse_view.js": _JAVASCRIPT,
-    "dedup_job.js": _JAVASCRIPT,
-    "docs.css": "text/css; charset=utf-8",
-    "docs.html": "text/html; charset=utf-8",
-    "docs.js": _JAVASCRIPT,
-    "duplicates_view.js": _JAVASCRIPT,
-    "elements.js": _JAVASCRIPT,
-    "evidence.css": "text/css; charset=utf-8",
-    "filter_box.js": _JAVASCRIPT,
-    "key_view.js": _JAVASCRIPT,
-    "keys.js": _JAVASCRIPT,
-    "kind_filter.js": _JAVASCRIPT,
-    "label_chooser.js": _JAVASCRIPT,
-    "large_view.js": _JAVASCRIPT,
-    "live_review.js": _JAVASCRIPT,
-    "notices.js": _JAVASCRIPT,
-    "pictures.js": _JAVASCRIPT,
-    "review.js": _JAVASCRIPT,
-    "score_histogram.js": _JAVASCRIPT,
-    "search_view.js": _JAVASCRIPT,
-    "server.js": _JAVASCRIPT,
-    "teaching.js": _JAVASCRIPT,
-    "tiles.js": _JAVASCRIPT,
-    "what_differs.js": _JAVASCRIPT,
-    "when_near.js": _JAVASCRIPT,
-    "words.js": _JAVASCRIPT,
-}
-ADDRESSES = {"index.html": "/", "docs.html": "/docs"}  # of those that do not lie under /page/
 SECURITY_HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     b"form-action 'none'; frame-ancestors 'none'",
@@ -123,7 +87,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.include_router(router)
     _add_probes(app, parts.readiness)
     _add_metrics(app, parts.workspace, lines)
-    _add_page(app)
+    add_page(app)
     describe(app)
     app.state.lines = lines
     app.add_middleware(ListsAsLines)
@@ -200,28 +164,6 @@ def _add_metrics(app: FastAPI, workspace: Workspace, lines: Lines) -> None:
     @needs("read")
     def metrics() -> Response:
         return Response(figures.text(), media_type=CONTENT_TYPE)
-
-
-def _add_page(app: FastAPI) -> None:
-    """Serve the page's files from the package, under /, /docs and /page/."""
-    folder = files("api") / "page"
-    for name, kind in PAGE.items():
-        data = (folder / name).read_bytes()
-        path = ADDRESSES.get(name, f"/page/{name}")
-        app.add_api_route(path, _file(data, kind), include_in_schema=False, methods=["GET", "HEAD"])
-
-
-def _file(data: bytes, kind: str) -> Callable[[Request], Response]:
-    small = packed(data)
-
-    @needs("nothing")
-    def file(request: Request) -> Response:
-        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if takes_gzip(request):
-            return Response(small, media_type=kind, headers=headers | {"Content-Encoding": "gzip"})
-        return Response(data, media_type=kind, headers=headers)
-
-    return file
 
 
 class PlainErrorsAsProblems:

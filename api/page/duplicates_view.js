@@ -1,8 +1,9 @@
 // The duplicate report: groups around the image to keep. It only shows; nothing here changes a file.
 
 import { duplicatesAddress } from "./addresses.js";
-import { ensureReport, lookForDuplicates } from "./dedup_job.js";
+import { hasReport, lookForDuplicates } from "./dedup_job.js";
 import { el, icon } from "./elements.js";
+import { progressBar, progressLine } from "./job_words.js";
 import { lookCloser } from "./large_view.js";
 import { kindFilter } from "./kind_filter.js";
 import { LiveReview } from "./live_review.js";
@@ -59,16 +60,18 @@ class Report {
     );
   }
 
-  /** Fetch the report anew after the threshold was changed. */
-  async choose(value, anew = value === null) {
+  /** Show the report with another threshold, or a new one. again: look for duplicates even if there is a report. */
+  async choose(value, again = false) {
     const { view } = this;
     this.chosen = value;
     this.threshold.show(value, value !== null);
     history.replaceState(history.state, "", duplicatesAddress(view.collection.name, value));
     for (const part of Object.keys(view.memory)) delete view.memory[part];
     view.memory.chosen = value;
-    // The last report may be one with another threshold that somebody chose.
-    await this.begin(anew);
+    // The last report may be one with another threshold that somebody chose, which is not the default one.
+    await this.begin(
+      async () => again || value === null || !(await hasReport(view.collection.name, value, view.signal)),
+    );
   }
 
   /** Show only copies of a kind, null for all. */
@@ -77,15 +80,15 @@ class Report {
     delete memory.groups;
     delete memory.answer;
     memory.kind = kind;
-    await this.begin(false);
+    await this.begin(async () => false);
   }
 
-  /** Fetch the first groups instead of what is shown. */
+  /** Fetch the first groups instead of what is shown. anew: tells whether to look for duplicates before. */
   async begin(anew) {
     this.asking.abort();
     this.asking = new AbortController();
     try {
-      await this.load(anew);
+      await this.load(await anew());
     } catch (error) {
       this.view.fail(error);
     }
@@ -97,7 +100,10 @@ class Report {
     const signal = AbortSignal.any([this.view.signal, this.asking.signal]);
     this.rows.setAttribute("aria-busy", "true");
     try {
-      if (memory.groups === undefined) await this.report(anew, signal);
+      if (memory.groups === undefined) {
+        if (anew) await this.look(signal);
+        else if (!(await hasReport(this.view.collection.name, this.chosen, signal))) return this.offer();
+      }
       const cursor = memory.answer?.next_cursor ?? null;
       const wanted = { threshold: this.chosen, kind: memory.kind, limit: PAGE, cursor, signal };
       const answer = await groups(this.view.collection.name, wanted);
@@ -114,15 +120,31 @@ class Report {
     }
   }
 
-  /** Wait until there is a report to show. */
-  async report(anew, signal) {
-    const line = el("p", { class: "quiet", role: "status" });
-    const told = (text) => {
-      if (line.textContent !== text) line.textContent = text;
-      if (!line.isConnected) this.foot.replaceChildren(line);
+  /** Look for duplicates, and tell how far that is. */
+  async look(signal) {
+    const line = el("p", { role: "status" });
+    const place = el("div", { class: "map-waiting" });
+    this.rows.replaceChildren();
+    this.foot.replaceChildren(place);
+    const told = (job) => {
+      line.textContent = `Looking for duplicates. ${progressLine(job)}`;
+      place.replaceChildren(line, progressBar(job, "How far looking for duplicates is"));
     };
-    await (anew ? lookForDuplicates : ensureReport)(this.view.collection.name, this.chosen, { signal, told });
-    line.remove();
+    await lookForDuplicates(this.view.collection.name, this.chosen, { signal, told });
+    this.foot.replaceChildren();
+  }
+
+  /** Nobody has looked yet: say what looking does, and let the visitor begin it. */
+  offer() {
+    this.rows.removeAttribute("aria-busy");
+    this.rows.replaceChildren();
+    const begin = el("button", { type: "button", class: "button main" }, "Look for duplicates");
+    begin.addEventListener("click", () => this.choose(this.chosen, true));
+    const words =
+      "Every image is compared with every other, and what seems a copy is looked at closely. That is a job of the server: " +
+      "it goes on when you leave this page, and changes no file.";
+    const title = this.chosen === null ? "Nobody has looked for duplicates yet" : "Nobody has looked with this score yet";
+    this.foot.replaceChildren(panel(title, el("p", {}, words), begin));
   }
 
   giveUp() {

@@ -1,6 +1,7 @@
-// The filter of the results: a condition as in docs/searching.md, with the fields it can name, and errors in place.
+// The filter of images: a condition as in docs/searching.md, completed while one writes it, and errors in place.
 
 import { el } from "./elements.js";
+import { number } from "./words.js";
 
 /** Every field, what it is, and a condition that names it (a test compares them with the server's). */
 export const FIELDS = [
@@ -17,11 +18,24 @@ export const FIELDS = [
 ];
 const EXAMPLE = 'width >= 1000 and not format = "gif"';
 const WORD = /[a-z_.]+$/i;
+const COMPARED = /([a-z_][\w.]*)\s*(?:=|!=|(?:not\s+)?in\s*\([^)]*)\s*("?)([^"]*)$/i;
+const FORMATS = ["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "heic"];
+const SHOWN = 12;
 
-/** A box for a condition. text: at first; changed: called with another condition, or null for none. */
+/** Tell whether the server refused a condition: at a place of it, or as too large. */
+export function isAboutCondition({ position, message }) {
+  return position !== undefined || /^where /.test(message);
+}
+
+/**
+ * A box for a condition. text: at first; changed: called with another condition, or null for none; known: asks the server
+ * which labels are frequent, for completion.
+ */
 export class FilterBox {
-  constructor(text, changed) {
+  constructor(text, changed, known) {
     this.changed = changed;
+    this.known = known;
+    this.values = { format: FORMATS.map((value) => ({ value })) };
     this.sent = text;
     this.picked = -1;
     this.input = el("input", {
@@ -38,7 +52,7 @@ export class FilterBox {
       "aria-expanded": "false",
       "aria-describedby": "where-error where-hint",
     });
-    this.list = el("ul", { id: "where-fields", role: "listbox", "aria-label": "Fields", hidden: true });
+    this.list = el("ul", { id: "where-fields", role: "listbox", "aria-label": "Suggestions", hidden: true });
     this.error = el("div", { id: "where-error", role: "alert" });
     this.listen();
     this.element = el(
@@ -52,8 +66,10 @@ export class FilterBox {
     );
   }
 
-  /** Show what is wrong with the condition, with a caret under its place. at: letters before the place, null for none. */
-  refuse(message, at) {
+  /** Show what the server says is wrong, with a caret under its place. before: letters it was sent before what is here. */
+  refuse(error, before) {
+    const message = error.message.split("\n")[0].replace(/^where, at character \d+: /, "");
+    const at = error.position === undefined ? null : error.position - 1 - before;
     this.sent = undefined;
     this.error.replaceChildren(el("p", {}, message));
     this.input.setAttribute("aria-invalid", "true");
@@ -66,6 +82,13 @@ export class FilterBox {
     const start = letters.slice(0, place).join("").length;
     this.input.focus({ preventScroll: true });
     this.input.setSelectionRange(start, start);
+  }
+
+  /** Take the condition away. */
+  clear() {
+    this.input.value = "";
+    this.sent = null;
+    this.accept();
   }
 
   /** Forget the error: the condition was understood. */
@@ -111,6 +134,7 @@ export class FilterBox {
   }
 
   listen() {
+    this.input.addEventListener("focus", () => this.learn(), { once: true });
     this.input.addEventListener("input", () => {
       this.accept();
       this.suggest();
@@ -119,26 +143,65 @@ export class FilterBox {
     this.input.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** List the fields that begin with the word before the caret. */
-  suggest() {
-    const word = this.word();
-    const found = word === "" ? [] : FIELDS.filter(([name]) => name.startsWith(word.toLowerCase()) && name !== word);
-    this.picked = -1;
-    this.list.replaceChildren(...found.map(([name, meaning], at) => this.option(name, meaning, at)));
-    this.show(found.length > 0);
+  /** Ask for values to complete, once somebody is about to write. */
+  async learn() {
+    try {
+      this.values.label = await this.known();
+    } catch {
+      // Completion is a help: whatever is wrong is told by the search itself.
+    }
   }
 
-  option(name, meaning, at) {
+  /** List what the text before the caret can go on with: values of a field behind a comparison, else fields. */
+  suggest() {
+    const before = this.input.value.slice(0, this.input.selectionStart);
+    const offers = this.valuesFor(before) ?? this.names();
+    this.picked = -1;
+    this.list.replaceChildren(...offers.slice(0, SHOWN).map((offer, at) => this.option(offer, at)));
+    this.show(offers.length > 0);
+  }
+
+  /** Return the fields that begin with the word before the caret, as {text, about, written, length}. */
+  names() {
+    const word = this.word();
+    if (word === "") return [];
+    const found = FIELDS.filter(([field]) => field.startsWith(word.toLowerCase()) && field !== word);
+    return found.map(([field, about]) => ({
+      text: field,
+      about,
+      written: field.replace("KEY", ""),
+      length: word.length,
+    }));
+  }
+
+  /** Return the values of the field that is compared before the caret; null where none is, or it has no known ones. */
+  valuesFor(before) {
+    const compared = COMPARED.exec(before);
+    if (compared === null) return null;
+    const [, name, quote, begun] = compared;
+    const known = this.values[name.toLowerCase()] ?? [];
+    const found = known.filter(({ value }) => begins(value, begun));
+    if (!found.length) return null;
+    return found.map(({ value, images }) => ({
+      text: value,
+      about: images === undefined ? "" : number(images),
+      written: `"${value.replaceAll('"', '""')}"`,
+      length: quote.length + begun.length,
+    }));
+  }
+
+  option({ text, about, written, length }, at) {
     const row = el(
       "li",
-      { id: `where-field-${at}`, role: "option", "aria-selected": "false", "data-name": name },
-      el("code", {}, name),
-      ` ${meaning}`,
+      { id: `where-field-${at}`, role: "option", "aria-selected": "false", "data-name": text },
+      el("code", {}, text),
+      ` ${about}`,
     );
+    row.take = () => this.take(written, length);
     // Before the blur that a click would cause.
     row.addEventListener("pointerdown", (event) => {
       event.preventDefault();
-      this.take(name);
+      row.take();
     });
     return row;
   }
@@ -156,7 +219,7 @@ export class FilterBox {
     if (open && step) this.pick(this.picked + step);
     else if (open && event.key === "Escape") this.close();
     else if (open && this.picked >= 0 && ["Enter", "Tab"].includes(event.key))
-      this.take(this.list.children[this.picked].dataset.name);
+      this.list.children[this.picked].take();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -169,11 +232,10 @@ export class FilterBox {
     this.input.setAttribute("aria-activedescendant", rows[this.picked].id);
   }
 
-  /** Put a field in the place of the word before the caret. */
-  take(name) {
+  /** Write something in the place of what was begun before the caret. */
+  take(written, length) {
     const caret = this.input.selectionStart;
-    const written = name.replace("KEY", "");
-    this.input.setRangeText(written, caret - this.word().length, caret, "end");
+    this.input.setRangeText(written, caret - length, caret, "end");
     this.close();
   }
 
@@ -187,4 +249,8 @@ export class FilterBox {
     this.picked = -1;
     this.show(false);
   }
+}
+
+function begins(value, begun) {
+  return value.toLowerCase().startsWith(begun.trim().toLowerCase()) && value !== begun;
 }

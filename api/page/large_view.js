@@ -1,8 +1,9 @@
 // The closer look: one image in a dialog, with its neighbours of the same list one arrow key away.
 
 import { address } from "./addresses.js";
+import { comparison } from "./comparison.js";
 import { copyButton, el, icon } from "./elements.js";
-import { show } from "./keys.js";
+import { ask, show } from "./keys.js";
 import { noPicture } from "./tiles.js";
 import { explanation, thumbnail } from "./server.js";
 import { edit, name, number, part, pixels, place, score, share, size } from "./words.js";
@@ -10,7 +11,10 @@ import { edit, name, number, part, pixels, place, score, share, size } from "./w
 const LARGE = 1600;
 const dialog = document.getElementById("large");
 
-/** Show an image; images: the list it is from, which may grow meanwhile. query: the picture that was searched by. */
+/**
+ * Show an image; images: the list it is from, which may grow meanwhile. query: what was searched by, {file} or {id}, with
+ * the box that was drawn; null where no picture is at hand.
+ */
 export function lookCloser(collection, images, id, query) {
   let at = images.findIndex((image) => image.id === id);
   if (at < 0) return;
@@ -127,29 +131,59 @@ function factList(image) {
 function editList(collection, image, query) {
   if (image.verified !== "yes") return null;
   const lines = (image.edits ?? []).map((one) => el("li", {}, edit(one)));
-  const why = query ? whyButton(collection, image, query) : null;
+  const why = query ? whyButtons(collection, image, query) : null;
   if (!lines.length && !why) return null;
   const title = lines.length ? "What was done to it" : "The same picture";
   return el("section", { class: "edits" }, el("h3", {}, title), lines.length ? el("ul", {}, ...lines) : null, why);
 }
 
-function whyButton(collection, image, query) {
-  const button = el("button", { type: "button", class: "button", "data-role": "why" }, "Show why");
+/** Buttons that show why: the two laid over each other with a slider between, and what fits as a drawing. */
+function whyButtons(collection, image, query) {
+  const asked = once(() => explanation(collection, query, image.id));
+  const over = whyButton("over", "Compare by slider", async () => {
+    const { facts, query: file } = await asked();
+    if (facts.model === null) throw new Error("Nothing is known of how one lies on the other; the drawing shows what is.");
+    const base = { src: await pictureOf(collection, image), width: image.width, height: image.height, name: name(image) };
+    return comparison(base, file, query.box, facts.model);
+  });
+  const drawing = whyButton("why", "Show why", async () => {
+    const said = `${name(image)} beside your picture: what both show is outlined, places that agree are joined.`;
+    const url = URL.createObjectURL((await asked()).picture);
+    const shown = el("img", { class: "why", src: url, alt: said });
+    shown.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    return el("div", { class: "stage" }, shown);
+  });
+  return el("div", { class: "why-buttons" }, over, drawing);
+}
+
+/** A button that puts something else on the stage. show: makes it. */
+function whyButton(role, text, show) {
+  const words = el("span", {}, text);
+  const button = el("button", { type: "button", class: "button", "data-role": role }, words);
   button.addEventListener("click", async () => {
     button.disabled = true;
-    button.textContent = "Looking…";
-    const said = `${name(image)} beside your picture: what both show is outlined, places that agree are joined.`;
+    words.textContent = "Looking…";
     try {
-      const url = URL.createObjectURL(await explanation(collection, query, image.id));
-      const shown = el("img", { class: "why", src: url, alt: said });
-      shown.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-      dialog.querySelector(".stage").replaceChildren(shown);
-      button.remove();
+      dialog.querySelector(".stage").replaceWith(await show());
     } catch (error) {
-      button.replaceWith(el("p", { class: "quiet" }, error.message));
+      button.parentElement?.append(el("p", { class: "quiet", role: "alert" }, error.message));
     }
+    words.textContent = text;
+    button.disabled = false;
   });
   return button;
+}
+
+/** Return a function that does something when it is first called, and then returns the same. */
+function once(make) {
+  let made;
+  return () => (made ??= make());
+}
+
+async function pictureOf(collection, image) {
+  const answer = await ask(thumbnail(collection, image.id, LARGE));
+  if (!answer.ok) throw new Error("The file cannot be shown.");
+  return URL.createObjectURL(await answer.blob());
 }
 
 function labelList(image) {

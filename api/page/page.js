@@ -3,24 +3,32 @@
 import { address, read } from "./addresses.js";
 import { showBrowse } from "./browse_view.js";
 import { showDuplicates } from "./duplicates_view.js";
+import { showFailures } from "./failures_view.js";
+import { showJobs } from "./jobs_view.js";
 import { el } from "./elements.js";
 import { hasKey, useKey } from "./keys.js";
 import { keyView } from "./key_view.js";
 import { closeLargeView } from "./large_view.js";
+import { showMap } from "./map_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
-import { acceptPictures, chooser, focusChooser, isPicture, isReadable, keep } from "./pictures.js";
+import { acceptPictures, chooser, focusChooser, isPicture, isReadable, isWeb, keep } from "./pictures.js";
+import { themeSwitch } from "./theme_switch.js";
 import { alive, collections, notReady, ServerGone } from "./server.js";
+import { showStatus } from "./status_view.js";
 import { showSearch } from "./search_view.js";
 import { emptyCollection, emptyStore, failed, panel, waiting } from "./teaching.js";
 import { focusTile } from "./tiles.js";
 import { count, licence, number } from "./words.js";
 
-const SHOWS = { search: showSearch, browse: showBrowse, duplicates: showDuplicates };
-const TITLES = { search: "Search", browse: "Browse", duplicates: "Duplicates" };
+const SHOWS = { search: showSearch, browse: showBrowse, map: showMap, duplicates: showDuplicates, status: showStatus, jobs: showJobs, failures: showFailures };
+const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", status: "Status", jobs: "Jobs", failures: "Failures" };
+const OF_STATUS = new Set(["jobs", "failures"]);
+const WITHOUT_IMAGES = new Set(["status", "jobs", "failures"]);
 const FRESH_MS = 5000;
 const ASK_AGAIN_MS = 500;
 const PATIENCE_MS = 15000;
 const MEMORIES = 30;
+const MOST_PICTURES = 8; // of one query
 
 const main = document.getElementById("main");
 const memories = new Map();
@@ -86,9 +94,9 @@ async function draw(view, where) {
       panel("No such collection", el("p", {}, `The store has no collection named ${where.collection}.`), back),
     );
   }
-  if (!view.collection.images) return waitForImages(view.signal, emptyCollection(view.collection));
+  if (!view.collection.images && !WITHOUT_IMAGES.has(where.view)) return waitForImages(view.signal, emptyCollection(view.collection));
   // Searching from a stored image needs no backbone, and so no waiting.
-  const stored = where.query !== null && !isPicture(where.query);
+  const stored = where.query !== null && !isPicture(where.query) && !isWeb(where.query) && where.box === null;
   if (where.view === "search" && !stored) await untilReady(view.signal);
   return SHOWS[where.view](view);
 }
@@ -104,7 +112,11 @@ function viewOf(visit, where) {
     threshold: where.threshold,
     label: where.label,
     filter: where.filter,
+    only: where.only,
+    box: where.box,
+    unique: where.unique,
     search,
+    searchAddress,
     fail,
     again: reload,
   };
@@ -126,17 +138,31 @@ function settle(memory) {
   if (!memory.focus || !focusTile(main, memory.focus)) focusHeading();
 }
 
-/** Search for the first of these files in the collection on screen. */
+/** Search for these files, as one query, in the collection on screen. */
 async function search(files) {
-  const [file] = files;
   clearNotices();
-  if (locked()) {
-    notice("The server wants a key first.", { kind: "hint" });
+  for (const file of files) {
+    if (await isReadable(file)) continue;
+    const text = `${file.name} cannot be read. A folder cannot be searched for; choose pictures.`;
+    notice(text, { title: "Not a file" });
     return;
   }
-  if (!(await isReadable(file))) {
-    const text = `${file.name} cannot be read. A folder cannot be searched for; choose one picture.`;
-    notice(text, { title: "Not a file" });
+  if (files.length > MOST_PICTURES) {
+    const text = `A search takes ${MOST_PICTURES} pictures: these are the first of ${number(files.length)}.`;
+    notice(text, { kind: "hint" });
+  }
+  await searchFor(() => keep(files.slice(0, MOST_PICTURES)));
+}
+
+/** Search for the picture at this address of the web. */
+function searchAddress(url) {
+  clearNotices();
+  return searchFor(() => url);
+}
+
+async function searchFor(query) {
+  if (locked()) {
+    notice("The server wants a key first.", { kind: "hint" });
     return;
   }
   const collection = read(location.hash).collection ?? home();
@@ -144,10 +170,7 @@ async function search(files) {
     notice("There is nothing to search in yet: index some pictures first.", { kind: "hint" });
     return;
   }
-  if (files.length > 1) {
-    notice(`A search takes one picture: this is ${file.name}, the first of ${number(files.length)}.`, { kind: "hint" });
-  }
-  history.pushState(null, "", address("search", collection, keep(file)));
+  history.pushState(null, "", address("search", collection, query()));
   await arrive();
 }
 
@@ -246,7 +269,8 @@ function drawBar(where) {
   const { view } = where;
   const collection = collectionOf(where);
   for (const link of document.querySelectorAll("[data-view]")) {
-    link.ariaCurrent = link.dataset.view === view ? "page" : null;
+    const here = link.dataset.view === view || (link.dataset.view === "status" && OF_STATUS.has(view));
+    link.ariaCurrent = here ? "page" : null;
     if (collection) link.href = viewAddress(link.dataset.view, collection.name);
   }
   document.getElementById("bar-choose").hidden = view === "search" || !collection;
@@ -264,12 +288,10 @@ function viewAddress(view, collection) {
   return view === "search" && collection === home() ? "#/" : address(view, collection);
 }
 
-function counts({ images, searchable, failed: notIndexed }) {
-  const lost = el(
-    "li",
-    { class: notIndexed ? "lost" : "", title: "lookalike failures says which files, and why" },
-    `${number(notIndexed)} failed`,
-  );
+function counts({ name, images, searchable, failed: notIndexed }) {
+  const words = `${number(notIndexed)} failed`;
+  const shown = notIndexed ? el("a", { href: address("failures", name), title: "Which files, and why" }, words) : words;
+  const lost = el("li", { class: notIndexed ? "lost" : "" }, shown);
   return [el("li", {}, count(images, "image")), el("li", {}, `${number(searchable)} searchable`), lost];
 }
 
@@ -299,5 +321,6 @@ document.getElementById("forget").addEventListener("click", () => {
   memories.clear();
   reload();
 });
-acceptPictures({ found: search, refused: (text) => notice(text, { kind: "hint" }) });
+document.getElementById("theme").append(themeSwitch());
+acceptPictures({ found: search, address: searchAddress, refused: (text) => notice(text, { kind: "hint" }) });
 arrive();

@@ -1,25 +1,27 @@
-// How a picture gets onto this page: chosen, dropped or pasted. Those of this visit are kept in memory, for Back.
+// How pictures get onto this page: chosen, dropped, pasted, taken. Those of this visit are kept in memory, for Back.
 
 import { el, icon } from "./elements.js";
 
 const KEPT = 20;
+const WEB = /^https?:\/\/\S+$/i;
 const kept = new Map();
 
-/** Keep a picture; return its name as a query. */
-export function keep(file) {
+/** Keep the pictures of a query; return its name. */
+export function keep(files) {
   const query = `upload-${Date.now().toString(36)}${kept.size}`;
-  kept.set(query, { file, url: URL.createObjectURL(file) });
-  for (const [oldest, { url }] of kept) {
+  kept.set(query, { files, urls: files.map((file) => URL.createObjectURL(file)) });
+  for (const [oldest, { urls }] of kept) {
     if (kept.size <= KEPT) break;
-    URL.revokeObjectURL(url);
+    for (const url of urls) URL.revokeObjectURL(url);
     kept.delete(oldest);
   }
   return query;
 }
 
-/** Return {file, url} of a picture that was kept, or nothing: after a reload they are gone. */
-export function pictureOf(query) {
-  return kept.get(query);
+/** Return what a query of the address stands for: {files, urls}, {url} or {id}; nothing of pictures that are gone. */
+export function queryOf(query) {
+  if (isPicture(query)) return kept.get(query);
+  return isWeb(query) ? { url: query } : { id: query };
 }
 
 /** Tell whether a query stands for a picture of this page and not for a stored image. */
@@ -27,9 +29,20 @@ export function isPicture(query) {
   return query.startsWith("upload-");
 }
 
-/** Return a button that chooses a file; on phones it offers the camera. */
+/** Tell whether a text is the address of something on the web. */
+export function isWeb(text) {
+  return WEB.test(text);
+}
+
+/** Return a button that chooses files; on phones it offers the camera, too. */
 export function chooser(text, found, className = "button main") {
   return el("label", { class: `choose ${className}` }, input(found), icon("picture"), el("span", {}, text));
+}
+
+/** Return a button that opens the camera of a phone. */
+export function camera(text, found) {
+  const taken = input(found, { capture: "environment", label: "Take a photo to search for" });
+  return el("label", { class: "choose button for-touch" }, taken, icon("camera"), el("span", {}, text));
 }
 
 /** Return a large area to click, inviting a picture. */
@@ -40,7 +53,7 @@ export function zone(found, { title, text, hint }) {
     input(found),
     el("span", { class: "zone-mark" }, icon("picture")),
     el("strong", { class: "for-mouse" }, title),
-    el("strong", { class: "for-touch" }, "Take a photo, or choose one"),
+    el("strong", { class: "for-touch" }, "Choose a picture of yours"),
     el("span", { class: "button main" }, text),
     hint,
   );
@@ -52,8 +65,11 @@ export function focusChooser() {
   choosers.find((one) => one.checkVisibility())?.focus();
 }
 
-/** Listen for pictures that are dropped or pasted anywhere. found: called with all files; refused: with a sentence. */
-export function acceptPictures({ found, refused }) {
+/**
+ * Listen for pictures that are dropped or pasted anywhere. found: called with all files; address: with the address of a
+ * picture on the web; refused: with a sentence.
+ */
+export function acceptPictures({ found, address, refused }) {
   const overlay = document.getElementById("drop");
   const show = (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
@@ -76,8 +92,10 @@ export function acceptPictures({ found, refused }) {
   addEventListener("paste", (event) => {
     if (event.target.closest?.("input:not([type=file]), textarea")) return;
     const files = [...(event.clipboardData?.files ?? [])];
+    const text = event.clipboardData?.getData("text/plain").trim() ?? "";
     if (files.length) found(files);
-    else refused("The clipboard holds no picture. Copy a picture, not its address or its file's path.");
+    else if (isWeb(text)) address(text);
+    else refused("The clipboard holds no picture. Copy a picture, or its address on the web.");
   });
 }
 
@@ -91,12 +109,14 @@ export async function isReadable(file) {
   }
 }
 
-function input(found) {
+function input(found, { capture = null, label = "Choose pictures to search for" } = {}) {
   const chosen = el("input", {
     type: "file",
     accept: "image/*",
+    multiple: capture === null,
+    capture,
     class: "unseen",
-    "aria-label": "Choose a picture to search for",
+    "aria-label": label,
   });
   chosen.addEventListener("change", () => {
     const files = [...chosen.files];

@@ -1,135 +1,105 @@
-// Searching by picture: where it starts, and the results beside the query.
+// Searching by picture: the results beside the query.
 
 import { resultsAddress } from "./addresses.js";
+import { beforeFilter, joined, labelled } from "./conditions.js";
 import { el } from "./elements.js";
-import { FilterBox } from "./filter_box.js";
+import { FilterBox, isAboutCondition } from "./filter_box.js";
 import { labelChooser } from "./label_chooser.js";
 import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
-import { chooser, isPicture, pictureOf, zone } from "./pictures.js";
-import { beforeFilter, condition, imageById, images, searchByImage, searchByPicture } from "./server.js";
+import { chooser, queryOf } from "./pictures.js";
+import { QuerySide } from "./query_side.js";
+import { frequentLabels, imageById, search } from "./server.js";
+import { showStart } from "./start_view.js";
 import { failed, panel } from "./teaching.js";
-import { focusTile, grid, noPicture, picture, placeholders, searchTile } from "./tiles.js";
-import { count, edit, listed, name, number, pixels, relation, score, size } from "./words.js";
+import { focusTile, grid, placeholders, searchTile } from "./tiles.js";
+import { count, edit, name, number, pixels, relation, score, size, verdictOn } from "./words.js";
 
 const FIRST_K = 24;
 const MAX_K = 1000;
-const SAMPLES = 12;
 const NOTHING = "Nothing in this collection can be compared with the picture yet.";
 const NONE_FULFILS = "No image of this collection fulfils that.";
+const GONE = "A picture you choose stays in this page's memory, and a reload empties that. Choose it again.";
 
 /** Show the start of a search, or the results of the address's query. */
-export function showSearch(view) {
-  return view.query === null ? showStart(view) : showResults(view);
-}
-
-async function showStart(view) {
-  const control = /Mac|iP/.test(navigator.platform) ? "⌘" : "Ctrl";
-  const hint = el(
-    "span",
-    { class: "quiet keys" },
-    "or paste it with ",
-    el("kbd", {}, control),
-    " ",
-    el("kbd", {}, "V"),
-    " · ",
-    el("kbd", {}, "/"),
-    " comes back here",
-  );
-  const searchable = count(view.collection.searchable, "image");
-  const look = (id) => lookCloser(view.collection.name, view.memory.samples, id);
-  const list = grid({ label: "Images of the collection", look, className: "samples" });
-  list.append(...placeholders(Math.min(SAMPLES, view.collection.images)));
-  view.main.replaceChildren(
-    el(
-      "section",
-      { class: "start" },
-      el("h1", { tabindex: "-1" }, "Have you seen this picture?"),
-      el("p", { class: "lead" }, `Find its copies and everything that looks like it, among ${searchable}.`),
-      zone(view.search, { title: "Drop a picture anywhere", text: "Choose a picture", hint }),
-    ),
-    el("section", { class: "from-here" }, el("h2", {}, "Or start from one of yours"), list),
-  );
-  view.memory.samples ??= (await images(view.collection.name, { limit: SAMPLES, signal: view.signal })).items;
-  list.replaceChildren(...view.memory.samples.map((image) => searchTile(view.collection.name, image)));
-}
-
-async function showResults(view) {
-  const query = isPicture(view.query) ? pictureOf(view.query) : { id: view.query };
-  if (query === undefined) return showForgotten(view);
+export async function showSearch(view) {
+  if (view.query === null) return showStart(view);
+  const query = queryOf(view.query);
+  if (query === undefined) {
+    const gone = panel("This picture is gone", el("p", {}, GONE), chooser("Choose a picture", view.search));
+    return view.main.replaceChildren(gone);
+  }
   const results = new Results(view, query);
   if (view.memory.answer === undefined) await results.load(FIRST_K);
   else await results.draw(view.memory.answer.matches);
 }
 
-function showForgotten(view) {
-  view.main.replaceChildren(
-    panel(
-      "This picture is gone",
-      el("p", {}, "A picture you choose stays in this page's memory, and a reload empties that. Choose it again."),
-      chooser("Choose a picture", view.search),
-    ),
-  );
-}
-
-/** The results of one query. query: {file, url} of a picture of this page, or {id} of a stored image. */
+/** The results of one query: {files, urls} of pictures of this page, {id} of a stored image, or {url} of one on the web. */
 class Results {
   constructor(view, query) {
+    const { memory } = view;
     this.view = view;
     this.query = query;
-    this.label = view.memory.label === undefined ? view.label : view.memory.label;
-    this.filter = view.memory.filter === undefined ? view.filter : view.memory.filter;
-    this.box = new FilterBox(this.filter, (filter) => this.choose({ filter }));
+    memory.wish ??= { label: view.label, filter: view.filter, box: view.box, unique: view.unique };
+    this.box = new FilterBox(this.wish.filter, (filter) => this.choose({ filter }), () =>
+      frequentLabels(view.collection.name, view.signal),
+    );
     this.asking = new AbortController();
     this.matches = [];
     this.shown = new Set();
     this.list = grid({
       label: "Results, closest first",
-      look: (id) => lookCloser(view.collection.name, this.matches, id, query.file),
+      look: (id) => lookCloser(view.collection.name, this.matches, id, this.explainable()),
     });
     this.list.append(...placeholders(Math.min(FIRST_K, view.collection.searchable)));
     this.title = el("h1", { tabindex: "-1" }, "Searching…");
     this.note = el("p", { class: "quiet note" }, "\u00a0");
     this.foot = el("div", { class: "foot" });
-    this.queryFacts = el("div", { class: "query-facts" });
-    this.queryPicture = el("div", { class: "query-picture" }, this.preview());
+    this.side = new QuerySide(view, query, this.wish.box, (box) => this.choose({ box }));
     this.body = el(
       "div",
       { class: "result-body" },
-      el("header", { class: "result-head" }, el("div", {}, this.title, this.note), this.chooser()),
+      el("header", { class: "result-head" }, el("div", {}, this.title, this.note), this.choices()),
       this.box.element,
       this.list,
       this.foot,
     );
-    const root = el("div", { class: `results ${view.collection.labels ? "labelled" : ""}` }, this.side(), this.body);
-    view.main.replaceChildren(root);
-    if (query.file) this.describe(query.file.name || "pasted picture", size(query.file.size));
+    const labels = view.collection.labels ? "labelled" : "";
+    view.main.replaceChildren(el("div", { class: `results ${labels}` }, this.side.element, this.body));
   }
 
-  side() {
-    const another = chooser("Another picture", this.view.search, "button");
+  /** What the results are to be: {label, filter, box, unique}. */
+  get wish() {
+    return this.view.memory.wish;
+  }
+
+  /** What a match can be explained by: one picture, sent or stored, of which no part was drawn. */
+  explainable() {
+    const { files, id } = this.query;
+    if (files?.length === 1) return { file: files[0], box: this.wish.box };
+    return id ? { id, box: this.wish.box } : null;
+  }
+
+  /** The facet of labels, where the collection has them, and whether copies of one another count once. */
+  choices() {
+    const { unique, label } = this.wish;
+    const once = el("input", { type: "checkbox", checked: unique, onchange: () => this.choose({ unique: once.checked }) });
+    const title = "Copies of one another, as the last duplicates job found them, are shown as one";
     return el(
-      "aside",
-      { class: "query", "aria-label": "The picture searched for" },
-      this.queryPicture,
-      el("div", { class: "query-text" }, this.queryFacts, another),
+      "div",
+      { class: "choices" },
+      el("label", { class: "check", title }, once, "Collapse copies"),
+      this.view.collection.labels ? labelChooser(this.view, label, (chosen) => this.choose({ label: chosen })) : null,
     );
   }
 
-  /** The facet of labels, where the collection has them. */
-  chooser() {
-    if (!this.view.collection.labels) return null;
-    return labelChooser(this.view, this.label, (label) => this.choose({ label }));
-  }
-
-  /** Search anew among the images with a label, and those that a filter lets through; null: among all. */
-  async choose({ label = this.label, filter = this.filter }) {
+  /** Search anew with another wish. */
+  async choose(changed) {
     const { view } = this;
-    this.label = label;
-    this.filter = filter;
-    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, { label, filter }));
+    const wish = { ...this.wish, ...changed };
+    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, wish));
     for (const part of Object.keys(view.memory)) delete view.memory[part];
-    Object.assign(view.memory, { label, filter });
+    view.memory.wish = wish;
     this.asking.abort();
     this.asking = new AbortController();
     this.list.classList.add("stale");
@@ -138,22 +108,6 @@ class Results {
     } catch (error) {
       view.fail(error);
     }
-  }
-
-  preview() {
-    if (!this.query.file) return picture(this.view.collection.name, { id: this.query.id }, 640);
-    const shown = el("img", { src: this.query.url, alt: "Your picture", class: "loaded", draggable: "false" });
-    shown.addEventListener("error", () => shown.replaceWith(noPicture("No preview of this format")), { once: true });
-    return shown;
-  }
-
-  describe(title, facts) {
-    this.described = true;
-    document.title = `${title} · Lookalike`;
-    this.queryFacts.replaceChildren(
-      el("p", { class: "name", title }, el("bdi", {}, title)),
-      el("p", { class: "quiet" }, facts),
-    );
   }
 
   /** Ask for k matches and show those that are new. */
@@ -168,9 +122,9 @@ class Results {
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
       // Of a picture that shows nothing only identical ones count: there is nothing to look at.
-      if (answer.note === undefined) this.look(k);
+      if (answer.note === undefined && !this.query.url && !(this.query.files?.length > 1)) this.look(k);
     } catch (error) {
-      if (this.filter !== null && isAboutCondition(error)) return this.refuse(error);
+      if (this.wish.filter !== null && isAboutCondition(error)) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
       throw error;
     } finally {
@@ -210,15 +164,13 @@ class Results {
   }
 
   ask(k, accurate) {
-    const { collection } = this.view;
-    const where = condition(this.label, this.filter);
-    const wanted = { k, where, accurate, signal: AbortSignal.any([this.view.signal, this.asking.signal]) };
-    return this.query.file
-      ? searchByPicture(collection.name, this.query.file, wanted)
-      : searchByImage(collection.name, this.query.id, wanted);
+    const { label, filter, box, unique } = this.wish;
+    const where = joined(label === null ? [] : [labelled(label)], filter);
+    const signal = AbortSignal.any([this.view.signal, this.asking.signal]);
+    return search(this.view.collection.name, this.query, { k, where, accurate, box, unique, signal });
   }
 
-  /** Take away the results for another label. */
+  /** Take away the results for another wish. */
   forget() {
     this.list.classList.remove("stale");
     this.list.replaceChildren();
@@ -229,9 +181,7 @@ class Results {
   /** Say at the filter what is wrong with it. Results of before stay, dimmed; nothing is said of results any more. */
   refuse(error) {
     for (const blank of this.list.querySelectorAll(".blank")) blank.remove();
-    const [message] = error.message.split("\n");
-    const at = error.position === undefined ? null : error.position - 1 - beforeFilter(this.label);
-    this.box.refuse(message.replace(/^where, at character \d+: /, ""), at);
+    this.box.refuse(error, beforeFilter(this.wish.label === null ? [] : [this.wish.label]));
     this.title.textContent = "The filter cannot be understood";
     this.note.textContent = "\u00a0";
     this.foot.replaceChildren();
@@ -250,32 +200,26 @@ class Results {
     this.list.append(...fresh.map((match) => this.tile(match)));
     this.head();
     this.foot.replaceChildren(...this.ending());
-    if (!this.described) await this.describeStored();
+    if (!this.side.described) await this.describeStored();
   }
 
   /** An image that lacks the chosen label is not among its own results. */
   async describeStored() {
     const image = await imageById(this.view.collection.name, this.query.id, this.view.signal);
-    this.describe(name(image), `${pixels(image)} · ${size(image.bytes)}`);
+    this.side.describe(name(image), `${pixels(image)} · ${size(image.bytes)}`);
   }
 
   tile(match) {
     const self = match.id === this.query.id;
     const done = match.edits?.length ? match.edits.map(edit).join(", ") : null;
-    const badge = el(
-      "span",
-      { class: `badge ${match.relation}`, ...(done ? { title: done } : {}) },
-      self ? "this image" : relation(match.relation),
-    );
-    const made = searchTile(
-      this.view.collection.name,
-      withFirst(match, this.label),
-      el("span", { class: "score" }, score(match.score)),
-      badge,
-    );
+    const words = self ? "this image" : relation(match.relation);
+    const badge = el("span", { class: `badge ${match.relation}`, title: done }, words);
+    const copies = match.copies ? el("span", { class: "badge copies" }, `+${count(match.copies, "copy", "copies")}`) : null;
+    const scored = el("span", { class: "score" }, score(match.score));
+    const made = searchTile(this.view.collection.name, withFirst(match, this.wish.label), scored, badge, copies);
     if (self) {
       made.classList.add("self");
-      this.describe(name(match), `${pixels(match)} · ${size(match.bytes)}`);
+      this.side.describe(name(match), `${pixels(match)} · ${size(match.bytes)}`);
     }
     return made;
   }
@@ -295,42 +239,33 @@ class Results {
   /** The answer in words: were copies found? The query itself does not count. */
   verdict() {
     const others = this.matches.filter((match) => match.id !== this.query.id);
-    const identical = others.filter((match) => match.relation === "identical").length;
-    const edited = others.filter((match) => match.relation === "same_picture").length;
-    const copies = others.filter((match) => match.relation === "probable").length;
-    const found = [];
-    if (identical) found.push(count(identical, "identical image"));
-    if (edited) found.push(count(edited, "edited copy", "edited copies"));
-    if (copies) found.push(count(copies, "probable copy", "probable copies"));
-    if (!found.length && this.looking) return "Looking for copies…";
-    if (!found.length) return this.query.file ? "No copy found" : "No other copy found";
-    const more = identical + edited + copies === others.length && this.matches.length === this.view.memory.k;
-    return (more ? "At least " : "") + listed(found);
+    const found = verdictOn(others);
+    if (!found.words && this.looking) return "Looking for copies…";
+    if (!found.words) return this.query.id ? "No other copy found" : "No copy found";
+    const more = found.copies === others.length && this.matches.length === this.view.memory.k;
+    return (more ? "At least " : "") + found.words;
   }
 
   /** Of which images the results are, "" for all. */
   get narrowed() {
-    if (this.filter !== null) return " that the filter lets through";
-    return this.label === null ? "" : " with this label";
+    if (this.wish.filter !== null) return " that the filter lets through";
+    return this.wish.label === null ? "" : " with this label";
   }
 
   ending() {
     const k = this.view.memory.k;
     if (this.view.memory.answer.note && this.matches.length < k) return [];
     if (!this.matches.length) return [panel("No results", el("p", {}, this.narrowed ? NONE_FULFILS : NOTHING))];
-    const among = this.narrowed;
-    if (this.matches.length < k)
-      return [el("p", { class: "quiet" }, `These are all ${count(this.matches.length, "image")}${among}.`)];
+    if (this.matches.length < k) return [el("p", { class: "quiet" }, this.all())];
     if (k >= MAX_K)
       return [el("p", { class: "quiet" }, `These are the closest ${number(MAX_K)}; a search shows no more.`)];
-    const next = Math.min(2 * k, MAX_K);
-    return [
-      el(
-        "button",
-        { type: "button", class: "button more", onclick: (event) => this.more(next, event.currentTarget) },
-        "Show more",
-      ),
-    ];
+    const more = el("button", { type: "button", class: "button more" }, "Show more");
+    more.addEventListener("click", () => this.more(Math.min(2 * k, MAX_K), more));
+    return [more];
+  }
+
+  all() {
+    return `These are all ${count(this.matches.length, "image")}${this.narrowed}.`;
   }
 
   async more(k, button) {
@@ -351,11 +286,6 @@ class Results {
 /** Return a note of the server as a sentence of the page. */
 function sentence(note) {
   return `${note[0].toUpperCase()}${note.slice(1)}.`;
-}
-
-/** Tell whether the server refused a condition: at a place of it, or as too large. */
-function isAboutCondition({ position, message }) {
-  return position !== undefined || /^where /.test(message);
 }
 
 /** Return a match whose labels begin with the chosen one, so that its tile shows why it is there. */

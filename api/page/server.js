@@ -1,5 +1,6 @@
 // Everything this page asks the server.
 
+import { jobsOf } from "./events.js";
 import { ask as send } from "./keys.js";
 
 /** The server answered with a problem document. */
@@ -17,6 +18,7 @@ class Problem extends Error {
 export class ServerGone extends Error {}
 
 const TITLES = { 403: "Not allowed", 404: "Not found", 413: "Too large", 415: "Not a picture", 503: "Not available right now" };
+const LARGEST = 2048; // pixels of a thumbnail's longer side
 const GONE = "The server does not answer. Is it still running? This page goes on by itself when it is back.";
 
 /** Return all collections with their counts. */
@@ -25,8 +27,26 @@ export async function collections(signal) {
 }
 
 /** Return a page of images, {items, next_cursor}. */
-export function images(collection, { limit, cursor, signal }) {
-  return ask(`${inside(collection)}/images${parameters({ limit, cursor })}`, { signal });
+export function images(collection, { limit, cursor, where, signal }) {
+  return ask(`${inside(collection)}/images${parameters({ where, limit, cursor })}`, { signal });
+}
+
+/** Return what images can be narrowed by, {images, labels, folders, sizes, months, undated}. where: a condition or null. */
+export function facets(collection, { where, signal }) {
+  return ask(`${inside(collection)}/facets${parameters({ where })}`, { signal });
+}
+
+/** Return {data, done}: the map of a collection as bytes, null while it is made; done: the share of it that is, 0 to 1. */
+export async function collectionMap(collection, signal) {
+  const answer = await answered(`${inside(collection)}/map`, { headers: { Accept: "application/octet-stream" }, signal });
+  if (answer.status === 202) return { data: null, done: (await answer.json()).done };
+  return { data: await answer.arrayBuffer(), done: 1 };
+}
+
+/** Return the labels of a collection that are frequent, as values that conditions can compare with. */
+export async function frequentLabels(collection, signal) {
+  const { items } = await labels(collection, { limit: 200, signal });
+  return items.map(({ label, images: amount }) => ({ value: label, images: amount }));
 }
 
 /** Return the reports of dedup jobs that are kept, newest first. */
@@ -38,6 +58,33 @@ export async function reports(collection, signal) {
 export function startDedup(collection, body, signal) {
   const headers = { "Content-Type": "application/json" };
   return ask(`${inside(collection)}/dedup`, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+/** Return a page of the jobs of a collection, newest first. */
+export function jobs(collection, { limit, cursor, signal }) {
+  return ask(`/v1/jobs${parameters({ collection, limit, cursor })}`, { signal });
+}
+
+/** Ask for the end of a job; return it as it is now. */
+export function cancelJob(id) {
+  return ask(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
+}
+
+/** Return a job as it is now and whenever it changes, until it has ended or the server ends the stream. */
+export async function* jobEvents(id, signal) {
+  const headers = { Accept: "text/event-stream" };
+  const answer = await answered(`/v1/jobs/${encodeURIComponent(id)}/events`, { headers, signal });
+  yield* jobsOf(answer.body);
+}
+
+/** Return the status of a collection. */
+export function status(collection, signal) {
+  return ask(`${inside(collection)}/status`, { signal });
+}
+
+/** Return a page of the files that could not be indexed, {items, next_cursor, reasons}. reason: only these, or null. */
+export function failures(collection, { reason, limit, cursor, signal }) {
+  return ask(`${inside(collection)}/failures${parameters({ reason, limit, cursor })}`, { signal });
 }
 
 /** Return a job. */
@@ -76,22 +123,48 @@ export function labels(collection, { limit, signal }) {
   return ask(`${inside(collection)}/labels${parameters({ limit })}`, { signal });
 }
 
-/** Return the images closest to a stored one. where: a condition, or null; accurate: look at pixels as well. */
-export function searchByImage(collection, id, { k, where, accurate, signal }) {
-  const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ id, k, where, accurate });
-  return ask(`${inside(collection)}/search`, { method: "POST", headers, body, signal });
+/**
+ * Return the matches of a query: {files} of this page, {id} of a stored image, or {url} of a picture on the web. where: a
+ * condition, or null; accurate: look at pixels as well; box: a part of the picture in shares of it, or null; unique: of
+ * copies of one another only one.
+ */
+export async function search(collection, query, { k, where, accurate, box, unique, signal }) {
+  const path = `${inside(collection)}/search`;
+  const wish = { k, where, accurate: accurate || null, unique: unique || null };
+  const files = query.files ?? (box === null ? null : [await stored(collection, query.id, signal)]);
+  if (files === null) {
+    const body = JSON.stringify({ id: query.id, url: query.url, ...given(wish) });
+    return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+  }
+  return sent(path, await form(files, { ...wish, box }), signal);
 }
 
-/** Return the images closest to a picture. where: a condition, or null; accurate: look at pixels as well. */
-export async function searchByPicture(collection, file, { k, where, accurate, signal }) {
+/** Return what a multipart body holds. box: in shares of the picture, sent in its pixels. */
+async function form(files, { box, ...wish }) {
   const body = new FormData();
-  body.append("image", file, file.name || "pasted picture");
-  body.append("k", String(k));
-  if (where !== null) body.append("where", where);
-  if (accurate) body.append("accurate", "true");
+  for (const file of files) body.append("image", file, file.name || "pasted picture");
+  for (const [name, value] of Object.entries(given(wish))) body.append(name, String(value));
+  if (box !== null) body.append("box", (await inPixels(files[0], box)).join(","));
+  return body;
+}
+
+async function inPixels(file, [x, y, width, height]) {
+  const bitmap = await createImageBitmap(file);
+  const box = [x * bitmap.width, y * bitmap.height, width * bitmap.width, height * bitmap.height].map(Math.round);
+  bitmap.close();
+  return [box[0], box[1], Math.max(1, box[2]), Math.max(1, box[3])];
+}
+
+/** Return a stored image as a picture that can be sent: its largest thumbnail. */
+async function stored(collection, id, signal) {
+  const answer = await send(thumbnail(collection, id, LARGEST), { signal });
+  if (!answer.ok) throw await problem(answer);
+  return new File([await answer.blob()], `${id}.jpg`, { type: "image/jpeg" });
+}
+
+async function sent(path, body, signal) {
   try {
-    return await ask(`${inside(collection)}/search`, { method: "POST", body, signal });
+    return await ask(path, { method: "POST", body, signal });
   } catch (error) {
     // A server may hang up on a body that is too large before the browser reads its answer.
     if (error instanceof ServerGone && (await alive())) {
@@ -105,14 +178,18 @@ export async function searchByPicture(collection, file, { k, where, accurate, si
   }
 }
 
-/** Return a picture, as a blob, that shows why a picture and a stored image are the same. */
-export async function explanation(collection, file, id) {
-  const body = new FormData();
-  body.append("image", file, file.name || "pasted picture");
-  const url = `${inside(collection)}/images/${encodeURIComponent(id)}/explain`;
-  const answer = await send(url, { method: "POST", body, headers: { Accept: "image/png" } });
-  if (!answer.ok) throw new Problem(answer.status, "", (await answer.json()).detail);
-  return answer.blob();
+/**
+ * Return why a picture, {file} or {id} of a stored one, and a stored image are the same: {facts} with the model that lays
+ * one over the other, and {picture}, a blob that draws it.
+ */
+export async function explanation(collection, { file, id, box }, other) {
+  const shown = file ?? (await stored(collection, id));
+  const url = `${inside(collection)}/images/${encodeURIComponent(other)}/explain`;
+  const body = await form([shown], { box });
+  const answers = ["application/json", "image/png"].map((kind) => send(url, { method: "POST", body, headers: { Accept: kind } }));
+  const [facts, picture] = await Promise.all(answers);
+  for (const answer of [facts, picture]) if (!answer.ok) throw await problem(answer);
+  return { facts: await facts.json(), picture: await picture.blob(), query: shown };
 }
 
 /** Return why searches are not answered yet, null when they are. */
@@ -140,27 +217,22 @@ export function thumbnail(collection, id, size) {
   return `${inside(collection)}/images/${encodeURIComponent(id)}/thumbnail?size=${size}`;
 }
 
-/** The condition that an image has a label and fulfils a filter, each of them or null; null for every image. */
-export function condition(label, filter) {
-  const having = label === null ? null : `label = "${label.replaceAll('"', '""')}"`;
-  return having !== null && filter !== null ? `(${filter}) and ${having}` : (filter ?? having);
-}
-
-/** How many letters stand before the filter in a condition. */
-export function beforeFilter(label) {
-  return label === null ? 0 : 1;
-}
-
 function inside(collection) {
   return `/v1/collections/${encodeURIComponent(collection)}`;
 }
 
 function parameters(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+  const shown = Object.entries(given(values));
+  return shown.length ? `?${new URLSearchParams(shown)}` : "";
 }
 
-async function ask(path, options) {
+/** Return the values that are there. */
+function given(values) {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined));
+}
+
+/** Return the server's answer, whatever is in it. */
+async function answered(path, options) {
   let response;
   try {
     response = await send(path, { ...options, cache: "no-store" });
@@ -168,6 +240,11 @@ async function ask(path, options) {
     throw error.name === "AbortError" ? error : new ServerGone(GONE);
   }
   if (!response.ok) throw await problem(response);
+  return response;
+}
+
+async function ask(path, options) {
+  const response = await answered(path, options);
   if (response.status === 204) return null;
   try {
     return await response.json();

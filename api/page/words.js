@@ -86,6 +86,17 @@ export function edit({ kind, amount }) {
   return EDITS[kind]?.(amount) ?? kind;
 }
 
+/** Return {words, copies}: which copies are among matches, "" for none, and how many of the matches are copies. */
+export function verdictOn(matches) {
+  const of = (word) => matches.filter((match) => match.relation === word).length;
+  const [identical, edited, copies] = ["identical", "same_picture", "probable"].map(of);
+  const found = [];
+  if (identical) found.push(count(identical, "identical image"));
+  if (edited) found.push(count(edited, "edited copy", "edited copies"));
+  if (copies) found.push(count(copies, "probable copy", "probable copies"));
+  return { words: listed(found), copies: identical + edited + copies };
+}
+
 /** Return "a, b and c". */
 export function listed(words) {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;

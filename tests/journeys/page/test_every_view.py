@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from api.http.app import PAGE
+from api.http.page_files import PAGE
 from tests.web_page import FOREIGN, HOSTILE, NAMED, Watch, choose, drawing, expect_found_itself, png, tiles
 
 FILES = Path(__file__).parents[3] / "api" / "page"
@@ -18,8 +18,9 @@ def test_everything_works_from_the_keyboard(page: Page) -> None:
     page.goto("/")
     expect(tiles(page)).to_have_count(12)
     page.keyboard.press("/")
-    expect(page.locator("main input[type=file]")).to_be_focused()
-    page.keyboard.press("Tab")
+    expect(page.locator("main input[type=file]:not([capture])")).to_be_focused()
+    for _ in ("the address", "its button", "the first image"):
+        page.keyboard.press("Tab")
     expect(tiles(page).nth(0).locator(".face")).to_be_focused()
     for key, expected in (("ArrowRight", 1), ("ArrowDown", 7), ("ArrowLeft", 6), ("Home", 0), ("End", 11)):
         page.keyboard.press(key)

@@ -51,7 +51,7 @@ def test_a_filter_narrows_the_results_and_is_part_of_the_address(page: Page, box
 
 
 def test_fields_are_suggested_while_one_types_and_taken_by_keyboard(page: Page, box: Locator) -> None:
-    options = page.get_by_role("listbox", name="Fields").get_by_role("option")
+    options = page.get_by_role("listbox", name="Suggestions").get_by_role("option")
     box.press_sequentially("m")
     expect(options).to_have_text(["metadata.KEY what you stored"])
     box.press("Escape")

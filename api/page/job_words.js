@@ -1,0 +1,60 @@
+// How jobs read on the page.
+
+import { el } from "./elements.js";
+import { count, number, size } from "./words.js";
+
+const KINDS = { import: "Import", dedup: "Look for duplicates", apply: "Apply a plan", undo: "Undo a plan", purge: "Purge" };
+const STATES = { queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
+const TIME = new Intl.DateTimeFormat("en-US", { dateStyle: "medium", timeStyle: "short" });
+
+/** Return what a job does. */
+export function kindOf(job) {
+  return KINDS[job.kind] ?? job.kind;
+}
+
+/** Return the state of a job as a badge. */
+export function stateBadge(job) {
+  return el("span", { class: `badge state-${job.state}` }, STATES[job.state] ?? job.state);
+}
+
+/** Return how far a job is, as one line. */
+export function progressLine({ state, progress }) {
+  if (state === "queued") return "Waiting for other jobs of the server";
+  if (progress === null) return "Begins";
+  const of = progress.total === null ? number(progress.done) : `${number(progress.done)} of ${number(progress.total)}`;
+  const left = progress.left_s === null ? "" : `, ${duration(progress.left_s)} left`;
+  return `${of} ${progress.stage}${left}`;
+}
+
+/** Return a bar of how far a job is; without a value while nobody knows. */
+export function progressBar({ progress }, label) {
+  const bar = el("progress", { max: "1", "aria-label": label });
+  if (progress?.total) bar.value = progress.done / progress.total;
+  return bar;
+}
+
+/** Return what came of a job in a few words; null where there is nothing to say. */
+export function resultLine({ state, result, problem }) {
+  if (problem) return problem.detail;
+  if (state === "cancelled") return "Ended by somebody; what it did until then stays.";
+  if (result === null) return null;
+  if ("groups" in result) {
+    const copies = result.members === undefined ? "" : `, ${count(result.members, "copy", "copies")}`;
+    return `${count(result.groups, "group")}${copies}${result.bytes === undefined ? "" : `, ${size(result.bytes)} reclaimable`}`;
+  }
+  const told = Object.entries(result).filter(([, value]) => typeof value === "number");
+  return told.map(([name, value]) => `${name.replaceAll("_", " ")}: ${number(value)}`).join(" · ") || null;
+}
+
+/** Return when something was, as people write it. */
+export function moment(text) {
+  return TIME.format(new Date(text));
+}
+
+/** Return "4 min" of 240 seconds. */
+export function duration(seconds) {
+  if (seconds < 1) return "under a second";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 360) / 10} h`;
+}

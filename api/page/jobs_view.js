@@ -1,0 +1,109 @@
+// The jobs of the server, newest first: what they do, how far they are, what came of them. It follows those that run.
+
+import { address } from "./addresses.js";
+import { el } from "./elements.js";
+import { follow, hasEnded, rest } from "./following.js";
+import { duration, kindOf, moment, progressBar, progressLine, resultLine, stateBadge } from "./job_words.js";
+import { announce } from "./notices.js";
+import { cancelJob, jobs } from "./server.js";
+import { statusHead } from "./status_head.js";
+import { panel } from "./teaching.js";
+import { whenNear } from "./when_near.js";
+
+const PAGE = 50;
+const LOOK_MS = 3000;
+
+/** Show the jobs of a collection. */
+export async function showJobs(view) {
+  const shown = new Jobs(view);
+  await shown.load();
+  shown.watch().catch(view.fail);
+}
+
+class Jobs {
+  constructor(view) {
+    this.view = view;
+    this.rows = new Map();
+    this.list = el("ol", { class: "jobs", role: "list", "aria-label": "Jobs, newest first" });
+    this.foot = el("div", { class: "foot" });
+    view.main.replaceChildren(...statusHead(view, "jobs", "Jobs"), this.list, this.foot);
+  }
+
+  async load() {
+    const { view } = this;
+    const page = await jobs(view.collection.name, { limit: PAGE, cursor: this.cursor, signal: view.signal });
+    this.cursor = page.next_cursor;
+    for (const job of page.items) this.add(job, (row) => this.list.append(row));
+    this.showFoot();
+  }
+
+  showFoot() {
+    if (!this.rows.size) this.foot.replaceChildren(noJobs(this.view.collection));
+    else if (this.cursor === null) this.foot.replaceChildren();
+    else this.foot.replaceChildren(whenNear("Show more jobs", () => this.load(), this.view));
+  }
+
+  /** Look for new jobs now and then, as long as the view is on screen. */
+  async watch() {
+    const { view } = this;
+    for (;;) {
+      await rest(LOOK_MS, view.signal);
+      if (document.hidden) continue;
+      const page = await jobs(view.collection.name, { limit: PAGE, cursor: null, signal: view.signal });
+      const fresh = page.items.filter((job) => !this.rows.has(job.id));
+      for (const job of fresh.reverse()) this.add(job, (row) => this.list.prepend(row));
+      if (fresh.length) this.showFoot();
+    }
+  }
+
+  add(job, put) {
+    if (this.rows.has(job.id)) return;
+    const row = el("li", { class: "job" });
+    this.rows.set(job.id, row);
+    put(row);
+    this.draw(row, job);
+    if (hasEnded(job)) return;
+    const told = (changed) => this.draw(row, changed);
+    follow(job, { signal: this.view.signal, told })
+      .then((ended) => announce(`${kindOf(ended)}: ${ended.state}`))
+      .catch(this.view.fail);
+  }
+
+  draw(row, job) {
+    const running = !hasEnded(job);
+    const words = running ? progressLine(job) : resultLine(job);
+    const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
+    const held = row.contains(document.activeElement);
+    row.replaceChildren(
+      el("div", { class: "job-head" }, el("h2", {}, kindOf(job)), stateBadge(job), ends(job, running, this.view)),
+      el("p", { class: "quiet" }, el("time", { datetime: job.created_at }, moment(job.created_at)), took),
+      running ? progressBar(job, `How far ${kindOf(job).toLowerCase()} is`) : "",
+      words === null ? "" : el("p", { class: job.problem ? "trouble" : "" }, words),
+    );
+    if (held) row.querySelector("button, a")?.focus();
+  }
+}
+
+/** What can be done about a job: end it, or look at what it found. */
+function ends(job, running, view) {
+  if (!running) {
+    if (job.kind !== "dedup" || job.state !== "done") return null;
+    return el("a", { class: "button quiet small", href: address("duplicates", job.collection) }, "Review");
+  }
+  const button = el("button", { type: "button", class: "button quiet small" }, "Cancel");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await cancelJob(job.id);
+    } catch (error) {
+      view.fail(error);
+    }
+  });
+  return button;
+}
+
+function noJobs(collection) {
+  const look = el("a", { class: "button", href: address("duplicates", collection.name) }, "Look for duplicates");
+  const words = "What takes the server longer than a moment is a job: looking for duplicates, applying a plan, large imports. It goes on when this page is closed.";
+  return panel("No jobs yet", el("p", {}, words), look);
+}
