@@ -38,7 +38,7 @@ class Report {
     this.rows = el("div", { class: "groups" }, ...[3, 2, 4].map(blankGroup));
     this.foot = el("div", { class: "foot" });
     this.threshold = thresholdControl((value) => this.choose(value));
-    this.scores = el("div", {});
+    this.scores = el("div", { class: "scores" });
     this.threshold.element.append(this.scores);
     this.kinds = kindFilter((kind) => this.chooseKind(kind));
     const still = el("p", { class: "still" }, icon("done"), STILL);
@@ -158,7 +158,8 @@ class Report {
     const { answer } = this.view.memory;
     this.threshold.show(answer.threshold, this.chosen !== null);
     this.showTotals(answer);
-    this.scores.replaceChildren(...(answer.scores ? [scoreHistogram(answer.scores, answer.threshold)] : []));
+    const none = el("p", { class: "quiet" }, "No near copies, so no scores to show.");
+    this.scores.replaceChildren(answer.scores ? scoreHistogram(answer.scores, answer.threshold) : none);
     this.kinds.show(answer.kinds, this.view.memory.kind);
     this.rows.replaceChildren();
     this.more = whenNear("Show more groups", () => this.load(), this.view);

@@ -6,7 +6,7 @@ import { KINDS, number } from "./words.js";
 
 /** Return {element, show}. chosen: called with a kind, or null for all; show: with the kinds of a report and the one shown. */
 export function kindFilter(chosen) {
-  const element = el("div", { class: "chips", role: "group", "aria-label": "Show copies of one kind" });
+  const element = el("div", { class: "chips kinds", role: "group", "aria-label": "Show copies of one kind" });
   let drawn = "";
   const show = (kinds, kind) => {
     const now = JSON.stringify(kinds);
