@@ -118,7 +118,7 @@ def at_the_rename(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., No
             happening(name)
             rename_to_free(name, folder, new_name, new_folder)
 
-        monkeypatch.setattr(acting, "rename_to_free", rename)
+        monkeypatch.setattr(acting, "take_away", rename)
 
     return arm
 
@@ -133,6 +133,7 @@ def test_the_same_file_through_two_mounts_comes_back_though_its_device_numbers_d
         rename_to_free(name, folder, new_name, new_folder)
         keeper.rename(aside) if keeper.exists() else aside.rename(keeper)  # it had been the same file all along
 
+    monkeypatch.setattr(acting, "take_away", rename)
     monkeypatch.setattr(acting, "rename_to_free", rename)
     before = album.files()
     (skipped,) = album.apply(plan).skipped
