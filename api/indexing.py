@@ -1,8 +1,10 @@
 """Composition of the index journey: store, backbone, decoding children, job."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +25,7 @@ from indexer.decoding.gpu_decoding import CALLERS, GpuDecoder, decoding_device
 from indexer.decoding.preparation import Preparation
 from indexer.decoding.resizing import resizer
 from indexer.jobs.index_images import IndexJob, IndexOptions
+from indexer.jobs.progress import Progress
 from indexer.jobs.summary import IndexSummary
 from indexer.sources.sources import Source, resolve
 from indexer.sources.watching import Burst, Watcher
@@ -67,8 +70,13 @@ class IndexRequest:
     regions: bool | None = None
 
 
-def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bool]:
+Telling = Callable[[Sequence[Source]], AbstractContextManager[Progress]]
+
+
+def run_index(session: Session, request: IndexRequest, told: Telling | None = None) -> tuple[IndexSummary, bool]:
     """Index the sources into the session's collection; return the summary and whether the store is new.
+
+    told: gives whom to tell how far it is, by the sources; None for people, as the session says.
 
     With `watch`, the summary is that of all passes until Ctrl-C or SIGTERM came while nothing was being indexed.
 
@@ -119,7 +127,7 @@ def run_index(session: Session, request: IndexRequest) -> tuple[IndexSummary, bo
             retry=request.retry,
             local=local,
         )
-        with index_progress(session.progress, sources) as progress:
+        with (told or partial(index_progress, session.progress))(sources) as progress:
             summary = IndexJob(store, target, backbone, sources, progress).run(pool, options)
         if watcher is not None:
             jobs = _PartialJobs(store, target, backbone, pool, options)

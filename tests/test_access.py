@@ -62,6 +62,7 @@ NEEDS = {
     f"GET {IN}/groups": "read",
     f"GET {IN}/dedup": "read",
     f"POST {IN}/dedup": "dedup",
+    f"POST {IN}/imports": "write",
     f"GET {IN}/plans": "read",
     f"GET {IN}/plans/{{plan_id}}": "read",
     f"POST {IN}/plans/{{plan_id}}/apply": "dedup",

@@ -53,9 +53,9 @@ async def wanted_images(request: Request) -> Wanted:
         values = await json_body(request)
         if isinstance(values, dict) and "items" in values:
             several = parsed(UrisBody, values)
-            return _wanted([_of_uri(one) for one in several.items], several.keep, several.on_duplicate)
+            return _wanted([sent_of(one) for one in several.items], several.keep, several.on_duplicate)
         one = parsed(UriBody, values)
-        return _wanted([_of_uri(one)], one.keep, one.on_duplicate)
+        return _wanted([sent_of(one)], one.keep, one.on_duplicate)
     if kind != "multipart/form-data":
         raise unsupported_media(kind, WANTED)
     async with request.form(max_files=MOST_AT_ONCE, max_fields=FIELDS) as form:
@@ -142,7 +142,12 @@ def _json(name: str, text: str | None) -> Any:
         raise UsageError(f"the form field `{name}` is no JSON: {error}") from error
 
 
-def _of_uri(item: UriItem | UriBody) -> Sent:
+def sent_of(item: UriItem | UriBody) -> Sent:
+    """Return what is said of a picture that is still to be fetched, its address as `uri`.
+
+    Raises:
+        UsageError: its metadata or labels cannot be stored.
+    """
     return _described(Sent(b"", item.uri, uri=item.uri), item)
 
 

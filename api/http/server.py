@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvicorn
 from pydantic import TypeAdapter
@@ -93,6 +93,7 @@ def serve_on(
         gate = gate_of(ApiKeys(workspace.store.database), guard)
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
+        launch = replace(launch, roots=guard.allow_roots, allow_url=guard.allow_url)
         runner = stack.enter_context(JobRunner(workspace.store.database, launch))
         stopping, readiness = Stopping(), Readiness(workspace)
         if among_others:

@@ -69,6 +69,8 @@ def _run(start: Mapping[str, Any], meter: Meter) -> Mapping[str, object]:
         start["device"],
         None if weights is None else Path(weights),
         meter,
+        tuple(Path(one) for one in start["roots"]),
+        start["allow_url"],
     )
     found: Mapping[str, object] = getattr(importlib.import_module(module), function)(task)
     return found

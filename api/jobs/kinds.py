@@ -24,6 +24,7 @@ class Kind:
 
 # Looking at all pictures fills a machine; acting on a plan must not wait for that.
 KINDS: Final[Mapping[JobKind, Kind]] = {
+    "import": Kind("write", "looking", "api.jobs.import_job:run_import"),
     "dedup": Kind("dedup", "looking", "api.jobs.dedup_job:run_dedup"),
     "apply": Kind("dedup", "acting", "api.jobs.plan_jobs:run_apply"),
     "undo": Kind("dedup", "acting", "api.jobs.plan_jobs:run_undo"),

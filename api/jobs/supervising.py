@@ -28,11 +28,13 @@ _BOOT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """With what jobs are run. root: the store's folder. device, weights: as of `serve`."""
+    """With what jobs are run. root: the store's folder. The others: as of `serve`."""
 
     root: Path
     device: str = "auto"
     weights: Path | None = None
+    roots: tuple[Path, ...] = ()
+    allow_url: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class JobProcess:
             "request": job.request,
             "device": launch.device,
             "weights": None if launch.weights is None else str(launch.weights),
+            "roots": [str(one) for one in launch.roots],
+            "allow_url": launch.allow_url,
         }
         self._progress: Mapping[str, Any] | None = None
         self._last: Mapping[str, Any] = {}

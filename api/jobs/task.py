@@ -12,7 +12,8 @@ from api.jobs.progress import Meter
 class Task:
     """A job, as the process that runs it knows it. root: the store's folder. collection: its name, None for none.
 
-    request: the checked body of the request that started it. job_id: of its row. device, weights: as of `serve`.
+    request: the checked body of the request that started it. job_id: of its row. device, weights, roots, allow_url: as
+    of `serve`.
     """
 
     root: Path
@@ -22,3 +23,5 @@ class Task:
     device: str
     weights: Path | None
     meter: Meter
+    roots: tuple[Path, ...] = ()
+    allow_url: bool = False

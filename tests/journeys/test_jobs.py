@@ -204,3 +204,46 @@ def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Clien
     assert (young["result"]["files"], young["result"]["young"]) == (0, 1)
     old = ended(client, client.post(f"{plan}/purge", json={"older_than": "0h"}).json())
     assert (old["result"]["files"], client.get(plan).json()["state"]) == (1, "purged")
+
+
+def test_an_import_takes_in_folders_and_addresses_and_survives_the_death_of_its_server(
+    store: Path, tmp_path: Path
+) -> None:
+    store = shutil.copytree(store, tmp_path / "store")
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(60):
+        painted(1000 + number, (160, 120)).save(many / f"{number}.png")
+    (many / "broken.png").write_bytes(b"no picture")
+    alone = tmp_path / "alone.png"
+    painted(2000, (160, 120)).save(alone)
+    sources: dict[str, list[Any]] = {
+        "sources": [str(many)],
+        "manifest": [{"uri": str(alone), "key": "alone", "metadata": {"n": 1}}],
+    }
+    sources["manifest"].append({"uri": "/etc/hostname"})
+    with asked(store, "--allow-root", str(tmp_path)) as (client, process):
+        before = client.get(BASE).json()["images"]
+        for body in (
+            {"sources": ["/etc"]},
+            {"sources": [str(many / ".." / ".." / "etc")]},
+            {},
+            {"sources": [], "a": 1},
+        ):
+            assert client.post(f"{BASE}/imports", json=body).status_code == 422, body
+        job = client.post(f"{BASE}/imports", json=sources).json()
+        while not (client.get(f"/v1/jobs/{job['id']}").json()["progress"] or {}).get("done"):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with asked(store, "--allow-root", str(tmp_path)) as (client, process):
+        last = ended(client, job)
+        assert (last["state"], last["result"]["outcomes"]) == ("done", {"added": 1, "rejected": 1}), last
+        index = last["result"]["index"]
+        assert (index["seen"], index["failures_by_reason"]) == (61, {"not_an_image": 1})
+        assert client.get(BASE).json()["images"] == before + 61
+        keys = [image["key"] for image in client.get(f"{BASE}/images", params={"limit": 1000}).json()["items"]]
+        assert len(set(keys)) == len(keys) == before + 61
+        assert client.get(f"{BASE}/images/by-key/alone").json()["metadata"] == {"n": 1}
+        (rejected,) = last["result"]["rejected"]
+        assert rejected["uri"] == "/etc/hostname"
