@@ -7,7 +7,7 @@ import { chips, FacetPanel } from "./facet_panel.js";
 import { FilterBox, isAboutCondition } from "./filter_box.js";
 import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
-import { facets, frequentLabels, images } from "./server.js";
+import { facets, fields, images } from "./server.js";
 import { failed, panel } from "./teaching.js";
 import { grid, placeholders, searchTile } from "./tiles.js";
 import { timeline } from "./timeline.js";
@@ -30,7 +30,7 @@ class Browsing {
     if (view.memory.filter === undefined) view.memory.filter = view.filter;
     this.asking = new AbortController();
     this.panel = new FacetPanel((where) => this.toggle(where));
-    this.box = new FilterBox(view.memory.filter, (filter) => this.narrow({ filter }), () => frequentLabels(this.collection.name, view.signal));
+    this.box = new FilterBox(view.memory.filter, (filter) => this.narrow({ filter }), () => fields(this.collection.name, view.signal));
     this.note = el("p", { class: "quiet note", role: "status" }, "\u00a0");
     this.chosen = el("div", { class: "chosen" });
     this.time = el("div", { class: "time" });

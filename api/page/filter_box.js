@@ -1,7 +1,6 @@
 // The filter of images: a condition as in docs/searching.md, completed while one writes it, and errors in place.
 
 import { el } from "./elements.js";
-import { number } from "./words.js";
 
 /** Every field, what it is, and a condition that names it (a test compares them with the server's). */
 export const FIELDS = [
@@ -19,7 +18,7 @@ export const FIELDS = [
 const EXAMPLE = 'width >= 1000 and not format = "gif"';
 const WORD = /[a-z_.]+$/i;
 const COMPARED = /([a-z_][\w.]*)\s*(?:=|!=|(?:not\s+)?in\s*\([^)]*)\s*("?)([^"]*)$/i;
-const FORMATS = ["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "heic"];
+const WORDS = { number: "a number you stored", text: "a text you stored", date: "a date you stored", flag: "true or false" };
 const SHOWN = 12;
 
 /** Tell whether the server refused a condition: at a place of it, or as too large. */
@@ -29,13 +28,14 @@ export function isAboutCondition({ position, message }) {
 
 /**
  * A box for a condition. text: at first; changed: called with another condition, or null for none; known: asks the server
- * which labels are frequent, for completion.
+ * which fields there are, with frequent values, for completion.
  */
 export class FilterBox {
   constructor(text, changed, known) {
     this.changed = changed;
     this.known = known;
-    this.values = { format: FORMATS.map((value) => ({ value })) };
+    this.fields = FIELDS;
+    this.values = {};
     this.sent = text;
     this.picked = -1;
     this.input = el("input", {
@@ -146,7 +146,10 @@ export class FilterBox {
   /** Ask for values to complete, once somebody is about to write. */
   async learn() {
     try {
-      this.values.label = await this.known();
+      const found = await this.known();
+      const own = found.filter(({ field }) => field.startsWith("metadata."));
+      this.fields = [...FIELDS, ...own.map(({ field, type }) => [field, WORDS[type] ?? "what you stored"])];
+      for (const { field, values } of found) this.values[field] = values.filter((value) => typeof value === "string");
     } catch {
       // Completion is a help: whatever is wrong is told by the search itself.
     }
@@ -165,7 +168,7 @@ export class FilterBox {
   names() {
     const word = this.word();
     if (word === "") return [];
-    const found = FIELDS.filter(([field]) => field.startsWith(word.toLowerCase()) && field !== word);
+    const found = this.fields.filter(([field]) => field.startsWith(word.toLowerCase()) && field !== word);
     return found.map(([field, about]) => ({
       text: field,
       about,
@@ -180,11 +183,11 @@ export class FilterBox {
     if (compared === null) return null;
     const [, name, quote, begun] = compared;
     const known = this.values[name.toLowerCase()] ?? [];
-    const found = known.filter(({ value }) => begins(value, begun));
+    const found = known.filter((value) => begins(value, begun));
     if (!found.length) return null;
-    return found.map(({ value, images }) => ({
+    return found.map((value) => ({
       text: value,
-      about: images === undefined ? "" : number(images),
+      about: "",
       written: `"${value.replaceAll('"', '""')}"`,
       length: quote.length + begun.length,
     }));

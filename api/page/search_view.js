@@ -9,7 +9,7 @@ import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
 import { chooser, queryOf } from "./pictures.js";
 import { QuerySide } from "./query_side.js";
-import { frequentLabels, imageById, search } from "./server.js";
+import { fields, imageById, search } from "./server.js";
 import { showStart } from "./start_view.js";
 import { failed, panel } from "./teaching.js";
 import { focusTile, grid, placeholders, searchTile } from "./tiles.js";
@@ -42,7 +42,7 @@ class Results {
     this.query = query;
     memory.wish ??= { label: view.label, filter: view.filter, box: view.box, unique: view.unique };
     this.box = new FilterBox(this.wish.filter, (filter) => this.choose({ filter }), () =>
-      frequentLabels(view.collection.name, view.signal),
+      fields(view.collection.name, view.signal),
     );
     this.asking = new AbortController();
     this.matches = [];

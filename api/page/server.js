@@ -43,10 +43,9 @@ export async function collectionMap(collection, signal) {
   return { data: await answer.arrayBuffer(), done: 1 };
 }
 
-/** Return the labels of a collection that are frequent, as values that conditions can compare with. */
-export async function frequentLabels(collection, signal) {
-  const { items } = await labels(collection, { limit: 200, signal });
-  return items.map(({ label, images: amount }) => ({ value: label, images: amount }));
+/** Return the fields that conditions of a collection can name, [{field, type, values}], with frequent values. */
+export async function fields(collection, signal) {
+  return (await ask(`${inside(collection)}/fields`, { signal })).items;
 }
 
 /** Return the reports of dedup jobs that are kept, newest first. */

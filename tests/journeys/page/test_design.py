@@ -18,7 +18,7 @@ MOST_BYTES = 300_000
 VIEWS = {
     "start": ("/#/", ".samples img.loaded >> nth=0"),
     "results": (f"/#/search/named/{NAMED}?box=.2,.2,.5,.5", ".results img.loaded >> nth=3"),
-    "browse": ("/#/browse/named", ".facet-value >> nth=0"),
+    "browse": ("/#/browse/named", ".browse img.loaded >> nth=3"),
     "map": ("/#/map/default", ".in-the-middle .tile[data-id] >> nth=3"),
     "duplicates": ("/#/duplicates/default", ".group .tile[data-id] >> nth=1"),
     "status": ("/#/status/default", ".card dl >> nth=0"),

@@ -1,0 +1,148 @@
+"""The web page in Chromium: how soon the first result of a dropped picture is seen, and frames of a map while it moves.
+
+    python -m bench.page [--images 10000] [--points 20000] [--rounds 7] [--json FILE]
+
+The drop is one of a drawn picture on the start of a server of so many drawn pictures, until the first picture of a
+result is on screen. The map is moved and zoomed for some seconds: milliseconds between its frames, of which a screen of
+60 Hz shows one in 16.7. Everything runs on this machine, the browser without a GPU.
+"""
+
+import argparse
+import base64
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, Route, sync_playwright
+
+from bench.reporting import heading, shown, write
+
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu"]
+SIDE = (160, 120)
+DROP = """(data) => new Promise((resolve) => {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], "dropped.png", { type: "image/png" }));
+  const began = performance.now();
+  const look = () => {
+    if (document.querySelector(".results .tile[data-id] img.loaded")) resolve(performance.now() - began);
+    else requestAnimationFrame(look);
+  };
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  look();
+})"""
+MOVE = """(seconds) => new Promise((resolve) => {
+  const canvas = document.querySelector(".map-canvas");
+  const [across, down] = [canvas.clientWidth / 2, canvas.clientHeight / 2];
+  const frames = [];
+  const began = performance.now();
+  let last = began;
+  const step = (now) => {
+    frames.push(now - last);
+    last = now;
+    if (now - began > 1000 * seconds) return resolve(frames.slice(1));
+    const at = { clientX: across, clientY: down, bubbles: true, cancelable: true };
+    const deltaY = 40 * Math.sin((now - began) / 400);
+    canvas.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY }));
+    canvas.dispatchEvent(new KeyboardEvent("keydown", { key: frames.length % 60 < 30 ? "ArrowLeft" : "ArrowRight" }));
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--points", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        store = filled(Path(scratch), options.images)
+        program = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        with serving(store) as url:
+            page = browser.new_page(base_url=url, viewport={"width": 1280, "height": 860})
+            drops = [dropped(page, number) for number in range(options.rounds + 1)][1:]
+            frames = moved(page, options.points)
+        browser.close()
+    print(heading(f"the web page, {options.images} images, {options.rounds} rounds, medians (lowest - highest)"))
+    print(f"first result after a drop      {shown(drops, 0)} ms")
+    late = 100 * sum(frame > 1000 / 30 for frame in frames) / len(frames)
+    print(f"map of {options.points} points, a frame  {np.median(frames):.1f} ms, 99 of 100 within ", end="")
+    print(f"{np.quantile(frames, 0.99):.1f} ms; later than two frames of 60 Hz: {late:.1f} %")
+    write({"drop_ms": drops, "frame_ms": frames}, options.json)
+
+
+def picture(seed: int) -> Image.Image:
+    """Soft colours, unlike those of other seeds."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
+    return Image.fromarray(small).resize(SIDE, Image.Resampling.BICUBIC)
+
+
+def filled(folder: Path, images: int) -> Path:
+    """Index so many drawn pictures; return the store."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in range(images):
+        picture(number).save(pictures / f"{number:06}.jpg", quality=85)
+    command = [sys.executable, "-m", "api", "--store", str(folder / "store"), "--progress", "none", "index"]
+    subprocess.run([*command, str(pictures)], check=True, capture_output=True)
+    return folder / "store"
+
+
+@contextmanager
+def serving(store: Path) -> Iterator[str]:
+    """Serve a store with its own command, as users do; the address, once searches are answered."""
+    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0"]
+    server = subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://\S+/", server.stdout.readline())
+        if found is None:
+            raise SystemExit("the server did not say where it listens")
+        yield found[0]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def dropped(page: Page, seed: int) -> float:
+    """Drop a picture on the start; milliseconds until the first result is seen."""
+    page.goto("/")
+    page.locator(".samples img.loaded").first.wait_for(timeout=120_000)
+    file = io.BytesIO()
+    picture(seed).save(file, "PNG")
+    took = page.evaluate(DROP, base64.b64encode(file.getvalue()).decode())
+    time.sleep(1)  # the look at the pixels that follows is none of the next round's business
+    return float(took)
+
+
+def moved(page: Page, points: int, seconds: float = 6.0) -> list[float]:
+    """Move a map of so many points; milliseconds between its frames."""
+    chance = np.random.default_rng(1)
+    numbers = np.concatenate([[points], np.arange(1, points + 1)]).astype("<f8").tobytes()
+    places = chance.uniform(0, 1, (points, 2)).astype("<f4").tobytes()
+
+    def answer(route: Route) -> None:
+        route.fulfill(body=numbers + places, content_type="application/octet-stream")
+
+    page.route("**/map", answer)
+    page.goto("/#/map")
+    page.locator(".map-canvas").wait_for(timeout=60_000)
+    page.wait_for_timeout(3000)
+    return [float(frame) for frame in page.evaluate(MOVE, seconds)]
+
+
+if __name__ == "__main__":
+    main()
