@@ -22,6 +22,7 @@ from search.geometry.dense_maps import judged_by_maps
 from search.geometry.explanation import Explanation, as_png, draw, explain
 from search.geometry.keypoint_cache import KeypointCache
 from search.geometry.keypoints import ASKED, Detail
+from search.geometry.pages import page_by_page
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verify import Query, prepared, verify
 from search.local.reading import LocalReader
@@ -107,6 +108,7 @@ class AccurateSearches:
         if found.answer == "cannot":
             maps = self._maps_of(space)
             found = judged_by_maps(found, geometry.keypoints, keypoints, maps(file), maps(stored))
+        found = page_by_page(found, geometry.keypoints, keypoints, lambda: file, lambda: stored) or found
         edits = edits_between(found, file, stored) if found.answer == "yes" else []
         return Explained(explain(found, edits), as_png(draw(found, file.pixels, stored.pixels)))
 

@@ -14,7 +14,7 @@ EXACT: frozenset[DuplicateKind] = frozenset({"same_bytes", "same_pixels"})
 REVIEW_MEMBERS: Final = 50  # groups with more are for people to look at
 
 # Why two images that look like copies are none: another moment, the two files of one exposure, or a person says so.
-SimilarKind = Literal["burst", "another_shot", "raw_and_jpeg", "stack"]
+SimilarKind = Literal["burst", "another_shot", "another_page", "raw_and_jpeg", "stack"]
 
 
 @dataclass(frozen=True, slots=True)

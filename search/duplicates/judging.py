@@ -8,17 +8,20 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from search.duplicates.answer_values import as_numbers, of_numbers
 from search.duplicates.answers import Answers, NoAnswers, Question
+from search.duplicates.groups import SimilarKind
 from search.duplicates.nodes import Node, NodePair
 from search.duplicates.similar import SimilarPairs, as_shots
 from search.finding.accurate import StoredPictures
 from search.geometry.bending import unbent
 from search.geometry.equal_pictures import TEXTURED, equal_pictures
 from search.geometry.keypoints import Keypoints
-from search.geometry.verification import ANOTHER_SHOT, Verification, reversed_roles
+from search.geometry.pages import page_by_page
+from search.geometry.verification import ANOTHER_PAGE, ANOTHER_SHOT, Verification, reversed_roles
 from search.geometry.verify import prepared, verify_in_order
 from search.records import ImageRecord, Verified
 from search.storing.verdicts import Verdict
@@ -28,6 +31,7 @@ from search.storing.verdicts import Verdict
 PATIENCE: Final = 16
 _PAIR: Final = "pair"  # the kind of question that is kept
 FILES_TRIED: Final = 3  # of images with the same pixels, until one can be read
+_SIMILAR: Final[dict[str, SimilarKind]] = {ANOTHER_SHOT: "another_shot", ANOTHER_PAGE: "another_page"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,8 @@ class Judge:
                     edges[other] = Edge(score, self._unknown)
             elif looked.found.answer == "yes":
                 edges[other], in_vain = Edge(score, "yes", found=looked.found), 0
-            elif looked.found.reason == ANOTHER_SHOT:
-                self.similar.add("another_shot", self._nodes[centre][0], self._nodes[other][0], score)
+            elif (kind := _SIMILAR.get(looked.found.reason)) is not None:
+                self.similar.add(kind, self._nodes[centre][0], self._nodes[other][0], score)
             elif looked.found.answer == "cannot" and counts and looked.keypoints >= TEXTURED:
                 edges[other] = Edge(score, "cannot")
         return edges
@@ -151,6 +155,7 @@ class Judge:
             yield from (None for _ in others)
             return
         known: deque[_Read | None] = deque()
+        own_file = cache(partial(pictures.file, own.image))  # of several that may be its copies
 
         def readable() -> Iterator[Keypoints]:
             for read in self._read(pictures, others):
@@ -163,7 +168,11 @@ class Judge:
                 yield None
             self.looked_at += 1
             looked = _looked_at(own.keypoints, read.keypoints, found)
-            self._answers.keep(Question(_PAIR, own.image.sha256, read.image.sha256), _text_of(looked))
+            file = partial(pictures.file, read.image)
+            paged = page_by_page(looked.found, read.keypoints, own.keypoints, file, own_file)
+            if paged is not None:  # what depends on a file that cannot be read is never kept
+                looked = replace(looked, found=paged)
+                self._answers.keep(Question(_PAIR, own.image.sha256, read.image.sha256), _text_of(looked))
             yield looked
         yield from known  # type: ignore[misc]  # only None is left
 

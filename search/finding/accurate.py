@@ -7,6 +7,7 @@ same query scores against pictures that have nothing to do with it. So a dull pa
 dull pictures, does not crowd out the others.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -21,8 +22,9 @@ from search.finding.snapshot import Ranked, Snapshot
 from search.finding.unique import PER_MATCH, Collapsing
 from search.geometry.dense_maps import DenseMap, judged_by_maps
 from search.geometry.keypoints import Keypoints
+from search.geometry.pages import page_by_page
 from search.geometry.pixel_edits import PictureFile, edits_between
-from search.geometry.verification import PART, Verification
+from search.geometry.verification import ANOTHER_PAGE, PART, Verification
 from search.geometry.verify import Query, verify_in_order
 from search.records import Edit, Embeddings, ImageRecord, Match, Relation, Verified
 from search.regions import region_numbered
@@ -141,7 +143,7 @@ class AccurateSearch:
         """
         sharing = sum(one.local for one in candidates)
         looked_at = [one.image for one in candidates[: IN_VAIN + sharing]]
-        answers = self._verified(picture.geometry, looked_at, VERIFIED + sharing)
+        answers = self._verified(picture, looked_at, VERIFIED + sharing)
         answers |= self._by_maps(picture, candidates, answers)
         ranked: list[tuple[tuple[float, ...], Match, Verification | None]] = []
         for number, one in enumerate(candidates):
@@ -175,7 +177,7 @@ class AccurateSearch:
         return search_each_where(everywhere(self.snapshot), self.catalogue, views, count, condition)
 
     def _verified(
-        self, query: Query | None, images: Sequence[ImageRecord], enough: int
+        self, picture: SeenPicture, images: Sequence[ImageRecord], enough: int
     ) -> dict[int, Verification | None]:
         """Return what came of each image that was looked at, by its place: the likeliest, up to where it is in vain.
 
@@ -183,10 +185,12 @@ class AccurateSearch:
 
         None: its pixels or those of the query cannot be had.
         """
+        query = picture.geometry
         if query is None:
             return dict.fromkeys(range(len(images)))
         answers: dict[int, Verification | None] = {}
         places: list[int] = []
+        waiting: deque[Keypoints] = deque()
 
         def there() -> Iterator[Keypoints]:
             for place, keypoints in enumerate(self.stored.keypoints(images)):
@@ -194,17 +198,30 @@ class AccurateSearch:
                     answers[place] = None
                 else:
                     places.append(place)
+                    waiting.append(keypoints)
                     yield keypoints
 
         found = False
         answered = verify_in_order(query, there(), patience=PATIENCE, threads=self.threads)
         for number, verification in enumerate(answered, start=1):
             stop_if_unwanted()
-            answers[places[number - 1]] = verification
-            found = found or verification.answer == "yes"
+            place = places[number - 1]
+            answer = self._page_by_page(verification, picture, images[place], waiting.popleft())
+            answers[place] = answer
+            found = found or answer.answer == "yes"
             if found and number >= enough:
                 break
         return answers
+
+    def _page_by_page(
+        self, found: Verification, picture: SeenPicture, image: ImageRecord, keypoints: Keypoints
+    ) -> Verification:
+        """Return an answer as it counts where the two may be pages and both files can be read."""
+        query = picture.geometry
+        if query is None:
+            return found
+        files = (lambda: picture.file), (lambda: self.stored.file(image))
+        return page_by_page(found, query.keypoints, keypoints, *files) or found
 
     def _by_maps(
         self, picture: SeenPicture, candidates: Sequence[Candidate], answers: dict[int, Verification | None]
@@ -220,7 +237,8 @@ class AccurateSearch:
             keypoints, file = next(iter(self.stored.keypoints([image]))), self.stored.file(image)
             if keypoints is not None and file is not None and before is not None:
                 known = self.maps(file)
-                found[place] = judged_by_maps(before, picture.geometry.keypoints, keypoints, asked, known)
+                judged = judged_by_maps(before, picture.geometry.keypoints, keypoints, asked, known)
+                found[place] = self._page_by_page(judged, picture, image, keypoints)
         return found
 
 
@@ -287,7 +305,7 @@ def _certainty(match: Match, verification: Verification | None) -> tuple[float, 
     """
     if match.relation == "identical":
         return 3.0, 0.0
-    if verification is not None and verification.answer == "no" and verification.reason == PART:
+    if verification is not None and verification.answer == "no" and verification.reason in (PART, ANOTHER_PAGE):
         return 1.0, float(verification.inliers)
     if match.verified != "yes" or verification is None:
         return 0.0, 0.0

@@ -9,6 +9,7 @@ upload, so it looks at few images; an accurate search (search/finding/accurate.p
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
 from search.finding.accurate import StoredPictures
@@ -16,6 +17,7 @@ from search.finding.find_similar import QueryContent
 from search.finding.plain_pictures import why_plain_image
 from search.finding.snapshot import Snapshot
 from search.geometry.keypoints import Keypoints
+from search.geometry.pages import File, page_by_page
 from search.geometry.pixel_edits import PictureFile, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import Query, verify
@@ -142,9 +144,10 @@ class NearGate:
             looking: Future[Seen] = beside.submit(see)
             for one, (keypoints, file) in zip(worth, _images_seen(stored, worth), strict=True):
                 seen = looking.result()
-                answer = None if seen is None or keypoints is None else verify(seen[0], keypoints)
+                read = partial(_file_of, one, file, stored)
+                answer = None if seen is None or keypoints is None else _compared(seen, keypoints, read)
                 if seen is not None and answer is not None and answer.answer == "yes":
-                    return _near(one, answer, _edited(one, answer, seen[1], file or stored.file(one.image)))
+                    return _near(one, answer, _edited(one, answer, seen[1], read()))
                 answers.append(answer)
         for one, answer in zip(worth, answers, strict=True):
             if one.score >= self.limits.threshold and (answer is None or answer.answer == "cannot"):
@@ -162,6 +165,17 @@ def _images_seen(
     yield stored.looked_at(worth[0].image)
     for keypoints in stored.keypoints([one.image for one in worth[1:]]):
         yield keypoints, None
+
+
+def _file_of(one: _Candidate, file: PictureFile | None, stored: GatePictures) -> PictureFile | None:
+    return file or stored.file(one.image)
+
+
+def _compared(seen: tuple[Query, PictureFile], keypoints: Keypoints, read: File) -> Verification:
+    """Return what keypoints say, and of what may be pages the files, where both can be had. read: that of the image."""
+    query, own = seen
+    found = verify(query, keypoints)
+    return page_by_page(found, query.keypoints, keypoints, lambda: own, read) or found
 
 
 def _edited(one: _Candidate, answer: Verification, picture: PictureFile, file: PictureFile | None) -> Match:

@@ -86,12 +86,12 @@ def _colour_layers(found: Verification, query: Pixels, candidate: Pixels) -> lis
     if found.model is None:
         return []
     one, other = _bounded(query), _bounded(candidate)
-    between = _between(found.model, found.query_size, found.candidate_size, one, other)
+    between = between_copies(found.model, found.query_size, found.candidate_size, one, other)
     aligned = [align(one[..., channel], other[..., channel], between) for channel in range(3)]
     return [layer for layer in aligned if layer is not None] if all(aligned) else []
 
 
-def _between(model: Model, query_size: Size, candidate_size: Size, query: Pixels, candidate: Pixels) -> Model:
+def between_copies(model: Model, query_size: Size, candidate_size: Size, query: Pixels, candidate: Pixels) -> Model:
     """Return a model between two pictures as one between these copies of them, of other sizes."""
     smaller = np.diag((query_size[0] / query.shape[1], query_size[1] / query.shape[0], 1.0))
     onto = np.diag((candidate.shape[1] / candidate_size[0], candidate.shape[0] / candidate_size[1], 1.0))
@@ -137,7 +137,7 @@ def _blur(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
     if found.model is None:
         return []
     asked = resized(as_grey(query), min(1.0, 2 * _SIDE / max(query.shape[:2])))
-    between = _between(found.model, found.query_size, found.candidate_size, asked, candidate)
+    between = between_copies(found.model, found.query_size, found.candidate_size, asked, candidate)
     # The candidate is laid over the query here, so `aligned.query` is the candidate before the edit.
     aligned = align(as_grey(candidate), asked, np.asarray(np.linalg.inv(between), np.float64))
     if aligned is None:
@@ -246,7 +246,7 @@ def _cover(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
     if found.model is None:
         return []
     one, other = as_grey(_bounded(query)), as_grey(_bounded(candidate))
-    between = _between(found.model, found.query_size, found.candidate_size, one, other)
+    between = between_copies(found.model, found.query_size, found.candidate_size, one, other)
     shares = []
     for reduction in (1.0, 0.5):
         aligned = align(one, other, between, reduction)

@@ -20,6 +20,7 @@ Answer = Literal["yes", "no", "cannot"]
 
 SAME = "the same picture"
 ANOTHER_SHOT = "the same scene, another shot"
+ANOTHER_PAGE = "another page of the same form"
 PART = "a part in common, such as a logo or a frame, in pictures that differ"
 DIFFERENT = "nothing in common"
 TOO_LITTLE = "one of the pictures shows too little to compare"
