@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from search.duplicates.groups import DuplicateGroup
 from search.plans import acting
 from search.plans.aliases import Aliases, Entry
 from search.plans.choosing import Wanted, choose
@@ -16,6 +18,7 @@ from search.plans.plan import Plan
 from search.plans.renaming import rename_to_free
 from tests.mounts import mount_again, with_own_mounts
 from tests.planned_albums import Album, album
+from tests.planned_trees import Tree, indexed
 
 __all__ = ["album"]
 FOLDER = (7, 1)  # device and inode of the folder in which the files below lie
@@ -75,6 +78,23 @@ def test_lists_never_say_to_drop_what_is_the_keeper_by_another_path(album: Album
         assert [Path(uri).parent.name for uri in uris] == ["x"]
 
     with_own_mounts(listing)
+
+
+def test_a_file_of_the_other_collection_never_moves_whatever_path_it_has_there(album: Album, tmp_path: Path) -> None:
+    def planning() -> None:
+        files = [album.put(f"x/{name}.jpg", "picture a") for name in ("a", "b")]
+        only_here = album.put("only here.jpg", "picture a")
+        mount_again(album.photos / "x", tmp_path / "mounted")
+        album.index()
+        seen = Tree(tmp_path / "mounted", [[tmp_path / "mounted" / file.name for file in files]], [])
+        other = indexed(album.store, seen, np.random.default_rng(0), rooted=True, name="test")
+        kept = album.store.catalogue.images(other.id)[0]
+        members = album.group("x/a.jpg", "x/b.jpg", only_here.name).members
+        plan = album.plan(DuplicateGroup(kept, "in the other", members), keepers_in=other)
+        why = [member.file.why_not for member in plan.groups[0].members]
+        assert why == ["the collection test, whose files are kept, has this very file", None]
+
+    with_own_mounts(planning)
 
 
 @pytest.fixture

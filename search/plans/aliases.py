@@ -3,6 +3,7 @@
 Not hard links: of those each name can be moved by itself. What is one name is one entry of one folder.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -12,6 +13,15 @@ class Entry(NamedTuple):
     device: int
     folder: int
     name: str
+
+
+def entry_at(path: Path | None) -> Entry | None:
+    """Return the entry that a path leads to, None where its folder cannot be looked at, or there is no path."""
+    try:
+        folder = None if path is None else path.parent.stat()
+    except OSError:
+        return None
+    return None if path is None or folder is None else Entry(folder.st_dev, folder.st_ino, path.name)
 
 
 class Aliases:

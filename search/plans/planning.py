@@ -16,7 +16,7 @@ from search.duplicates.groups import DuplicateGroup, DuplicateMember
 from search.duplicates.report import DuplicateReport
 from search.duplicates.sidecars import Beside
 from search.folders import NamedFolders
-from search.plans.aliases import Aliases, Entry
+from search.plans.aliases import Aliases, Entry, entry_at
 from search.plans.disk import seen
 from search.plans.durations import DAY_S
 from search.plans.places import QUARANTINE
@@ -87,17 +87,24 @@ def _protected(groups: Sequence[PlannedGroup], folders: Sequence[Path]) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """Another collection, which holds the keepers. uris: of the members that are images of it, too."""
+    """Another collection, which holds the keepers. uris: of the members that are images of it, too. entries: of those
+    of its files that hold what a member holds, by whatever path it knows them.
+    """
 
     collection: Collection
     uris: frozenset[str]
+    entries: frozenset[Entry]
 
 
 def _other(store: Store, report: DuplicateReport, other: Collection | None) -> _Other | None:
     if other is None:
         return None
     members = {member.image.uri for group in report.groups for member in group.members}
-    return _Other(other, frozenset(uri for _, uri in store.catalogue.uris(other.id) if uri in members))
+    contents = {member.image.sha256 for group in report.groups for member in group.members}
+    holding = store.catalogue.images_by_id(other.id, store.catalogue.ids_of_contents(other.id, contents))
+    entries = (entry_at(path_of_uri(image.uri)) for image in holding.values())
+    uris = frozenset(uri for _, uri in store.catalogue.uris(other.id) if uri in members)
+    return _Other(other, uris, frozenset(entry for entry in entries if entry is not None))
 
 
 def _without(group: DuplicateGroup, kept: Container[bytes]) -> DuplicateGroup:
@@ -147,7 +154,7 @@ class _Planner:
         path = path_of_uri(image.uri)
         facts = (image.id, image.key, image.uri, image.sha256.hex(), image.size_bytes)
         # Keepers alone go without sidecars: they go nowhere.
-        why_not = self._why_kept(image) if sidecars else None
+        why_not = self._why_kept(image, path) if sidecars else None
         why_not = why_not or self._why_not(image, path)
         if path is None or why_not is not None:
             return PlannedFile(*facts, None, why_not, None)
@@ -163,9 +170,9 @@ class _Planner:
         uris = tuple(uri_of_path(os.fspath(one)) for one in beside)
         return PlannedFile(*facts, disk, None, uri_of_path(os.fspath(root)), uris)
 
-    def _why_kept(self, image: ImageRecord) -> str | None:
+    def _why_kept(self, image: ImageRecord, path: Path | None) -> str | None:
         """Return why a member is kept for the other collection, None where it is not."""
-        if self._other is None or image.uri not in self._other.uris:
+        if self._other is None or (image.uri not in self._other.uris and entry_at(path) not in self._other.entries):
             return None
         return f"the collection {self._other.collection.name}, whose files are kept, has this very file"
 
