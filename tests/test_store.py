@@ -35,7 +35,18 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> Non
 
 def test_down_and_up_again_is_the_same(store: Store) -> None:
     schema.downgrade(store.database, "0001")
-    assert schema.pending(store.database) == ["0002", "0003", "0004", "0005", "0006", "0007", "0008", "0012"]
+    assert schema.pending(store.database) == [
+        "0002",
+        "0003",
+        "0004",
+        "0005",
+        "0006",
+        "0007",
+        "0008",
+        "0012",
+        "0013",
+        "0014",
+    ]
     schema.downgrade(store.database, "base")
     with pytest.raises(CorruptFile, match="is missing or empty"):
         schema.pending(store.database)

@@ -95,7 +95,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if error.errors()[0]["loc"][0] == "body" and not kind.endswith("json"):  # the framework took it for a text
+    if error.errors()[0]["loc"][:1] == ("body",) and not kind.endswith("json"):  # the framework took it for a text
         return await _http(request, unsupported_media(kind, "application/json"))
     return _answer(invalid_request(error))
 

@@ -119,7 +119,8 @@ def test_examples_an_embedding_and_unique_are_options_of_search(run: Run, album:
     path = album / "photos" / "0.png"
     _, shape = run("search", path, "--unique")
     by_name = {match["path"].rsplit("/", 1)[1]: match for match in shape["matches"]}
-    assert {name.split(" ")[0]: match["copies"] for name, match in by_name.items()}["0"] == 1
+    # Which of two files with the same bytes was indexed first is up to the decoding children.
+    assert {name[0]: match["copies"] for name, match in by_name.items()}["0"] == 1
     one, two = by_name["1.png"]["id"], by_name["2.png"]["id"]
     _, shape = run("search", "--like", one, "--unlike", two)
     assert shape["query"] == {"like": [one], "unlike": [two]}

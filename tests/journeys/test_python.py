@@ -10,7 +10,7 @@ import lookalike
 from bench.sample_collection import build
 from search.duplicates.report import DuplicateReport
 from search.errors import CollectionNotFound, GuardRefused, ImageNotFound, StoreNotFound, UsageError
-from tests.conftest import Draw
+from tests.conftest import Draw, painted
 from tests.file_snapshots import snapshot
 
 
@@ -63,8 +63,10 @@ def test_some_groups_of_a_report_can_be_planned_and_protected_folders_are_rememb
     copies: tuple[lookalike.Lookalike, DuplicateReport], photos: Path
 ) -> None:
     album, report = copies
-    for name in ("masters", "more"):
+    for number, name in enumerate(("masters", "more")):
         (photos / name).mkdir()
+        painted(90 + number, (64, 48)).save(photos / name / "one.png")
+    album.index(photos, progress=False)
     album.dedup(threshold=0.9999, protect=[photos / "masters"])
     plan = album.plan(replace(report, groups=report.groups[:1]), protect=[photos / "more"])
     assert plan is not None

@@ -79,7 +79,7 @@ def test_every_view_is_accessible_in_both_colours_and_nothing_in_it_jumps(colour
 
 def test_the_closer_look_is_accessible(coloured: Page) -> None:
     coloured.goto("/#/duplicates/default")
-    coloured.locator(".group .face").first.click()
+    coloured.get_by_role("button", name="Look closer at").first.click()
     expect(coloured.get_by_role("dialog")).to_be_visible()
     picture_of(coloured, f"large-{coloured.evaluate('innerWidth')}")
     assert violations(coloured) == []
