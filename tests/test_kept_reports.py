@@ -38,9 +38,7 @@ def keep(
     return KeptReports(store.database).keep(target, report, facts)
 
 
-def test_a_report_is_read_a_page_at_a_time_and_knows_in_which_group_an_image_is(
-    store: Store, target: Collection
-) -> None:
+def test_a_report_is_read_a_page_at_a_time(store: Store, target: Collection) -> None:
     kept = KeptReports(store.database)
     report_id = keep(store, target)
     report = kept.newest(target)
@@ -48,8 +46,6 @@ def test_a_report_is_read_a_page_at_a_time_and_knows_in_which_group_an_image_is(
     whole = [group.as_json() for group in report_of(store, target).groups]
     assert [group for _, group in kept.page(report, 0, 9)] == whole
     assert kept.page(report, 1, 1) == [(1, whole[1])]
-    ids = [image.id for image in store.catalogue.images(target.id, limit=6)]
-    assert kept.groups_of(report, ids) == dict(zip(ids, (0, 0, 0, 1, 1), strict=False))
 
 
 def test_the_last_report_of_the_whole_collection_counts_and_one_by_its_threshold(

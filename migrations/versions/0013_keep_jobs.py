@@ -54,18 +54,10 @@ def upgrade() -> None:
         sa.Column("shape", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("report_id", "number", name=op.f("pk_duplicate_group")),
     )
-    op.create_table(
-        "duplicate_member",
-        sa.Column("report_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("image_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("number", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("report_id", "image_id", name=op.f("pk_duplicate_member")),
-    )
 
 
 def downgrade() -> None:
 
-    op.drop_table("duplicate_member")
     op.drop_table("duplicate_group")
     op.drop_table("duplicate_report")
     op.drop_table("server_job")

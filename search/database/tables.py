@@ -373,12 +373,3 @@ duplicate_group = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("shape", Text, nullable=False),
 )
-
-# In which group of a report an image is.
-duplicate_member = Table(
-    "duplicate_member",
-    metadata,
-    Column("report_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("image_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", BigInteger, nullable=False),
-)

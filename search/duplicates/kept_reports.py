@@ -7,7 +7,7 @@ copies of which a person has said by now that they are none.
 import json
 import time
 from collections.abc import Collection as Some
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, or_, select
 
 from search.database.bulk import insert_rows
 from search.database.database import Database, chunks
-from search.database.tables import duplicate_group, duplicate_member, duplicate_report
+from search.database.tables import duplicate_group, duplicate_report
 from search.duplicates.groups import DuplicateKind
 from search.duplicates.report import DuplicateReport
 from search.duplicates.report_counts import ScoreCounts, kinds_of, scores_of
@@ -27,7 +27,6 @@ from search.storing.verdicts import Verdict, Verdicts
 KEPT: Final = 4  # reports of a collection
 _AT_ONCE: Final = 1_000  # groups of a transaction, so that nobody waits for long
 _GROUP = ("report_id", "number", "shape")
-_MEMBER = ("report_id", "image_id", "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +100,8 @@ class KeptReports:
             report_id = int(connection.execute(made).scalar_one())
         for part in chunks(enumerate(report.groups), _AT_ONCE):
             groups = [(report_id, number, json.dumps(group.as_json())) for number, group in part]
-            members = [
-                (report_id, image.id, number)
-                for number, group in part
-                for image in (group.keeper, *(member.image for member in group.members))
-            ]
             with self._database.writing() as connection:
                 insert_rows(connection, duplicate_group, _GROUP, groups)
-                insert_rows(connection, duplicate_member, _MEMBER, members)
         with self._database.writing() as connection:
             mine = duplicate_report.c.id == report_id
             connection.execute(duplicate_report.update().where(mine).values(collection_id=target.id))
@@ -148,17 +141,6 @@ class KeptReports:
                 break
             first = rows[-1].number + 1
         return found[:limit]
-
-    def groups_of(self, report: KeptReport, image_ids: Iterable[int]) -> dict[int, int]:
-        """Return the number of the group in which each of these images is; those in none are left out."""
-        member = duplicate_member.c
-        query = select(member.image_id, member.number).where(member.report_id == report.id)
-        with self._database.reading() as connection:
-            return {
-                row.image_id: row.number
-                for part in chunks(image_ids)
-                for row in connection.execute(query.where(member.image_id.in_(part)))
-            }
 
     def all(self, target: Collection) -> list[KeptReport]:
         """Return the reports of a collection that are kept, newest first."""
@@ -222,7 +204,6 @@ def _old(connection: Connection, collection_id: int) -> list[int]:
 def _drop(connection: Connection, ids: Sequence[int]) -> None:
     for table, column in (
         (duplicate_group, duplicate_group.c.report_id),
-        (duplicate_member, duplicate_member.c.report_id),
         (duplicate_report, duplicate_report.c.id),
     ):
         if ids:
