@@ -3,10 +3,10 @@
 Invoices of one layout, letters on one paper, screens of one program agree in all that is large. They differ in words a
 few pixels high, all over the page; a stamp, a sticker, a caption differs in one place, and the page is a copy.
 
-    may be pages, by their thumbnails -> their files -> paper -> strokes, as sharp, laid on each other -> which differ
+    may be pages, by their thumbnails -> their files -> paper -> strokes that differ -> and as sharp, on each other, too
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -81,7 +81,7 @@ def are_other_pages(found: Verification, query: Pixels, candidate: Pixels) -> bo
     inside = cv2.erode(np.pad(aligned.both.astype(np.uint8), 1), _RIM)[1:-1, 1:-1] > 0
     if not inside.any() or min(_paper(_soft(each)[inside]) for each in (aligned.query, aligned.candidate)) < _PAPER:
         return False
-    return _differ_all_over(*_strokes_of_both(aligned, inside), inside)
+    return all(_differ_all_over(*strokes, inside) for strokes in _strokes_of_both(aligned, inside))
 
 
 def _may_be_page(keypoints: Keypoints) -> bool:
@@ -94,14 +94,18 @@ def _paper(levels: NDArray[np.generic]) -> float:
     return float(np.convolve(counts, np.ones(_LEVELS), "same").max() / levels.size)
 
 
-def _strokes_of_both(aligned: Aligned, inside: Mask) -> tuple[Levels, Levels]:
-    """Return the strokes of two pictures, the sharper one blurred as the other is and moved until they agree."""
+def _strokes_of_both(aligned: Aligned, inside: Mask) -> Iterator[tuple[Levels, Levels]]:
+    """Yield the strokes of two pictures, at each step laid better on each other: most copies agree at the first.
+
+    First as they are, then the sharper one blurred as the other is and moved until they agree.
+    """
     one, other = (_filled(each, aligned.both) for each in (aligned.query, aligned.candidate))
+    yield _strokes(one), _strokes(other)
     blur_one, blur_other = _evening(one, other, inside)
     moved, still = _strokes(one, blur_one), _strokes(other, blur_other)
     for blocks, most in _MOVES:
         moved = _moved(moved, still, inside, blocks, most)
-    return moved, still
+        yield moved, still
 
 
 def _filled(levels: Levels, both: Mask) -> Levels:
