@@ -1,7 +1,8 @@
 """What the pixels of indexed images say, from their files or from what is remembered of them."""
 
 import hashlib
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,7 @@ from search.records import ImageRecord
 
 READ_PIXELS: Final = 1_024  # longest side that is looked at
 AHEAD: Final = 12  # images looked at before the caller asks for them
+KEPT: Final = 24  # pictures of READ_PIXELS, 3 MB at most each: who chooses among copies asks for the same ones again
 
 
 class StoredFilePictures:
@@ -36,9 +38,13 @@ class StoredFilePictures:
         self._remote = remote
         self._files = StoredFiles(remote=remote)
         self._threads = threads
+        self._recent = _Recent(KEPT)
 
     def keypoints(self, images: Sequence[ImageRecord]) -> Iterator[Keypoints | None]:
         """Yield the keypoints of each image in order, None where its file is not what was indexed any more."""
+        if len(images) == 1:
+            yield self._keypoints(images[0])
+            return
         waiting: deque[Future[Keypoints | None]] = deque()
         with ThreadPoolExecutor(self._threads) as threads:
             try:
@@ -113,10 +119,38 @@ class StoredFilePictures:
 
     def _pixels(self, image: ImageRecord) -> NDArray[np.uint8] | None:
         data = self.data(image)
+        known = None if data is None else self._recent.find(image.sha256)
+        if data is None or known is not None:
+            return known
         try:
-            return None if data is None else self._pool.pixels(data, READ_PIXELS, image.uri)
+            pixels = self._pool.pixels(data, READ_PIXELS, image.uri)
         except BadImage:
             return None
+        self._recent.keep(image.sha256, pixels)
+        return pixels
+
+
+class _Recent:
+    """The pixels that were read last, by the sha256 of their files. Thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept = OrderedDict[bytes, NDArray[np.uint8]]()
+        self._lock = threading.Lock()
+
+    def find(self, sha256: bytes) -> NDArray[np.uint8] | None:
+        with self._lock:
+            found = self._kept.get(sha256)
+            if found is not None:
+                self._kept.move_to_end(sha256)
+            return found
+
+    def keep(self, sha256: bytes, pixels: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self._kept[sha256] = pixels
+            self._kept.move_to_end(sha256)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
 
 
 def _keypoints_in(image: ImageRecord, pixels: NDArray[np.uint8]) -> Keypoints:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, get_args
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -291,6 +292,7 @@ def uri_of_path(path: str) -> str:
     return "file://" + quote_from_bytes(str.encode(path, "utf-8", "surrogateescape"), safe="/~")
 
 
+@lru_cache(maxsize=4096)  # of a group of copies it is asked again and again
 def path_of_uri(uri: str) -> Path | None:
     """Return the local path of a file uri, None for every other uri, and for what lies inside an archive."""
     if not uri.startswith("file:///") or "!/" in uri:  # a ! in a file's own name is percent-encoded

@@ -67,7 +67,10 @@ def verify_in_order(
         while block := list(islice(waiting, _AT_ONCE)):
             each = -(-len(block) // threads)
             parts = [block[start : start + each] for start in range(0, len(block), each)]
-            for verification in chain.from_iterable(pool.map(partial(_verify_block, query), parts)):
+            compare = partial(_verify_block, query)
+            for verification in chain.from_iterable(
+                map(compare, parts) if len(parts) == 1 else pool.map(compare, parts)
+            ):
                 yield verification
                 found, in_vain = (True, 0) if verification.answer == "yes" else (found, in_vain + 1)
                 if found and patience is not None and in_vain >= patience:
