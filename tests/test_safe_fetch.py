@@ -430,7 +430,7 @@ def test_whatever_the_library_comes_to_dial_must_have_been_looked_at(
     async def elsewhere(*_: object, **_more: object) -> list[ResolveResult]:
         return [ResolveResult(hostname="x", host="127.0.0.1", port=80, family=AF_INET, proto=0, flags=0)]
 
-    monkeypatch.setattr("api.http.safe_fetch._Pinned.resolve", elsewhere)
+    monkeypatch.setattr("api.http.pinned.Pinned.resolve", elsewhere)
     with pytest.raises(AddressRefused):
         internet.get("http://pictures.example/a.png")
     assert (internet.resolved, internet.dialled) == (["pictures.example"], [])

@@ -5,20 +5,18 @@ written down as run by this machine, while the lock is ours, was left by a serve
 Jobs of other machines are taken over when their lease ends (search/storing/server_jobs.py).
 """
 
-import fcntl
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
 from api.jobs.kinds import LANES, kinds_of
+from api.jobs.machine_lock import held
 from api.jobs.supervising import JobProcess, Launch, Outcome, job_died
 from search.database.database import Database
 from search.errors import LookalikeError
@@ -83,8 +81,8 @@ class JobRunner:
 
     def _one(self, lane: str) -> bool:
         """Run one job; return False where there is none, or another server of this machine is at it."""
-        with _held(self._launch.root / f".jobs-{lane}.lock") as held:
-            job = self._jobs.take(kinds_of(lane), self._owner) if held else None
+        with held(self._launch.root / f".jobs-{lane}.lock") as mine:
+            job = self._jobs.take(kinds_of(lane), self._owner) if mine else None
             if job is None:
                 return False
             if job.cancelled:
@@ -144,22 +142,3 @@ class JobRunner:
                     return
             else:
                 return
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Hold a lock of this machine; gives False where another process has it.
-
-    Raises:
-        OSError: the store's folder cannot be written.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)
