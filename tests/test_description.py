@@ -99,3 +99,17 @@ def test_every_body_has_examples_that_are_what_it_takes(app: FastAPI) -> None:
 def test_bodies_are_schemas_with_names(app: FastAPI) -> None:
     content = dict(operations(app.openapi()))["post /v1/collections/{collection}/search"]["requestBody"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/SearchBody"}
+
+
+def test_every_request_that_starts_a_job_takes_a_webhook_and_what_that_is_sent_is_described(app: FastAPI) -> None:
+    described = app.openapi()
+    shapes, starters = described["components"]["schemas"], []
+    for path, operations in described["paths"].items():
+        post = operations.get("post", {})
+        if "202" in post.get("responses", {}) and post["operationId"] != "cancel":
+            body = post["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            assert shapes[body]["properties"]["webhook"]["description"], path
+            starters.append(path)
+    assert len(starters) == 5
+    sent = described["webhooks"]["job"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert {"type", "result", "timestamp"} <= set(shapes[sent.rpartition("/")[2]]["properties"])

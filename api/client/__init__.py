@@ -16,6 +16,7 @@ from api.client.errors import (
     WaitTimedOut,
 )
 from api.client.running_jobs import AsyncRunningJob, RunningJob
+from api.client.webhooks import WebhookNotVerified, verify_webhook
 
 __all__ = [
     "AccessRefused",
@@ -33,4 +34,6 @@ __all__ = [
     "RunningJob",
     "ServerUnreachable",
     "WaitTimedOut",
+    "WebhookNotVerified",
+    "verify_webhook",
 ]

@@ -5,6 +5,7 @@
     |-- NotLookalike            what answered is no Lookalike server
     |-- JobCancelled            a job that was waited for was ended by somebody
     |-- WaitTimedOut            a job was not waited for any longer
+    |-- WebhookNotVerified      nobody can be sure who sent this webhook (webhooks.py)
     `-- Refused                 the server says why it does not do it
         |-- AccessRefused       401, 403: without a key, or with one that may not
         |-- NotFound            404: no such collection, image, job, ...

@@ -38,19 +38,21 @@ def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
     prefer: Sequence[str] | None = None,
     keep: Sequence[str] | None = None,
     expires: str | None = None,
+    webhook: str | None = None,
 ) -> Call[Job]:
     """Start looking for duplicates; the job's result names the plan that is written, and counts. Nothing is moved.
 
     precision: share of the near copies that are right, calibrating first where nobody has; threshold: least cosine of
     a near copy instead. within, protect, prefer: folders of the server. between: another collection, which holds the
-    keepers. keep: keeper rules. expires: how long the plan may be applied.
+    keepers. keep: keeper rules. expires: how long the plan may be applied. webhook: address that is told of the job's
+    end, where the server has --allow-webhook.
 
     Raises:
         RemoteError: by name (api/client/errors.py).
     """
     fields: dict[str, object] = {"precision": precision, "threshold": threshold, "calibrate": calibrate}
     fields |= {"within": within, "between": between, "protect": _list(protect), "prefer": _list(prefer)}
-    fields |= {"keep": _list(keep), "expires": expires}
+    fields |= {"keep": _list(keep), "expires": expires, "webhook": webhook}
     # Sent once: a second one would be a second job.
     return Call("POST", below(collection, "dedup"), shaped(Job), fields=fields, repeatable=False)
 

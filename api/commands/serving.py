@@ -49,6 +49,17 @@ def serve(
         list[Path] | None,
         typer.Option(help="Folder of which visitors may name files to be indexed (repeat)."),
     ] = None,
+    allow_webhook: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whom visitors may have told when their jobs have ended: addresses that begin so, wherever they lie, "
+            "or `public` for all that everybody can reach (repeat)."
+        ),
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the secret that signs webhooks.", envvar="LOOKALIKE_WEBHOOK_SECRET_FILE"),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(help="Host name under which requests may come (repeat).", envvar="LOOKALIKE_ALLOWED_HOSTS"),
@@ -68,7 +79,9 @@ def serve(
         if not root.is_dir():
             raise UsageError(f"--allow-root {root} is no folder that exists")
     public = host not in LOOPBACK
-    guard = Guard(auth_mode(auth), public, admin_key_file, allow_url, roots)
+    guard = Guard(
+        auth_mode(auth), public, admin_key_file, allow_url, roots, tuple(allow_webhook or ()), webhook_secret_file
+    )
 
     # After uvicorn has closed everything it raises the signal again: asked to end and ended is a success.
     signal.signal(signal.SIGTERM, _stopped)

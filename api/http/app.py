@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.admission import Admission, install_refusals
 from api.http.allowed_sources import AllowedSources
-from api.http.description import describe, operation_id
+from api.http.description import add_webhook, describe, operation_id
 from api.http.foreign_pages import ForeignPages
 from api.http.job_events import JobEvents
 from api.http.kept_answers import KeptAnswers
@@ -33,6 +33,8 @@ from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.thumbnails import Thumbnails
 from api.ingesting import Ingest
 from api.shapes.base import Health
+from api.webhooks.deliveries import Deliveries
+from api.webhooks.rules import WebhookRules
 from api.workspace import Workspace
 from search.storing.server_jobs import ServerJobs
 
@@ -51,7 +53,8 @@ SECURITY_HEADERS = {
 class Parts:
     """What the application works with. wake: called when a job was written down. stopping: whether it is to end.
 
-    lines: None for those of a process that has all cores. roots: folders of which clients may name files.
+    lines: None for those of a process that has all cores. roots: folders of which clients may name files. webhooks: who
+    may be told of the ends of jobs; deliveries: what tells them, None where that is nobody.
     """
 
     workspace: Workspace
@@ -65,6 +68,8 @@ class Parts:
     stopping: Callable[[], bool] = lambda: False
     lines: Lines | None = None
     roots: tuple[Path, ...] = ()
+    webhooks: WebhookRules = WebhookRules()
+    deliveries: Deliveries | None = None
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -86,7 +91,8 @@ def create_app(parts: Parts) -> FastAPI:
     install_refusals(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)
-    _add_metrics(app, parts.workspace, lines)
+    _add_metrics(app, Metrics(parts.workspace, lines, parts.deliveries))
+    add_webhook(app)
     add_page(app)
     describe(app)
     app.state.lines = lines
@@ -116,6 +122,7 @@ def _share(app: FastAPI, parts: Parts) -> None:
     app.state.jobs = ServerJobs(parts.workspace.store.database)
     app.state.job_events = JobEvents(app.state.jobs, parts.stopping)
     app.state.wake = parts.wake
+    app.state.webhooks = parts.webhooks
     app.state.ingest = Ingest(parts.workspace)
     app.state.ingest_slots = asyncio.Semaphore(INGEST_AT_ONCE)
     app.state.sources = AllowedSources(parts.roots, parts.fetch)
@@ -155,9 +162,7 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
         return answer
 
 
-def _add_metrics(app: FastAPI, workspace: Workspace, lines: Lines) -> None:
-    figures = Metrics(workspace, lines)
-
+def _add_metrics(app: FastAPI, figures: Metrics) -> None:
     about = "Figures for monitoring, in the text format of Prometheus"
 
     @app.get("/metrics", summary=about, response_class=Response, dependencies=[bearer])

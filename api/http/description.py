@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from api.http.ndjson import MEDIA_TYPE as LINES
 from api.http.problems import MEDIA_TYPE
 from api.shapes.problems import Problem
+from api.shapes.webhooks import JobEvent
 
 Schema = dict[str, Any]
 REFERENCE: Final = "#/components/schemas/{model}"
@@ -35,6 +36,12 @@ SENT: Final[Mapping[int, str]] = {
     408: "the body did not come in time",
     413: "the body is too large",
     415: "the body is of a type that is not taken here",
+}
+# What a receiver of webhooks may answer.
+HEARD: Final[Mapping[str, Mapping[str, str]]] = {
+    "2XX": {"description": "heard"},
+    "410": {"description": "nobody wants to hear: it is not sent again"},
+    "default": {"description": "not heard: it is sent again, later and later"},
 }
 # By what a list names its items.
 NAMES: Final = ("id", "name")
@@ -64,11 +71,20 @@ def describe(app: FastAPI) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                webhooks=app.webhooks.routes,
             )
             app.openapi_schema = _finished(made)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def add_webhook(app: FastAPI) -> None:
+    """Say in the document what receivers are sent when a job has ended."""
+
+    @app.webhooks.post("job", summary="A job has ended", operation_id="job_ended")
+    def job_ended(_event: JobEvent) -> None:
+        """Is sent to the address that the job was started with, signed as the Standard Webhooks specification says."""
 
 
 def _finished(document: Schema) -> Schema:
@@ -84,6 +100,8 @@ def _finished(document: Schema) -> Schema:
             operation["responses"]["200"]["description"] = "a page of the list, or all of it line by line"
         _say_problems(path, operation)
     _link_lists(document)
+    for sent in document.get("webhooks", {}).values():
+        sent["post"]["responses"] = dict(HEARD)
     for name in UNUSED:
         schemas.pop(name, None)
     return document

@@ -8,8 +8,9 @@ from fastapi import HTTPException, Request, Response
 
 from api.http.access import Caller
 from api.jobs.kinds import KINDS
-from api.shapes.base import Shape
 from api.shapes.jobs import Job
+from api.shapes.webhooks import StartsJob
+from api.webhooks.rules import WebhookRules
 from search.errors import JobNotFound
 from search.records import Collection, JobKind
 from search.storing.server_jobs import ServerJob, ServerJobs
@@ -20,16 +21,20 @@ RETRY_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Writes down the jobs that requests start."""
+    """Writes down the jobs that requests start. webhooks: whom they may name to be told of the end."""
 
     jobs: ServerJobs
+    webhooks: WebhookRules
 
-    def start(self, kind: JobKind, target: Collection, body: Shape, plan: str | None) -> ServerJob:
+    def start(self, kind: JobKind, target: Collection, body: StartsJob, plan: str | None) -> ServerJob:
         """Write down a job; it is durable when this returns.
 
         Raises:
             HTTPException: 429, too many wait already.
+            WebhookRefused: the webhook that the body names is not called by this server.
         """
+        if body.webhook is not None:
+            self.webhooks.receiver(body.webhook)
         if self.jobs.waiting() >= MOST_WAITING:
             raise HTTPException(
                 HTTPStatus.TOO_MANY_REQUESTS,
@@ -37,14 +42,15 @@ class Started:
                 {"Retry-After": str(RETRY_S)},
             )
         asked = {} if plan is None else {"plan": plan}
-        return self.jobs.create(kind, target.name, asked | body.model_dump(mode="json", exclude_unset=True))
+        asked |= body.model_dump(mode="json", exclude_unset=True, exclude={"webhook"})
+        return self.jobs.create(kind, target.name, asked, body.webhook)
 
 
 def start_job(  # noqa: PLR0913, PLR0917 -- of one place
-    request: Request, response: Response, kind: JobKind, target: Collection, body: Shape, plan: str | None = None
+    request: Request, response: Response, kind: JobKind, target: Collection, body: StartsJob, plan: str | None = None
 ) -> Job:
     """Start a job; the answer is 202 and says where it is. plan: that it acts on."""
-    job = Started(jobs_of(request)).start(kind, target, body, plan)
+    job = Started(jobs_of(request), request.app.state.webhooks).start(kind, target, body, plan)
     request.app.state.wake()
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return shape_of(job)
@@ -95,8 +101,18 @@ def shape_of(job: ServerJob) -> Job:
             "result": job.result,
             "problem": job.problem,
             "webhook": job.webhook,
+            "webhook_delivery": _delivery(job),
         }
     )
+
+
+def _delivery(job: ServerJob) -> dict[str, object] | None:
+    if job.webhook is None or not job.ended:
+        return None
+    last = job.webhook_outcome or {}
+    state = "due" if job.webhook_due is not None else last["state"]
+    told: dict[str, object] = {"state": state, "attempts": job.webhook_attempts, "problem": last.get("problem")}
+    return told | {"next_at": _iso(job.webhook_due)}
 
 
 def _iso(moment: float | None) -> str | None:

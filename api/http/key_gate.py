@@ -22,7 +22,8 @@ class Guard:
     """Whom a server lets in, and how far. public: other machines can reach it. admin_key_file: holds a key of its own.
 
     allow_url: it fetches pictures from addresses that visitors name (api/http/safe_fetch.py). allow_roots: folders of
-    which they may name files.
+    which they may name files. allow_webhooks, webhook_secret_file: whom it calls when jobs have ended, and by what it
+    signs that (api/webhooks/permission.py).
     """
 
     mode: AuthMode
@@ -30,6 +31,8 @@ class Guard:
     admin_key_file: Path | None = None
     allow_url: bool = False
     allow_roots: tuple[Path, ...] = ()
+    allow_webhooks: tuple[str, ...] = ()
+    webhook_secret_file: Path | None = None
 
 
 def auth_mode(text: str) -> AuthMode:

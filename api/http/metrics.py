@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
 from api.http.lines import Lines
+from api.webhooks.deliveries import Deliveries
 from api.workspace import Workspace
 from search.finding.recall_watch import RecallWatch
 
@@ -17,11 +18,13 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 class Metrics:
     """What this process has seen; another worker process has figures of its own."""
 
-    def __init__(self, workspace: Workspace, lines: Lines) -> None:
+    def __init__(self, workspace: Workspace, lines: Lines, deliveries: Deliveries | None = None) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Recall(workspace.recall_watch))
         self._registry.register(_Queues(lines))
         self._registry.register(_Embedding(workspace))
+        if deliveries is not None:
+            self._registry.register(_Webhooks(deliveries))
 
     def text(self) -> bytes:
         """Return all figures."""
@@ -84,3 +87,19 @@ class _Embedding(Collector):
         batches, pictures = self._workspace.embedded()
         yield CounterMetricFamily("lookalike_embedding_batches", "Batches of query pictures embedded.", batches)
         yield CounterMetricFamily("lookalike_embedding_pictures", "Query pictures embedded.", pictures)
+
+
+class _Webhooks(Collector):
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how often receivers were called, with what success, and how many are still to be told."""
+        called = CounterMetricFamily(
+            "lookalike_webhook_attempts", "Attempts to tell a receiver that a job has ended.", labels=["outcome"]
+        )
+        for state, outcome in (("delivered", "delivered"), ("due", "tried_again"), ("failed", "given_up")):
+            called.add_metric([outcome], self._deliveries.told[state])
+        yield called
+        waiting = self._deliveries.waiting()
+        yield GaugeMetricFamily("lookalike_webhooks_due", "Receivers of the store who are still to be told.", waiting)

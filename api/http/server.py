@@ -18,6 +18,8 @@ from api.http.thumbnails import Thumbnails
 from api.http.worker_processes import Workers
 from api.jobs.runner import JobRunner
 from api.jobs.supervising import Launch
+from api.webhooks.deliveries import Deliveries
+from api.webhooks.permission import WebhookPermission, permission_of
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -53,8 +55,9 @@ def run_server(
     Raises:
         LookalikeError: by name, why the store cannot be opened; or that workers end again and again.
         GuardRefused: other machines could reach it, and nobody has a key.
-        UsageError: the address or the file with the admin key cannot be used.
+        UsageError: the address, the file with the admin key, or what is said of webhooks cannot be used.
     """
+    permission_of(guard.allow_webhooks, guard.webhook_secret_file)  # what is wrong with it is said before all else
     if workers == 1:
         with listen(address.host, address.port) as listening:
             serve_on(listening, launch, address.names, guard, lambda: ready(url_of(listening)))
@@ -94,6 +97,8 @@ def serve_on(
         # Thumbnails have children of their own, so that a page full of them does not hold up queries.
         pool = stack.enter_context(DecoderPool(BUILTIN_PREPARATION, children=children))
         launch = replace(launch, roots=guard.allow_roots, allow_url=guard.allow_url)
+        webhooks = permission_of(guard.allow_webhooks, guard.webhook_secret_file)
+        deliveries = _deliveries(stack, workspace.store, webhooks)
         runner = stack.enter_context(JobRunner(workspace.store.database, launch))
         stopping, readiness = Stopping(), Readiness(workspace)
         if among_others:
@@ -109,12 +114,21 @@ def serve_on(
             wake=runner.wake,
             stopping=stopping,
             roots=guard.allow_roots,
+            webhooks=webhooks.rules,
+            deliveries=deliveries,
         )
         config = uvicorn.Config(
             create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False
         )
         server = stopping.server = uvicorn.Server(config)
         server.run(sockets=[listening])
+
+
+def _deliveries(stack: ExitStack, store: Store, webhooks: WebhookPermission) -> Deliveries | None:
+    """Return what tells receivers that jobs have ended, where the owner allows some; it works until the stack ends."""
+    if not webhooks.rules.allow_any:
+        return None
+    return stack.enter_context(Deliveries(store.root, store.database, webhooks.rules, webhooks.keys))
 
 
 class Stopping:

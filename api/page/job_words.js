@@ -46,6 +46,17 @@ export function resultLine({ state, result, problem }) {
   return told.map(([name, value]) => `${name.replaceAll("_", " ")}: ${number(value)}`).join(" · ") || null;
 }
 
+/** Return how telling somebody of a job's end went; null where nobody is to be told. */
+export function webhookLine({ webhook, webhook_delivery: delivery }) {
+  if (!webhook) return null;
+  const host = URL.canParse(webhook) ? new URL(webhook).host : webhook;
+  if (!delivery) return `${host} will be told`;
+  if (delivery.state === "delivered") return `${host} was told`;
+  const why = delivery.problem ? `: ${delivery.problem.detail}` : "";
+  if (delivery.state === "failed") return `${host} could not be told${why}`;
+  return delivery.attempts ? `${host} was not told yet, next at ${moment(delivery.next_at)}${why}` : `${host} is being told`;
+}
+
 /** Return when something was, as people write it. */
 export function moment(text) {
   return TIME.format(new Date(text));

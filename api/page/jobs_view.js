@@ -3,7 +3,7 @@
 import { address } from "./addresses.js";
 import { el } from "./elements.js";
 import { follow, hasEnded, rest } from "./following.js";
-import { duration, kindOf, moment, progressBar, progressLine, resultLine, stateBadge } from "./job_words.js";
+import { duration, kindOf, moment, progressBar, progressLine, resultLine, stateBadge, webhookLine } from "./job_words.js";
 import { announce } from "./notices.js";
 import { cancelJob, jobs } from "./server.js";
 import { statusHead } from "./status_head.js";
@@ -51,6 +51,8 @@ class Jobs {
       if (document.hidden) continue;
       const page = await jobs(view.collection.name, { limit: PAGE, cursor: null, signal: view.signal });
       const fresh = page.items.filter((job) => !this.rows.has(job.id));
+      // Who is told of a job is told after its end, when nobody follows it any more.
+      for (const job of page.items) if (job.webhook_delivery && !fresh.includes(job)) this.draw(this.rows.get(job.id), job);
       for (const job of fresh.reverse()) this.add(job, (row) => this.list.prepend(row));
       if (fresh.length) this.showFoot();
     }
@@ -72,6 +74,7 @@ class Jobs {
   draw(row, job) {
     const running = !hasEnded(job);
     const words = running ? progressLine(job) : resultLine(job);
+    const told = webhookLine(job);
     const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
     const held = row.contains(document.activeElement);
     row.replaceChildren(
@@ -79,6 +82,7 @@ class Jobs {
       el("p", { class: "quiet" }, el("time", { datetime: job.created_at }, moment(job.created_at)), took),
       running ? progressBar(job, `How far ${kindOf(job).toLowerCase()} is`) : "",
       words === null ? "" : el("p", { class: job.problem ? "trouble" : "" }, words),
+      told === null ? "" : el("p", { class: "quiet" }, told),
     );
     if (held) row.querySelector("button, a")?.focus();
   }

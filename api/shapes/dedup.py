@@ -4,14 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.shapes.base import Shape, Text, shown
+from api.shapes.base import Text, shown
 from api.shapes.searches import Score
+from api.shapes.webhooks import StartsJob
 
 _Folder = Annotated[Text, Field(max_length=4096, examples=["/photos/originals"])]
 _Folders = Annotated[list[_Folder], Field(max_length=100)]
 
 
-class DedupBody(Shape):
+class DedupBody(StartsJob):
     """What to look for, and what to keep. All folders are absolute paths of the server, below which images lie."""
 
     model_config = shown({"precision": 0.99}, {"threshold": 0.9, "protect": ["/photos/originals"]})

@@ -4,14 +4,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from api.shapes.base import Shape, shown
+from api.shapes.base import shown
 from api.shapes.ingest import Keep, OnDuplicate, Uri, UriItem
+from api.shapes.webhooks import StartsJob
 
 MOST_SOURCES = 10_000
 MOST_ROWS = 100_000
 
 
-class ImportBody(Shape):
+class ImportBody(StartsJob):
     """Many pictures by their addresses: folders, files and archives below --allow-root, and, with --allow-url, pictures
     of the internet. manifest: pictures of which something is to be said, one by one.
     """

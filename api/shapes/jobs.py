@@ -1,6 +1,6 @@
 """The shapes of jobs: what a server does that outlasts a request."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,9 +20,18 @@ class JobProgress(Shape):
     left_s: float | None
 
 
+class WebhookDelivery(Shape):
+    """How telling somebody of a job's end goes. due: is tried at `next_at`. problem: of the last attempt."""
+
+    state: Literal["due", "delivered", "failed"]
+    attempts: int
+    next_at: Moment
+    problem: Problem | None
+
+
 class Job(Shape):
     """A job. request: what it was asked for. result: of a finished one, by kind. problem: why it failed. webhook: the
-    address that is told of its end, null for none.
+    address that is told of its end, null for none; webhook_delivery: how that went, null before the end.
     """
 
     id: Annotated[str, Field(examples=["12"])]
@@ -37,3 +46,4 @@ class Job(Shape):
     result: dict[str, object] | None
     problem: Problem | None
     webhook: str | None
+    webhook_delivery: WebhookDelivery | None = None  # servers before it do not say

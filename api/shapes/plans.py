@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.shapes.base import Page, Shape, shown
+from api.shapes.webhooks import StartsJob
 
 Kind = Literal["same_bytes", "same_pixels", "re_encoded", "resized", "cropped", "turned", "edited", "near"]
 DRY_RUN = Field(description="check every file, tell what would be done, change nothing")
@@ -70,7 +71,7 @@ class PlanPage(Page[PlannedGroup], Plan):
     """A plan with a page of its groups."""
 
 
-class ApplyBody(Shape):
+class ApplyBody(StartsJob):
     """How to act on a plan. list: tell what would go, and touch nothing."""
 
     model_config = shown({"action": "quarantine"}, {"include": ["near"], "max_fraction": 0.5, "dry_run": True})
@@ -86,7 +87,7 @@ class ApplyBody(Shape):
     dry_run: Annotated[bool, DRY_RUN] = False
 
 
-class UndoBody(Shape):
+class UndoBody(StartsJob):
     """How to take a plan back."""
 
     model_config = shown({}, {"dry_run": True})
@@ -94,7 +95,7 @@ class UndoBody(Shape):
     dry_run: Annotated[bool, DRY_RUN] = False
 
 
-class PurgeBody(Shape):
+class PurgeBody(StartsJob):
     """Which of a plan's files to delete for good."""
 
     model_config = shown({"older_than": "30d", "dry_run": True})

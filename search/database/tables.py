@@ -311,7 +311,7 @@ api_key = _table(
 
 # What servers do that outlasts a request: runs of search/storing/server_jobs.py. request, progress, result, problem and
 # webhook_outcome are JSON as text. collection: its name. version: grows with each change. owner: the server that runs
-# it, until lease_until unless it says that it still lives. attempts: how often a server began it.
+# it, or tells of its end, until lease_until unless it says that it still lives. attempts: how often a server began it.
 server_job = _table(
     "server_job",
     Column("id", Id, primary_key=True),

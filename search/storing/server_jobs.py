@@ -1,4 +1,4 @@
-"""Jobs of servers, as rows: they outlast the server that began them.
+"""Jobs of servers, as rows: they outlast the server that began them. Telling of their ends: due_webhooks.py beside it.
 
 A server takes a job with a lease and renews it while the job runs. A job whose server died is taken over by another one
 when the lease ends; the same machine, which knows at once that nobody runs it there, need not wait. Whatever is written
@@ -36,6 +36,8 @@ _OPEN = (
     server_job.c.result,
     server_job.c.problem,
     server_job.c.webhook,
+    server_job.c.webhook_due,
+    server_job.c.webhook_attempts,
     server_job.c.webhook_outcome,
     server_job.c.cancelled,
     server_job.c.attempts,
@@ -49,7 +51,9 @@ Facts = Mapping[str, Any]
 class ServerJob:
     """A job as it was when it was read. Moments: seconds since 1970. version: grows with every change.
 
-    cancelled: somebody asked for its end. attempts: how often a server began it.
+    cancelled: somebody asked for its end. attempts: how often a server began it. webhook: who is told of its end;
+    webhook_due: when next, None before the end and for never again; webhook_attempts: how often that was tried;
+    webhook_outcome: what came of it last (search/storing/due_webhooks.py).
     """
 
     id: int
@@ -65,6 +69,8 @@ class ServerJob:
     result: Facts | None
     problem: Facts | None
     webhook: str | None
+    webhook_due: float | None
+    webhook_attempts: int
     webhook_outcome: Facts | None
     cancelled: bool
     attempts: int
@@ -101,7 +107,7 @@ class ServerJobs:
         values: dict[str, object] = {"kind": kind, "collection": collection, "state": "queued", "version": 1}
         values |= {"request": json.dumps(dict(request)), "webhook": webhook}
         with self._database.writing() as connection:
-            values["created_at"] = _now(connection)
+            values["created_at"] = moment_of(connection)
             made = connection.execute(insert(server_job).values(values).returning(server_job.c.id)).scalar_one()
         return self.get(made)
 
@@ -150,12 +156,12 @@ class ServerJobs:
             StoreUnavailable: the database is locked, full or read-only.
         """
         with self._database.reading() as connection:
-            free = self._free(kinds, owner, _now(connection))
+            free = self._free(kinds, owner, moment_of(connection))
             found = connection.execute(select(server_job.c.id).where(free).order_by(server_job.c.id).limit(1)).scalar()
         if found is None:
             return None
         with self._database.writing() as connection:
-            now = _now(connection)
+            now = moment_of(connection)
             values = {
                 "state": "running",
                 "started_at": func.coalesce(server_job.c.started_at, now),
@@ -184,7 +190,7 @@ class ServerJobs:
             StoreUnavailable: the database is locked, full or read-only.
         """
         with self._database.writing() as connection:
-            values: dict[str, object] = {"lease_until": _now(connection) + owner.lease_s}
+            values: dict[str, object] = {"lease_until": moment_of(connection) + owner.lease_s}
             if progress is not None:
                 values |= {"progress": json.dumps(dict(progress)), "version": server_job.c.version + 1}
             return bool(connection.execute(update(server_job).where(_of(job_id, owner)).values(values)).rowcount)
@@ -203,7 +209,7 @@ class ServerJobs:
             StoreUnavailable: the database is locked, full or read-only.
         """
         with self._database.writing() as connection:
-            ended = _ending(state, _now(connection)) | {"result": _text(result), "problem": _text(problem)}
+            ended = _ending(state, moment_of(connection)) | {"result": _text(result), "problem": _text(problem)}
             return bool(connection.execute(update(server_job).where(_of(job_id, owner)).values(ended)).rowcount)
 
     def release(self, job_id: int, owner: Owner) -> None:
@@ -227,19 +233,21 @@ class ServerJobs:
         this = server_job.c.id == job_id
         with self._database.writing() as connection:
             waiting = update(server_job).where(this, server_job.c.state == "queued")
-            connection.execute(waiting.values(_ending("cancelled", _now(connection)) | {"cancelled": True}))
+            connection.execute(waiting.values(_ending("cancelled", moment_of(connection)) | {"cancelled": True}))
             running = update(server_job).where(this, server_job.c.state == "running", ~server_job.c.cancelled)
             connection.execute(running.values(cancelled=True, version=server_job.c.version + 1))
         return self.get(job_id)
 
     def forget_old(self, kept_s: float = KEPT_S) -> int:
-        """Remove the jobs that ended so long ago and have nobody left to tell; return how many.
+        """Remove the jobs that ended so long ago, and have nobody left to tell or did not for so long; return how many.
 
         Raises:
             StoreUnavailable: the database is locked, full or read-only.
         """
         with self._database.reading() as connection:
-            old = (server_job.c.ended_at < _now(connection) - kept_s) & server_job.c.webhook_due.is_(None)
+            past = moment_of(connection) - kept_s
+            told = or_(server_job.c.webhook_due.is_(None), server_job.c.webhook_due < past)  # nobody calls any more
+            old = and_(server_job.c.ended_at < past, told)
             ids = list(connection.execute(select(server_job.c.id).where(old).limit(500)).scalars())
         if ids:
             with self._database.writing() as connection:
@@ -262,7 +270,7 @@ def _due(now: float) -> ColumnElement[Any]:
     return case((server_job.c.webhook.is_not(None), now), else_=None)
 
 
-def _now(connection: Connection) -> float:
+def moment_of(connection: Connection) -> float:
     """Return the time of the database's machine: those of several servers may differ."""
     if connection.dialect.name == "postgresql":
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
@@ -274,11 +282,7 @@ def _text(facts: Facts | None) -> str | None:
 
 
 def _job(row: Sequence[Any]) -> ServerJob:
-    (id_, kind, name, state, created, started, ended, version, *texts, webhook, outcome, cancelled, attempts) = row
-    request, progress, result, problem = (json.loads(one or "null") for one in texts)
-    told = None if outcome is None else json.loads(outcome)
-    moments = (created, started, ended)
-    return ServerJob(
-        id_, kind, name, state, *moments, version, request, progress, result, problem, webhook, told,
-        bool(cancelled), attempts,
-    )  # fmt: skip
+    (*plain, request, progress, result, problem, webhook, due, told, outcome, cancelled, begun) = row
+    facts = (json.loads(one or "null") for one in (request, progress, result, problem))
+    values = [*plain, *facts, webhook, due, told, json.loads(outcome or "null"), bool(cancelled), begun]
+    return ServerJob(*values)

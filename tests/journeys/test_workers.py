@@ -19,7 +19,10 @@ from api.http.server import listen
 from api.http.worker_processes import MOST_DEATHS, Workers
 from bench.http_load import picture_request
 from search.errors import LookalikeError
+from search.storing.server_jobs import ServerJobs
+from search.storing.store import Store
 from tests.conftest import painted
+from tests.receiver import Receiver, receiving
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +38,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(store: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", "--workers", "2"]
+def serving(store: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", "--workers", "2", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
@@ -89,9 +92,22 @@ def whole_answer(connection: socket.socket) -> bytes:
     return received
 
 
+def told_once(store: Path, receiver: Receiver) -> None:
+    """Of jobs that end, receivers are told by one process, whichever holds the lock."""
+    with Store(store) as opened:
+        jobs = ServerJobs(opened.database)
+        ended = [jobs.cancel(jobs.create("dedup", "default", {}, f"{receiver.url}/{number}").id) for number in range(9)]
+        until(lambda: all(jobs.get(job.id).webhook_due is None for job in ended))
+        assert all(jobs.get(job.id).webhook_attempts == 1 for job in ended)
+    assert sorted(call.path for call in receiver.all()) == [f"/{number}" for number in range(9)]
+
+
 def test_a_worker_that_is_killed_is_missed_by_nobody_and_started_anew(store: Path) -> None:
-    with serving(store) as (url, process):
+    (store.parent / "secret").write_text(f"whsec_{'A' * 32}")
+    secret = ("--webhook-secret-file", str(store.parent / "secret"))
+    with receiving() as receiver, serving(store, "--allow-webhook", receiver.url, *secret) as (url, process):
         until(lambda: answers(url))
+        told_once(store, receiver)
         before = workers(process.pid)
         assert len(before) == 2
         killed = before.pop()

@@ -29,6 +29,7 @@ JOB: dict[str, object] = {
     "result": None,
     "problem": None,
     "webhook": None,
+    "webhook_delivery": None,
 }
 
 
@@ -103,6 +104,26 @@ def test_the_progress_of_a_job_is_live(page: Page) -> None:
     expect(job.locator(".badge")).to_have_text("done")
     expect(job).to_contain_text("took 2 min")
     expect(job).to_contain_text("3 groups")
+
+
+def test_a_job_says_who_was_told_of_its_end(page: Page) -> None:
+    failed = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "the receiver answered 500"}
+    told = {"state": "due", "attempts": 1, "next_at": "2026-11-23T14:03:00.000Z", "problem": failed}
+    ended = JOB | {"state": "done", "webhook": "https://hooks.example/a?secret", "webhook_delivery": told}
+    heard = threading.Event()
+
+    def jobs(route: Route) -> None:
+        now = ended | {"webhook_delivery": told | {"state": "delivered"}} if heard.is_set() else ended
+        route.fulfill(json={"items": [now], "next_cursor": None})
+
+    page.route("**/v1/jobs?*", jobs)
+    view(page, "jobs")
+    job = page.locator(".job")
+    expect(job).to_contain_text("hooks.example was not told yet, next at")
+    expect(job).to_contain_text("the receiver answered 500")
+    heard.set()
+    expect(job).to_contain_text("hooks.example was told")
+    expect(job).not_to_contain_text("secret")
 
 
 def test_a_job_whose_events_are_refused_is_asked_for_instead_and_can_be_ended(page: Page, watch: Watch) -> None:
