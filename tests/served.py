@@ -54,11 +54,14 @@ def drawn_album(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def served_album(folder: Path, *, with_key: bool = False) -> Iterator[Served]:
-    """A server of drawn_album. with_key: it answers only those who send the key, which may do everything."""
+def served_album(folder: Path, *more: str, with_key: bool = False) -> Iterator[Served]:
+    """A server of drawn_album. with_key: it answers only those who send the key, which may do everything.
+
+    more: options of `serve`.
+    """
     photos, store = drawn_album(folder)
     file = folder / "key.txt"
     file.write_text(KEY)
     options = ("--auth", "keys", "--admin-key-file", str(file)) if with_key else ()
-    with server(store, *options) as (url, _process):
+    with server(store, *options, *more) as (url, _process):
         yield Served(url, photos, store)

@@ -16,6 +16,7 @@ from api.client.errors import (
     WaitTimedOut,
 )
 from api.client.running_jobs import AsyncRunningJob, RunningJob
+from api.client.views import CollectionMap
 from api.client.webhooks import WebhookNotVerified, verify_webhook
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncRunningJob",
     "Busy",
     "Client",
+    "CollectionMap",
     "Conflict",
     "JobCancelled",
     "JobFailed",

@@ -1,7 +1,7 @@
 """The client for programs that do several things at once: every call is awaited, every list an `async for`."""
 
 import copy
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -9,11 +9,13 @@ import anyio
 import httpx2
 from anyio.to_thread import run_sync
 
-from api.client import ingest, reviewing, searching, server_jobs, stored_images
-from api.client.calls import Call, Listing
+from api.client import acting, ingest, reviewing, searching, server_jobs, stored_images, views
+from api.client.calls import Call, Lines, Listing
 from api.client.connection import connection_to
 from api.client.following import EVENTS
+from api.client.making import Making
 from api.client.running_jobs import AsyncRunningJob
+from api.client.streams import LineReader
 from api.client.waiting import Attempts
 from api.shapes.jobs import Job
 
@@ -43,6 +45,21 @@ def _listed(
     @wraps(describe)
     def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._each(describe(self.collection, *args, **kwargs))
+
+    return method
+
+
+def _streamed(
+    describe: Callable[Concatenate[str, P], Iterable[Lines[T]]],
+) -> "Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]":
+    """Return the method that gives what comes line by line, of one request after the other."""
+
+    @wraps(describe)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        requests = iter(describe(self.collection, *args, **kwargs))
+        while (lines := await run_sync(next, requests, None)) is not None:
+            async for item in self._lines(lines):
+                yield item
 
     return method
 
@@ -97,10 +114,11 @@ class AsyncClient:
         await self.close()
 
     collections = _listed(stored_images.collections)
-    status = _awaited(stored_images.status)
-    facets = _awaited(stored_images.facets)
-    timeline = _awaited(stored_images.timeline)
-    failures = _listed(stored_images.failures)
+    status = _awaited(views.status)
+    facets = _awaited(views.facets)
+    timeline = _awaited(views.timeline)
+    fields = _listed(views.fields)
+    failures = _listed(views.failures)
     images = _listed(stored_images.images)
     image = _awaited(stored_images.image)
     image_by_key = _awaited(stored_images.image_by_key)
@@ -111,26 +129,58 @@ class AsyncClient:
     add = _awaited(ingest.add)
     add_all = _awaited(ingest.add_all)
     put = _awaited(ingest.put)
+    start_import = _started(server_jobs.start_import)
     search = _awaited(searching.search)
+    batch_search = _streamed(searching.batch_search)
     check = _awaited(searching.check)
+    classify = _awaited(searching.classify)
     explain = _awaited(searching.explain)
     explanation = _awaited(searching.explanation)
+    dedup = _started(server_jobs.dedup)
+    reports = _listed(server_jobs.reports)
     groups = _listed(reviewing.groups)
     groups_page = _awaited(reviewing.groups_page)
+    difference = _awaited(reviewing.difference)
     verdicts = _listed(reviewing.verdicts)
     say = _awaited(reviewing.say)
     say_all = _awaited(reviewing.say_all)
     forget = _awaited(reviewing.forget)
-    dedup = _started(server_jobs.dedup)
-    reports = _listed(server_jobs.reports)
+    plans = _listed(acting.plans)
+    plan = _awaited(acting.plan)
+    plan_groups = _listed(acting.plan_groups)
+    apply = _started(acting.apply)
+    undo = _started(acting.undo)
+    purge = _started(acting.purge)
     jobs = _listed(server_jobs.jobs)
     job = _started(server_jobs.job)
+    health = _awaited(views.health)
+    ready = _awaited(views.ready)
+    metrics = _awaited(views.metrics)
+
+    async def map(self, *, progress: views.Made | None = None, timeout_s: float | None = 120.0) -> views.CollectionMap:
+        """Return where the images lie on the map, as `Client.map`.
+
+        Raises:
+            WaitTimedOut: it takes longer.
+            RemoteError: by name (api/client/errors.py).
+        """
+        making = Making(progress, timeout_s)
+        while (found := making.made(await self._answer(views.map_now(self.collection)))) is None:
+            await anyio.sleep(making.pause_s)
+        return found
 
     async def _answer(self, call: Call[T]) -> T:
+        return call.answered(await self._response(call))
+
+    async def _response(self, call: Call[T], *, stream: bool = False) -> httpx2.Response:
+        """Return the answer to a request, whichever it is. stream: read nothing of it yet if it is a good one."""
         attempts = Attempts(self._to.patience, repeatable=call.repeatable)
         while True:
             try:
-                response = await self._http.send(self._http.build_request(**call.request(self._to.address)))
+                request = self._http.build_request(**call.request(self._to.address))
+                response = await self._http.send(request, stream=stream)
+                if stream and not response.is_success:
+                    await response.aread()
             except httpx2.TransportError as error:
                 wait_s = attempts.wait_without_answer(error)
                 if wait_s is None:
@@ -138,8 +188,22 @@ class AsyncClient:
             else:
                 wait_s = attempts.wait_after(response)
                 if wait_s is None:
-                    return call.answered(response)
+                    return response
             await anyio.sleep(wait_s)
+
+    async def _lines(self, lines: Lines[T]) -> AsyncIterator[T]:
+        """Give what comes line by line; an answer that breaks off is not begun again."""
+        response = await self._response(lines.call, stream=True)
+        try:
+            reader = LineReader(lines, response)
+            async for chunk in response.aiter_bytes():
+                for item in reader.hear(chunk):
+                    yield item
+            reader.end()
+        except httpx2.TransportError as error:
+            raise self._to.broken_off(error) from error
+        finally:
+            await response.aclose()
 
     async def _events(self, call: Call[None], silence_s: float) -> AsyncGenerator[bytes, None]:
         """Give what comes of a stream of events until it ends or breaks; nothing where there is none."""
@@ -157,6 +221,10 @@ class AsyncClient:
             return
 
     async def _each(self, listing: Listing[T]) -> AsyncIterator[T]:
+        if listing.in_lines:
+            async for item in self._lines(listing.lines()):
+                yield item
+            return
         cursor = None
         while True:
             page = await self._answer(listing.call(cursor))

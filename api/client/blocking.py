@@ -2,17 +2,19 @@
 
 import copy
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import wraps
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from api.client import ingest, reviewing, searching, server_jobs, stored_images
-from api.client.calls import Call, Listing
+from api.client import acting, ingest, reviewing, searching, server_jobs, stored_images, views
+from api.client.calls import Call, Lines, Listing
 from api.client.connection import connection_to
 from api.client.following import EVENTS
+from api.client.making import Making
 from api.client.running_jobs import RunningJob
+from api.client.streams import LineReader
 from api.client.waiting import Attempts
 from api.shapes.jobs import Job
 
@@ -36,6 +38,18 @@ def _listed(describe: Callable[Concatenate[str, P], Listing[T]]) -> "Callable[Co
     @wraps(describe)
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self._each(describe(self.collection, *args, **kwargs))
+
+    return method
+
+
+def _streamed(
+    describe: Callable[Concatenate[str, P], Iterable[Lines[T]]],
+) -> "Callable[Concatenate[Client, P], Iterator[T]]":
+    """Return the method that gives what comes line by line, of one request after the other."""
+
+    @wraps(describe)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return (item for lines in describe(self.collection, *args, **kwargs) for item in self._lines(lines))
 
     return method
 
@@ -93,10 +107,11 @@ class Client:
         self.close()
 
     collections = _listed(stored_images.collections)
-    status = _blocking(stored_images.status)
-    facets = _blocking(stored_images.facets)
-    timeline = _blocking(stored_images.timeline)
-    failures = _listed(stored_images.failures)
+    status = _blocking(views.status)
+    facets = _blocking(views.facets)
+    timeline = _blocking(views.timeline)
+    fields = _listed(views.fields)
+    failures = _listed(views.failures)
     images = _listed(stored_images.images)
     image = _blocking(stored_images.image)
     image_by_key = _blocking(stored_images.image_by_key)
@@ -107,26 +122,60 @@ class Client:
     add = _blocking(ingest.add)
     add_all = _blocking(ingest.add_all)
     put = _blocking(ingest.put)
+    start_import = _started(server_jobs.start_import)
     search = _blocking(searching.search)
+    batch_search = _streamed(searching.batch_search)
     check = _blocking(searching.check)
+    classify = _blocking(searching.classify)
     explain = _blocking(searching.explain)
     explanation = _blocking(searching.explanation)
+    dedup = _started(server_jobs.dedup)
+    reports = _listed(server_jobs.reports)
     groups = _listed(reviewing.groups)
     groups_page = _blocking(reviewing.groups_page)
+    difference = _blocking(reviewing.difference)
     verdicts = _listed(reviewing.verdicts)
     say = _blocking(reviewing.say)
     say_all = _blocking(reviewing.say_all)
     forget = _blocking(reviewing.forget)
-    dedup = _started(server_jobs.dedup)
-    reports = _listed(server_jobs.reports)
+    plans = _listed(acting.plans)
+    plan = _blocking(acting.plan)
+    plan_groups = _listed(acting.plan_groups)
+    apply = _started(acting.apply)
+    undo = _started(acting.undo)
+    purge = _started(acting.purge)
     jobs = _listed(server_jobs.jobs)
     job = _started(server_jobs.job)
+    health = _blocking(views.health)
+    ready = _blocking(views.ready)
+    metrics = _blocking(views.metrics)
+
+    def map(self, *, progress: views.Made | None = None, timeout_s: float | None = 120.0) -> views.CollectionMap:
+        """Return where the images lie on the map; one that is being made is waited for.
+
+        progress: is called with the share of it that is made, 0 to 1. timeout_s: None waits however long it takes.
+
+        Raises:
+            WaitTimedOut: it takes longer.
+            RemoteError: by name (api/client/errors.py).
+        """
+        making = Making(progress, timeout_s)
+        while (found := making.made(self._answer(views.map_now(self.collection)))) is None:
+            time.sleep(making.pause_s)
+        return found
 
     def _answer(self, call: Call[T]) -> T:
+        return call.answered(self._response(call))
+
+    def _response(self, call: Call[T], *, stream: bool = False) -> httpx2.Response:
+        """Return the answer to a request, whichever it is. stream: read nothing of it yet if it is a good one."""
         attempts = Attempts(self._to.patience, repeatable=call.repeatable)
         while True:
             try:
-                response = self._http.send(self._http.build_request(**call.request(self._to.address)))
+                request = self._http.build_request(**call.request(self._to.address))
+                response = self._http.send(request, stream=stream)
+                if stream and not response.is_success:
+                    response.read()
             except httpx2.TransportError as error:
                 wait_s = attempts.wait_without_answer(error)
                 if wait_s is None:
@@ -134,8 +183,21 @@ class Client:
             else:
                 wait_s = attempts.wait_after(response)
                 if wait_s is None:
-                    return call.answered(response)
+                    return response
             time.sleep(wait_s)
+
+    def _lines(self, lines: Lines[T]) -> Iterator[T]:
+        """Give what comes line by line; an answer that breaks off is not begun again."""
+        response = self._response(lines.call, stream=True)
+        try:
+            reader = LineReader(lines, response)
+            for chunk in response.iter_bytes():
+                yield from reader.hear(chunk)
+            reader.end()
+        except httpx2.TransportError as error:
+            raise self._to.broken_off(error) from error
+        finally:
+            response.close()
 
     def _events(self, call: Call[None], silence_s: float) -> Generator[bytes, None, None]:
         """Give what comes of a stream of events until it ends or breaks; nothing where there is none."""
@@ -152,6 +214,9 @@ class Client:
             return
 
     def _each(self, listing: Listing[T]) -> Iterator[T]:
+        if listing.in_lines:
+            yield from self._lines(listing.lines())
+            return
         cursor = None
         while True:
             page = self._answer(listing.call(cursor))

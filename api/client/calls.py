@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args
 from urllib.parse import quote
 
 from httpx2 import Response
@@ -15,8 +15,9 @@ from api.shapes.problems import Problem
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Shape)
-Value = str | int | float | bool
+Value = str | int | float | bool | list[str]
 PROBLEM = "application/problem+json"
+LINES: Final = "application/x-ndjson"
 REDIRECTS = range(300, 400)
 SHOWN_BYTES = 200
 _FACTS = TypeAdapter(dict[str, object])
@@ -36,7 +37,7 @@ class Call(Generic[T]):
     """One request. path: below the server's address, percent-encoded. read: what a good answer means.
 
     params, fields: those of None are left out, but for fields with `nulls`. fields with parts are a form, without
-    parts JSON. repeatable: doing it twice is the same as doing it once.
+    parts JSON. body: sent as it is instead. repeatable: doing it twice is the same as doing it once.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeatable: bool = True
     nulls: bool = False
+    body: bytes | None = None
 
     def request(self, address: str) -> dict[str, Any]:
         """Return the request for the server at this address, as the HTTP library builds it."""
@@ -57,7 +59,9 @@ class Call(Generic[T]):
             files = [(part.field, (part.name, part.data)) for part in self.parts]
             form = {name: _as_text(value) for name, value in given(self.fields or {}).items()}
             return asked | {"data": form, "files": files}
-        if self.fields is not None:
+        if self.body is not None:
+            asked["content"] = self.body
+        elif self.fields is not None:
             asked["json"] = dict(self.fields) if self.nulls else given(self.fields)
         return asked
 
@@ -73,23 +77,39 @@ class Call(Generic[T]):
         try:
             return self.read(response)
         except ValidationError as error:
-            raise NotLookalike(
-                f"{_place(response)} answered {_shown(response)}, which is no answer of a Lookalike server of this "
-                f"release ({error.errors()[0]['msg']}); look at the address, and at the server's release"
-            ) from error
+            raise strange(response, response.content, error.errors()[0]["msg"]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Generic[T]):
+    """A request whose answer comes a line at a time. item: what a line means."""
+
+    call: Call[None]
+    item: Callable[[bytes], T]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list that comes a page at a time."""
+    """A list that comes a page at a time; line by line in one answer where it has a `limit`, and that is None."""
 
     path: str
     page: type[Page[T]]
     params: Mapping[str, Value | None] = field(default_factory=dict)
 
+    @property
+    def in_lines(self) -> bool:
+        """Return whether all of it is wanted in one answer."""
+        return "limit" in self.params and self.params["limit"] is None
+
     def call(self, cursor: str | None) -> Call[Page[T]]:
         """Return the request for one page. cursor: `next_cursor` of the page before, None for the first."""
         return Call("GET", self.path, shaped(self.page), {**self.params, "cursor": cursor})
+
+    def lines(self) -> Lines[T]:
+        """Return the request for the whole list."""
+        (shape,) = get_args(self.page.model_fields["items"].annotation)
+        call = Call("GET", self.path, nothing, self.params, headers={"Accept": LINES})
+        return Lines(call, lambda line: shape.model_validate_json(line, extra="ignore"))
 
 
 def shaped(shape: type[S]) -> Callable[[Response], S]:
@@ -134,6 +154,14 @@ def _as_text(value: object) -> str | list[str]:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
+def strange(response: Response, told: bytes, why: str) -> NotLookalike:
+    """Return the error of an answer, or a line of one, that no server of this release gives."""
+    return NotLookalike(
+        f"{_place(response)} answered {told[:SHOWN_BYTES]!r}, which is no answer of a Lookalike server of this "
+        f"release ({why}); look at the address, and at the server's release"
+    )
+
+
 def _error(response: Response) -> Exception:
     if response.headers.get("content-type", "").startswith(PROBLEM):
         try:
@@ -150,14 +178,10 @@ def _error(response: Response) -> Exception:
         there = response.headers.get("location", "elsewhere")
         return NotLookalike(f"{_place(response)} sends on to {there}; give that address, if you trust it")
     return NotLookalike(
-        f"{_place(response)} answered {response.status_code}, {_shown(response)}, which no Lookalike server does; "
-        "look at the address, and at what lies between"
+        f"{_place(response)} answered {response.status_code}, {response.content[:SHOWN_BYTES]!r}, which no Lookalike "
+        "server does; look at the address, and at what lies between"
     )
 
 
 def _place(response: Response) -> str:
     return str(response.request.url)
-
-
-def _shown(response: Response) -> str:
-    return repr(response.content[:SHOWN_BYTES])

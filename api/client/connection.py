@@ -54,6 +54,11 @@ class Connection:
         why = str(error) or f"no answer in {self.timeout_s:g} s"
         return ServerUnreachable(f"{self.address} cannot be reached: {why}; is `lookalike serve` running there?")
 
+    def broken_off(self, error: TransportError) -> ServerUnreachable:
+        """Return the error of an answer that ended before its end."""
+        why = str(error) or f"nothing came for {self.timeout_s:g} s"
+        return ServerUnreachable(f"the answer of {self.address} broke off: {why}; ask again for all of it")
+
 
 def connection_to(url: str, key: str | None, timeout_s: float, retries: int) -> Connection:
     """Return the connection to a server. key: None takes LOOKALIKE_API_KEY, where it is set.

@@ -4,7 +4,7 @@
     |-- ServerUnreachable       no answer came, or not in time
     |-- NotLookalike            what answered is no Lookalike server
     |-- JobCancelled            a job that was waited for was ended by somebody
-    |-- WaitTimedOut            a job was not waited for any longer
+    |-- WaitTimedOut            a job, or a map, was not waited for any longer
     |-- WebhookNotVerified      nobody can be sure who sent this webhook (webhooks.py)
     `-- Refused                 the server says why it does not do it
         |-- AccessRefused       401, 403: without a key, or with one that may not
@@ -104,11 +104,12 @@ class JobCancelled(RemoteError):
 
 
 class WaitTimedOut(RemoteError):
-    """A job was not waited for any longer; it goes on."""
+    """A job was not waited for any longer; it goes on. job: None where it was a map."""
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"job {job.id} is still {job.state}; it goes on, and can be waited for again")
-        self.job = job
+    def __init__(self, waited: Job | str) -> None:
+        self.job = waited if isinstance(waited, Job) else None
+        told = waited if isinstance(waited, str) else f"job {waited.id} is still {waited.state}"
+        super().__init__(told if self.job is None else f"{told}; it goes on, and can be waited for again")
 
 
 _BY_STATUS: dict[int, type[Refused]] = {

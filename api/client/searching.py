@@ -1,14 +1,17 @@
 """What can be asked of a collection by a picture."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from httpx2 import Response
 
-from api.client.calls import Call, below, content, facts, shaped
+from api.client.calls import LINES, Call, Lines, below, content, facts, given, nothing, shaped
 from api.client.pictures import picture_part
 from api.shapes.checks import CheckAnswer
-from api.shapes.searches import SearchAnswer
+from api.shapes.classification import ClassifyAnswer
+from api.shapes.searches import BatchLine, SearchAnswer
+from search.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from api.client.pictures import Picture
 
 T = TypeVar("T")
+# The server reads a batch to its end before it answers: this many searches wait for their answers at a time.
+BATCH_LINES: Final = 1_000
+BATCH_BYTES: Final = 4 << 20
 
 
 def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
@@ -54,6 +60,45 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     by |= {"like": [str(one) for one in like] or None, "unlike": [str(one) for one in unlike] or None}
     wanted = {"k": k, "min_score": min_score, "where": where, "accurate": accurate, "box": box, "unique": unique}
     return _asked(below(collection, "search"), shaped(SearchAnswer), images, by | wanted)
+
+
+def batch_search(collection: str, queries: Iterable[Mapping[str, object]]) -> Iterator[Lines[BatchLine]]:
+    """Return the answers to many searches in their order, as they come: each with its `line`, from 1.
+
+    queries: each the arguments of `search` by name, such as {"id": 17, "k": 5}, but for `image` and `url`; they are
+    taken as they are needed, 1,000 at a time. A line has its `answer`, or the `problem` of a search that is wrong,
+    which stops no other.
+
+    Raises:
+        UsageError: a query has a picture.
+        RemoteError: by name (api/client/errors.py); what was answered until then counts.
+    """
+    lines: list[bytes] = []
+    first, held = 1, 0
+    for query in queries:
+        asked = search(collection, **query)  # type: ignore[arg-type]
+        if asked.parts:
+            raise UsageError(f"query {first + len(lines)} has a picture, which no batch takes; search by it alone")
+        lines.append(json.dumps(given(asked.fields or {}), allow_nan=False).encode() + b"\n")
+        held += len(lines[-1])
+        if len(lines) == BATCH_LINES or held >= BATCH_BYTES:
+            yield _batch(collection, first, lines)
+            first, lines, held = first + len(lines), [], 0
+    if lines:
+        yield _batch(collection, first, lines)
+
+
+def classify(collection: str, images: "Sequence[Picture]", *, k: int | None = None) -> Call[ClassifyAnswer]:
+    """Return what pictures show, by the classifier that the collection's backbone comes with: labels of each.
+
+    images: up to 16, as of `search`. k: labels of each, 1 to 5. A picture that cannot be used is in `failed`.
+
+    Raises:
+        UsageError: a picture cannot be read.
+        Refused: the backbone has no classifier, as `builtin`.
+        RemoteError: by name (api/client/errors.py).
+    """
+    return _asked("/v1/classify", shaped(ClassifyAnswer), images, {"collection": collection, "k": k})
 
 
 def check(  # noqa: PLR0913 -- a caller wants options, not an object of them
@@ -110,6 +155,19 @@ def _asked(
     """Return a request that changes nothing: a form where a picture is sent, else JSON."""
     parts = [picture_part(image) for image in images]
     return Call("POST", path, read, fields=fields, parts=parts, headers=headers or {})
+
+
+def _batch(collection: str, first: int, lines: Sequence[bytes]) -> Lines[BatchLine]:
+    """Return the request for some lines. first: the number of the first of them, among all."""
+
+    def answered(line: bytes) -> BatchLine:
+        found = BatchLine.model_validate_json(line, extra="ignore")
+        found.line += first - 1
+        return found
+
+    headers = {"Content-Type": LINES, "Accept": LINES}
+    path = below(collection, "batch-search")
+    return Lines(Call("POST", path, nothing, body=b"".join(lines), headers=headers), answered)
 
 
 def _text(id: int | str | None) -> str | None:  # noqa: A002

@@ -1,8 +1,9 @@
 """Jobs of a server: what starts them, and shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from api.client.calls import Call, Listing, below, shaped
+from api.client.calls import Call, Listing, below, shaped, step
+from api.client.ingest import Keep, OnDuplicate
 from api.shapes.base import Page
 from api.shapes.groups import Report
 from api.shapes.jobs import Job
@@ -10,20 +11,60 @@ from search.records import JobState
 
 
 def jobs(
-    _collection: str, *, state: JobState | None = None, collection: str | None = None, page_size: int = 100
+    _collection: str,
+    *,
+    state: JobState | Sequence[JobState] | None = None,
+    collection: str | None = None,
+    page_size: int | None = 100,
 ) -> Listing[Job]:
-    """Return the jobs that the key is for, newest first. state, collection: only those of it."""
-    return Listing("/v1/jobs", Page[Job], {"state": state, "collection": collection, "limit": page_size})
+    """Return the jobs that the key is for, newest first.
+
+    state: only in it, or in one of these. collection: only of it. page_size: as of `images`.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
+    states: list[str] | None = None if state is None else [state] if isinstance(state, str) else [*state]
+    return Listing("/v1/jobs", Page[Job], {"state": states, "collection": collection, "limit": page_size})
 
 
 def job(_collection: str, id: int | str) -> Call[Job]:  # noqa: A002
-    """Return a job of the server, which can be waited for."""
-    return Call("GET", f"/v1/jobs/{id}", shaped(Job))
+    """Return a job of the server, which can be waited for.
+
+    Raises:
+        NotFound: there is none.
+        RemoteError: by name (api/client/errors.py).
+    """
+    return Call("GET", f"/v1/jobs/{step(id)}", shaped(Job))
 
 
 def cancel(_collection: str, id: int | str) -> Call[Job]:  # noqa: A002
     """Ask for the end of a job; what it did until then stays."""
-    return Call("POST", f"/v1/jobs/{id}/cancel", shaped(Job))
+    return Call("POST", f"/v1/jobs/{step(id)}/cancel", shaped(Job))
+
+
+def start_import(
+    collection: str,
+    sources: Sequence[str] = (),
+    *,
+    manifest: Sequence[Mapping[str, object]] = (),
+    on_duplicate: OnDuplicate | None = None,
+    keep: Keep | None = None,
+) -> Call[Job]:
+    """Start taking many pictures in that the server fetches or has; both can be repeated to find what is new.
+
+    sources: folders, files and archives below its --allow-root, and addresses where it has --allow-url. manifest: rows
+    of {"uri", "key", "metadata", "labels"}, of which only the uri must be there. on_duplicate, keep: as of `add`, for
+    those taken in one by one.
+
+    Raises:
+        Refused: one of them may not be asked for.
+        RemoteError: by name (api/client/errors.py).
+    """
+    fields: dict[str, object] = {"sources": list(sources) or None, "manifest": [dict(row) for row in manifest] or None}
+    fields |= {"on_duplicate": on_duplicate, "keep": keep}
+    # Sent once: a second one would be a second job.
+    return Call("POST", below(collection, "imports"), shaped(Job), fields=fields, repeatable=False)
 
 
 def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
@@ -58,7 +99,11 @@ def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
 
 
 def reports(collection: str) -> Listing[Report]:
-    """Return the reports of dedup jobs that are kept, newest first."""
+    """Return the reports of dedup jobs that are kept, newest first.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
     return Listing(below(collection, "dedup"), Page[Report])
 
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from httpx2 import Response
 from pydantic import Field
 
-from api.client.calls import Call, Listing, below, content, nothing, shaped
+from api.client.calls import Call, Listing, below, content, nothing
 from api.shapes.base import Page
 from api.shapes.collections import Collection
 from api.shapes.images import Image, LabelCount
-from api.shapes.views import Facets, Failure, Failures, Status, Timeline
 
 
 class TaggedImage(Image):
@@ -19,52 +18,61 @@ class TaggedImage(Image):
 
 
 def collections(_collection: str) -> Listing[Collection]:
-    """Return all collections that the key is for, with their counts."""
+    """Return all collections that the key is for, with their counts.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
     return Listing("/v1/collections", Page[Collection])
 
 
-def status(collection: str) -> Call[Status]:
-    """Return what the collection holds, and whether all of it can be found."""
-    return Call("GET", below(collection, "status"), shaped(Status))
+def images(collection: str, *, where: str | None = None, page_size: int | None = 100) -> Listing[Image]:
+    """Return the images, or those that fulfil a condition, in the order they were indexed.
 
+    page_size: how many are asked for at once; None for all in one answer, line by line, which takes the server less.
 
-def facets(collection: str, *, where: str | None = None) -> Call[Facets]:
-    """Return what the images, or those that fulfil a condition, can be narrowed by: labels, folders, sizes, months."""
-    return Call("GET", below(collection, "facets"), shaped(Facets), {"where": where})
-
-
-def timeline(collection: str, *, where: str | None = None) -> Call[Timeline]:
-    """Return how many images, or of those that fulfil a condition, were taken in each month."""
-    return Call("GET", below(collection, "timeline"), shaped(Timeline), {"where": where})
-
-
-def failures(collection: str, *, reason: str | None = None, page_size: int = 100) -> Listing[Failure]:
-    """Return the files that could not be indexed. reason: only those that failed for it."""
-    return Listing(below(collection, "failures"), Failures, {"reason": reason, "limit": page_size})
-
-
-def images(collection: str, *, where: str | None = None, page_size: int = 100) -> Listing[Image]:
-    """Return the images, or those that fulfil a condition, in the order they were indexed."""
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
     return Listing(below(collection, "images"), Page[Image], {"where": where, "limit": page_size})
 
 
 def image(collection: str, id: int | str) -> Call[TaggedImage]:  # noqa: A002
-    """Return one image."""
+    """Return one image.
+
+    Raises:
+        NotFound: it is not there.
+        RemoteError: by name (api/client/errors.py).
+    """
     return Call("GET", below(collection, "images", id), _tagged)
 
 
 def image_by_key(collection: str, key: str) -> Call[TaggedImage]:
-    """Return the image with this key."""
+    """Return the image with this key.
+
+    Raises:
+        NotFound: it is not there.
+        RemoteError: by name (api/client/errors.py).
+    """
     return Call("GET", below(collection, "images", "by-key", key), _tagged)
 
 
-def labels(collection: str, *, page_size: int = 100) -> Listing[LabelCount]:
-    """Return the labels of the collection's images, most frequent first."""
+def labels(collection: str, *, page_size: int | None = 100) -> Listing[LabelCount]:
+    """Return the labels of the collection's images, most frequent first. page_size: as of `images`.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
     return Listing(below(collection, "labels"), Page[LabelCount], {"limit": page_size})
 
 
 def thumbnail(collection: str, id: int | str, *, size: int = 320) -> Call[bytes]:  # noqa: A002
-    """Return a JPEG of an image. size: of its long side, in pixels."""
+    """Return a JPEG of an image. size: of its long side, in pixels, 16 to 2,048.
+
+    Raises:
+        NotFound: the image is not there, or its file.
+        RemoteError: by name (api/client/errors.py).
+    """
     return Call("GET", below(collection, "images", id, "thumbnail"), content, {"size": size})
 
 
@@ -77,7 +85,12 @@ def change_metadata(
 ) -> Call[TaggedImage]:
     """Merge a patch into an image's metadata (RFC 7396): None takes a key away, or all metadata; return the image.
 
-    if_match: the `etag` of the image as the caller saw it; where it was changed meanwhile, nothing is (Conflict).
+    if_match: the `etag` of the image as the caller saw it.
+
+    Raises:
+        Conflict: with if_match: it was changed meanwhile, and nothing was written.
+        NotFound: it is not there.
+        RemoteError: by name (api/client/errors.py).
     """
     # Not sent again by itself with if_match: its own first success would look like another's change.
     headers = {} if if_match is None else {"If-Match": if_match}
@@ -91,6 +104,7 @@ def remove(collection: str, id: int | str) -> Call[None]:  # noqa: A002
 
     Raises:
         NotFound: it is not there, or not any more.
+        RemoteError: by name (api/client/errors.py).
     """
     # Not sent again by itself: its own first success would look like a failure.
     return Call("DELETE", below(collection, "images", id), nothing, repeatable=False)

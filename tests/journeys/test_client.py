@@ -1,9 +1,13 @@
 """The client asks a real server process, which wants a key."""
 
+import ast
 import asyncio
+import inspect
 import io
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +17,15 @@ from api.client import AccessRefused, AsyncClient, Client, Conflict, NotFound, R
 from tests.conftest import painted
 from tests.served import KEY, Served, served_album
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "client.md"
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_album(tmp_path_factory.mktemp("served"), with_key=True) as album:
+    """A server that wants a key, and has a folder `inbox` of which clients may name files."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "inbox").mkdir()
+    with served_album(folder, "--allow-root", str(folder / "inbox"), with_key=True) as album:
         yield album
 
 
@@ -156,6 +165,47 @@ def test_pictures_are_taken_in_and_found_at_once(client: Client) -> None:
         client.remove(client.image_by_key(key).id)
 
 
+def test_lists_and_searches_by_the_thousand_come_line_by_line(client: Client) -> None:
+    images = list(client.images(page_size=None))
+    assert images == list(client.images(page_size=4))
+    queries = [{"id": image.id, "k": 1} for image in images]
+    lines = list(client.batch_search([*queries, {"id": 99_999}, {"key": images[0].key, "k": 1, "where": "width > 1"}]))
+    assert [one.line for one in lines] == [*range(1, len(images) + 3)]
+    *found, gone, by_key = lines
+    assert all(one.answer and one.answer.matches[0].score > 0.999 for one in [*found, by_key])
+    assert (gone.problem and gone.problem.status) == 404
+
+
+def test_the_server_tells_how_it_is_and_what_conditions_can_be_about(client: Client) -> None:
+    assert (client.health().status, client.ready().status) == ("ok", "ok")
+    assert "lookalike_requests_done_total" in client.metrics()
+    assert {"width", "key", "format"} <= {one.field for one in client.fields()}
+    with pytest.raises(Refused, match="builtin"):
+        client.classify([painted(1)])
+
+
+def test_a_map_has_a_place_for_each_image(client: Client) -> None:
+    shown = client.map()
+    assert (shown.images, sorted(shown.ids.tolist())) == (6, sorted(int(image.id) for image in client.images()))
+    assert shown.points.shape == (6, 2)
+    assert 0 <= shown.points.min() <= shown.points.max() <= 1
+
+
+def test_an_import_takes_in_what_the_server_has(client: Client, served: Served) -> None:
+    inbox = served.photos.parent / "inbox"
+    painted(61, (160, 120)).save(inbox / "a.png")
+    rows: list[dict[str, object]] = [{"uri": str(inbox / "a.png"), "key": "shop/61"}, {"uri": str(inbox / "gone.png")}]
+    done = client.start_import(manifest=rows).wait(timeout_s=120)
+    assert done.result is not None
+    assert (done.result["outcomes"], len(list(done.result["rejected"]))) == ({"added": 1, "rejected": 1}, 1)  # type: ignore[call-overload]
+    again = client.put("shop/61", uri=str(inbox / "a.png"), metadata={"n": 2}, labels={"tabby": 0.75})
+    assert again.image is not None
+    assert (again.outcome, again.image.metadata) == ("exists", {"n": 2})
+    client.remove(client.image_by_key("shop/61").id)
+    with pytest.raises(Refused, match="allow-root"):
+        client.start_import([str(served.store)])
+
+
 def test_what_the_server_refuses_says_what_to_do(client: Client, served: Served) -> None:
     with pytest.raises(Refused, match="colour is no field") as wrong:
         client.search(served.photos / "1.png", where="colour = 3")
@@ -191,3 +241,31 @@ def test_the_async_client_does_the_same(served: Served) -> None:
 
     keys, relations, kind = asyncio.run(ask())
     assert (len(keys), relations, kind) == (6, ["identical"] * 6, "CollectionNotFound")
+
+
+def test_every_example_of_the_docs_runs_as_it_stands_there(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_API_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    painted(0, (200, 150)).save("query.jpg", quality=95)
+    painted(71, (200, 150)).save("upload.jpg")
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    for block in blocks:
+        code = compile(
+            block.replace("http://127.0.0.1:8080", served.url),
+            str(PAGE),
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        done = eval(code, names)  # noqa: S307 -- the documentation's own words
+        if inspect.iscoroutine(done):
+            asyncio.run(done)
+    pictures = names["pictures"]
+    assert isinstance(pictures, Client)
+    pictures.close()
+    said = capsys.readouterr().out
+    assert len(blocks) == 4
+    assert "1 groups, plan" in said
+    assert "1 copies would go into quarantine" in said
