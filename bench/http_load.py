@@ -31,13 +31,15 @@ COMPLETE = b"\r\n\r\n"
 class Load:
     """What came back. latencies: seconds of each answer, by status; lost: connections that ended without an answer.
 
-    unexplained: answers of 429 and 503 that do not say when to come again.
+    unexplained: answers of 429 and 503 that do not say when to come again. late: seconds that the generator itself was
+    behind when it sent each, which the latencies contain.
     """
 
     seconds: float = 0.0
     latencies: dict[int, list[float]] = field(default_factory=dict)
     lost: int = 0
     unexplained: int = 0
+    late: list[float] = field(default_factory=list)
 
     def add(self, status: int, seconds: float, head: bytes) -> None:
         self.latencies.setdefault(status, []).append(seconds)
@@ -56,6 +58,11 @@ class Load:
     @property
     def statuses(self) -> Counter[int]:
         return Counter({status: len(times) for status, times in self.latencies.items()})
+
+    @property
+    def late_ms(self) -> float:
+        """How far the generator was behind, 99th percentile."""
+        return 1000 * float(np.quantile(self.late, 0.99)) if self.late else 0.0
 
     def milliseconds(self, quantile: float, statuses: Sequence[int] = (OK,)) -> float:
         times = [one for status in statuses for one in self.latencies.get(status, [])]
@@ -212,7 +219,13 @@ class _Crowd:
 
     def arrive(self, due: float) -> None:
         """Send a request that was due at this moment, or let it wait for a connection."""
-        connection = self._idle.pop() if self._idle else None
+        self.load.late.append(max(0.0, time.perf_counter() - due))
+        connection = None
+        while self._idle and connection is None:
+            connection = self._idle.pop()
+            if not connection.open:  # the server ends those that nobody has used for a while
+                connection.close()
+                connection, self._left = None, self._left + 1
         if connection is None and not self._left:
             self._waiting.append(due)
             return

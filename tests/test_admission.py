@@ -1,58 +1,24 @@
 """A real server under too much: who is refused before a body is read, in what words, and what it leaves behind."""
 
 import asyncio
-import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from api.http import admission
-from api.http.app import Parts, create_app
-from api.http.lines import Line, Lines
+from api.http.app import Parts
 from api.http.readiness import Readiness
-from api.http.server import listen
 from api.http.thumbnails import Thumbnails
-from api.queries import Found, QueryRequest
+from api.queries import Found
 from api.workspace import Workspace
 from bench.http_load import picture_request, request_bytes
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
-from search.records import Collection
 from search.storing.store import Store
-from search.unwanted import stop_if_unwanted
+from tests.crowded_server import SEARCH, UPLOAD, Client, Running, crowded, inside, of_client, serving, until
 from tests.stored_rows import add
-
-SEARCH = "/v1/collections/default/search"
-UPLOAD = picture_request(SEARCH, b"a picture")
-
-
-@dataclass
-class Slow:
-    """Searches by picture that take as long as the test wants. done: how many got to their end."""
-
-    let: threading.Event
-    begun: threading.Semaphore
-    done: int = 0
-
-    def __call__(self, _target: Collection, _data: bytes, _name: str, _wanted: QueryRequest) -> Found:
-        self.begun.release()
-        assert self.let.wait(20)
-        stop_if_unwanted()
-        self.done += 1
-        return Found([], 0.0, 0.0, 0.0)
-
-
-@dataclass
-class Running:
-    place: tuple[str, int]
-    lines: Lines
-    slow: Slow
 
 
 @pytest.fixture(scope="module")
@@ -65,66 +31,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A server with one thread and two places for searches by picture, which wait for the test."""
-    lines = Lines(Line("finds", 1, 1, brief=True), Line("pictures", 1, 1), Line("looks", 1, 1))
-    slow = Slow(threading.Event(), threading.Semaphore(0))
-    with Workspace(root) as workspace, DecoderPool(BUILTIN_PREPARATION, children=1) as pool:
-        monkeypatch.setattr(workspace, "search_by_picture", slow)
-        parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("localhost",), lines=lines)
-        with serving(parts) as place:
-            yield Running(place, lines, slow)
-        slow.let.set()
-
-
-@contextmanager
-def serving(parts: Parts) -> Iterator[tuple[str, int]]:
-    with listen("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning", timeout_graceful_shutdown=5))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        yield listening.getsockname()[:2]
-        server.should_exit = True
-        thread.join()
-
-
-class Client:
-    """One connection, by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def to(cls, place: tuple[str, int], sent: bytes) -> "Client":
-        client = cls(*await asyncio.open_connection(*place))
-        client.writer.write(sent)
-        return client
-
-    async def answer(self) -> tuple[int, dict[str, str], dict[str, object]]:
-        """Return status, headers and JSON."""
-        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 20)).decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        body = await self.reader.readexactly(int(headers["content-length"]))
-        self.writer.close()
-        return int(head[0].split()[1]), headers, json.loads(body)
-
-
-async def until(semaphore: threading.Semaphore) -> None:
-    assert await asyncio.to_thread(semaphore.acquire, timeout=20)
-
-
-async def inside(line: Line, count: int) -> None:
-    async with asyncio.timeout(20):
-        while line.inside != count:
-            await asyncio.sleep(0.01)
-
-
-def key(name: str) -> bytes:
-    return f"Authorization: Bearer {name}\r\n".encode()
-
-
-def of_client(request: bytes, name: str) -> bytes:
-    """Return a request with a key, by which clients are told apart."""
-    return request.replace(b"Host:", key(name) + b"Host:", 1)
+    """A server that refuses in the application, as where another protocol carries it."""
+    with crowded(root, monkeypatch, early=False) as running:
+        yield running
 
 
 def test_a_full_line_refuses_before_the_body_is_sent_and_answers_again_when_there_is_room(running: Running) -> None:
@@ -137,22 +46,22 @@ def test_a_full_line_refuses_before_the_body_is_sent_and_answers_again_when_ther
         head = of_client(UPLOAD, "c").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         began = time.monotonic()
         refused = await Client.to(running.place, head)  # and nothing of its body, ever
-        status, headers, problem = await refused.answer()
+        status, headers, problem = await refused.only_answer()
         assert (status, headers["retry-after"]) == (503, "1")
         assert time.monotonic() - began < 5
         assert (problem["type"], problem["status"]) == ("urn:lookalike:problem:Overloaded", 503)
         assert headers["content-type"] == "application/problem+json"
         assert headers["x-content-type-options"] == "nosniff"
 
-        status, _, problem = await (await Client.to(running.place, of_client(UPLOAD, "a"))).answer()
+        status, _, problem = await (await Client.to(running.place, of_client(UPLOAD, "a"))).only_answer()
         assert (status, problem["type"]) == (429, "urn:lookalike:problem:TooManyRequests")
         # Other lines are not concerned.
         by_id = request_bytes(SEARCH, b'{"id": "1"}', "application/json")
-        assert (await (await Client.to(running.place, by_id)).answer())[0] == 200
+        assert (await (await Client.to(running.place, by_id)).only_answer())[0] == 200
 
         running.slow.let.set()
-        assert [(await one.answer())[0] for one in (first, second)] == [200, 200]
-        assert (await (await Client.to(running.place, UPLOAD)).answer())[0] == 200
+        assert [(await one.only_answer())[0] for one in (first, second)] == [200, 200]
+        assert (await (await Client.to(running.place, UPLOAD)).only_answer())[0] == 200
 
     asyncio.run(story())
 
@@ -173,7 +82,7 @@ def test_a_search_whose_client_hangs_up_is_not_finished(running: Running) -> Non
         await inside(running.lines.pictures, 0)
         assert running.slow.done == 0
 
-        status, _, _ = await (await Client.to(running.place, UPLOAD)).answer()
+        status, _, _ = await (await Client.to(running.place, UPLOAD)).only_answer()
         assert (status, running.slow.done) == (200, 1)
         metrics = await Client.to(running.place, request_bytes("/metrics", b"", "text/plain", "GET"))
         head = await metrics.reader.readuntil(b"\r\n\r\n")
@@ -189,23 +98,23 @@ def test_a_search_whose_client_hangs_up_is_not_finished(running: Running) -> Non
 
 def test_bodies_share_a_memory_of_bounded_size(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Announced ones are refused by their head, others as soon as they are too much."""
-    monkeypatch.setattr(admission.Admission.__init__, "__kwdefaults__", {"most": 512, "bytes_": 100_000})
+    monkeypatch.setattr(admission.Entrance.__init__, "__defaults__", (512, 100_000))
 
     async def story(place: tuple[str, int]) -> None:
         large = picture_request(SEARCH, bytes(90_000))
         slowly = await Client.to(place, large[:50_000])
-        while (await (await Client.to(place, large[: large.index(b"\r\n\r\n") + 4])).answer())[0] != 503:
+        while (await (await Client.to(place, large[: large.index(b"\r\n\r\n") + 4])).only_answer())[0] != 503:
             await asyncio.sleep(0.01)
         chunked = large[: large.index(b"\r\n\r\n")].split(b"\r\n")
         head = b"\r\n".join(line for line in chunked if b"Content-Length" not in line)
         unannounced = await Client.to(place, head + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
         unannounced.writer.write(b"9c40\r\n" + bytes(40_000) + b"\r\n")
-        status, headers, problem = await unannounced.answer()
+        status, headers, problem = await unannounced.only_answer()
         assert (status, headers["retry-after"]) == (503, "1"), problem
         slowly.writer.close()
         small = request_bytes(SEARCH, b'{"id": "1"}', "application/json")
-        assert (await (await Client.to(place, small)).answer())[0] == 200
-        while (await (await Client.to(place, large)).answer())[
+        assert (await (await Client.to(place, small)).only_answer())[0] == 200
+        while (await (await Client.to(place, large)).only_answer())[
             0
         ] != 422:  # its memory is free: it is read, and no picture
             await asyncio.sleep(0.01)
@@ -227,7 +136,7 @@ def test_a_body_that_does_not_come_in_time_is_not_waited_for(running: Running, m
     monkeypatch.setattr(admission, "BODY_S", 0.2)
 
     async def story() -> None:
-        status, headers, problem = await (await Client.to(running.place, UPLOAD[:-5])).answer()
+        status, headers, problem = await (await Client.to(running.place, UPLOAD[:-5])).only_answer()
         assert (status, headers["connection"]) == (408, "close")
         assert problem["type"] == "urn:lookalike:problem:SlowBody"
 

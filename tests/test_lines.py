@@ -1,15 +1,19 @@
 """Queues of the server: who is let in, who is told to come again, and what hanging up saves."""
 
 import asyncio
+import itertools
+import math
 import threading
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from api.http import lines
-from api.http.lines import Busy, Line
+from api.http.lines import HELD, Held, IngestLine, Line
+from api.http.places import Busy
 from search.unwanted import stop_if_unwanted
 
 
@@ -64,26 +68,104 @@ def test_who_finds_no_place_is_told_when_to_come_again() -> None:
     asyncio.run(story())
 
 
-def test_many_may_come_at_once_but_few_where_somebody_always_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "STANDING", 1)
+def test_a_crowd_uses_up_the_reserve_which_fills_again_while_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "REFILL_S", math.inf)
 
     async def story() -> None:
         line, work = Line("pictures", 1, waiting=40), Work()
-        asked = [asyncio.ensure_future(line.run(Caller(f"10.0.0.{n}").request, work)) for n in range(20)]
-        await until(lambda: line.inside == 20)
-        monkeypatch.setattr(lines, "PATIENCE_S", 0.0)
-        with pytest.raises(Busy):
-            await line.run(Caller("10.0.0.99").request, work)
-        work.let.set()
-        await asyncio.gather(*asked)
-        # Nobody waits any more, so there is room for many again.
-        monkeypatch.setattr(lines, "PATIENCE_S", 60.0)
-        work.let.clear()
-        again = [asyncio.ensure_future(line.run(Caller(f"10.0.0.{n}").request, work)) for n in range(20)]
-        await until(lambda: line.inside == 20)
-        work.let.set()
-        assert await asyncio.gather(*again) == ["answer"] * 20
+
+        async def crowd(expected: int) -> None:
+            """Let many come until one is refused, who should be so many, and answer them."""
+            work.let.clear()
+            asked = []
+            for number in itertools.count():
+                asked.append(asyncio.ensure_future(line.run(Caller(f"10.0.0.{number}").request, work)))
+                await asyncio.sleep(0)
+                if line.refused[HTTPStatus.SERVICE_UNAVAILABLE]:
+                    break
+            assert line.inside == expected
+            line.refused.clear()
+            work.let.set()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert answers[:-1] == ["answer"] * expected
+            assert isinstance(answers[-1], Busy)
+
+        await crowd(41)
+        await crowd(1 + lines.STANDING)
+        monkeypatch.setattr(lines, "REFILL_S", 1e-9)
+        await crowd(41)
         line.close()
+
+    asyncio.run(story())
+
+
+def test_a_line_of_long_work_has_few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is let in should not wait longer than anybody stays."""
+
+    async def story() -> None:
+        line = Line("looks", 2, waiting=40)
+        assert line.most() == 42
+        monkeypatch.setattr(line, "_mean_s", 4.0)  # of its work
+        assert line.most() == 2 + 5, "who is answered within 10 seconds"
+        monkeypatch.setattr(line, "_mean_s", 1000.0)
+        assert line.most() == 2 + 2, "one for each thread in any case"
+        line.close()
+
+    asyncio.run(story())
+
+
+def test_pictures_to_be_taken_in_take_turns_and_their_request_has_one_place() -> None:
+    async def story() -> None:
+        line, work = IngestLine("ingest", 1, waiting=0), Work()
+        fetched = []
+
+        async def fetch(name: str) -> str:
+            fetched.append(name)
+            return name
+
+        async def request(*names: str) -> list[str]:
+            with line.place(Caller().request):
+                turns = [line.take(partial(fetch, name), lambda got: work() + " of " + got) for name in names]
+                return await asyncio.gather(*turns)
+
+        asked = asyncio.ensure_future(request("a", "b"))
+        await until(lambda: work.begun.acquire(blocking=False))
+        assert (line.inside, fetched) == (1, ["a"]), "it is not fetched before its turn"
+        with pytest.raises(Busy):
+            await request("c")
+        work.let.set()
+        assert await asked == ["answer of a", "answer of b"]
+        assert (line.inside, line.done) == (0, 1)
+        line.close()
+
+    asyncio.run(story())
+
+
+def test_a_place_that_is_held_is_handed_over_or_given_back_once() -> None:
+    async def story() -> None:
+        line, other, work = Line("finds", 1, waiting=0), Line("pictures", 1, waiting=0), Work()
+        work.let.set()
+        held = Held(line, "10.0.0.1")
+        held.take()
+        with pytest.raises(Busy):
+            await line.run(Caller("10.0.0.2").request, work)
+        caller = Caller("10.0.0.1")
+        caller.request.scope[HELD] = held
+        assert await line.run(caller.request, work) == "answer"
+        held.give_back()
+        await until(lambda: line.inside == 0)
+
+        elsewhere = Held(line, "10.0.0.1")
+        elsewhere.take()
+        caller.request.scope[HELD] = elsewhere  # its head promised something else than its body
+        assert await other.run(caller.request, work) == "answer"
+        assert line.inside == 0
+        late = Held(line, "10.0.0.1")
+        late.give_back()
+        late.take()  # its body came when it was answered already
+        assert line.inside == 0
+        for one in (line, other):
+            one.close()
 
     asyncio.run(story())
 

@@ -2,12 +2,13 @@
 
 Looked at are the line a request would stand in (lines.py), how many requests there are in all, and the memory that
 bodies hold: what is announced by Content-Length is set aside at once, the rest as it comes. A body must be there in
-time, so that slow senders do not fill the server.
+time, so that slow senders do not fill the server. `Entrance` holds what is asked; early_refusals.py beside this asks it
+earlier still, where the server lets it.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -16,7 +17,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.lines import Busy, Line, Lines, Places, client_of
+from api.http.lines import HELD, Held, Line, Lines
+from api.http.places import Busy, Places, client_of
 from api.http.problems import problem
 
 BODIES_BYTES: Final = 256 << 20  # of all bodies together
@@ -24,50 +26,75 @@ BODY_S: Final = 60.0  # for one body to arrive
 MOST: Final = 512  # requests at once, of all kinds
 PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 GONE: Final = 499  # nobody reads it; the access logs of proxies use the number for clients that hung up
-_SEARCHES: Final = re.compile(r"/v1/collections/[^/]+/(search|check|images/[0-9]+/explain)$")
+_LINED: Final = {  # by method: which paths stand in a line
+    "POST": re.compile(r"/v1/collections/[^/]+/(?:(search|check)|images/[0-9]+/(explain)|(images))"),
+    "PUT": re.compile(r"/v1/collections/[^/]+/images/(by-key)/.+"),
+}
 
 
 class SlowBody(Exception):  # noqa: N818 -- an answer to a request, not a defect
     """A body did not arrive in time."""
 
 
+class Entrance:
+    """What a request is measured by before it is let in."""
+
+    def __init__(self, lines: Lines, most: int = MOST, bytes_: int = BODIES_BYTES) -> None:
+        self.lines = lines
+        self.everything = Places("requests", most)
+        self.bodies = Bodies(bytes_)
+
+    def line_of(self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]]) -> Line | None:
+        """Return the line that a request will stand in, as far as its head tells."""
+        pattern = _LINED.get(method)
+        found = None if pattern is None else pattern.fullmatch(path)
+        if found is None:
+            return None
+        name = found[found.lastindex or 0]
+        if name in ("images", "by-key"):
+            return self.lines.ingest
+        if name == "explain":
+            return self.lines.looks
+        kind = next((value for name, value in headers if name == b"content-type"), b"")
+        return self.lines.finds if kind.startswith(b"application/json") else self.lines.pictures
+
+
 class Admission:
     """Lets requests in while there is room for them."""
 
-    def __init__(self, app: ASGIApp, *, lines: Lines, most: int = MOST, bytes_: int = BODIES_BYTES) -> None:
+    def __init__(self, app: ASGIApp, *, entrance: Entrance) -> None:
         self._app = app
-        self._lines = lines
-        self._everything = Places("requests", most)
-        self._bodies = Bodies(bytes_)
+        self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 429 or 503."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        client = client_of(scope)
+        client, entrance = client_of(scope), self._entrance
+        held: Held | None = scope.get(HELD)
         try:
-            line = self._line_of(scope)
-            refused = None if line is None else line.refusal(client)
-            if refused is not None:
-                raise refused
-            body = _Body(self._bodies, receive, _announced(scope))
-            self._everything.enter(client)
+            line = entrance.line_of(scope["method"], scope["path"], scope["headers"])
+            if line is not None and held is None:  # else it was asked already
+                line.require_room(client)
+            entrance.everything.require_room(client)
+            body = _Body(entrance.bodies, receive, _announced(scope))
+            entrance.everything.enter(client)  # there is room still, so that the body's memory is given back
         except Busy as busy:
+            _give_back(held)
             await busy_problem(busy)(scope, receive, send)
             return
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self._everything.leave(client)
+            _give_back(held)
+            entrance.everything.leave(client)
             body.release()
 
-    def _line_of(self, scope: Scope) -> Line | None:
-        """Return the line that a request will stand in, as far as its head tells."""
-        if scope["method"] != "POST" or _SEARCHES.match(scope["path"]) is None:
-            return None
-        kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        return self._lines.finds if kind.startswith(b"application/json") else self._lines.pictures
+
+def _give_back(held: Held | None) -> None:
+    if held is not None:
+        held.give_back()
 
 
 class Bodies:

@@ -1,6 +1,5 @@
 """The HTTP application: routes, page, probes, headers. It builds nothing; server.py beside it hands it the parts."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
-from api.http.admission import Admission, install_refusals
+from api.http.admission import Admission, Entrance, install_refusals
 from api.http.allowed_sources import AllowedSources
 from api.http.description import add_webhook, describe, operation_id
 from api.http.foreign_pages import ForeignPages
@@ -30,6 +29,7 @@ from api.http.problems import install, problem
 from api.http.readiness import Readiness
 from api.http.routes.v1 import TAGS, router
 from api.http.safe_fetch import Fetch, FetchNothing
+from api.http.security_headers import SecurityHeaders
 from api.http.thumbnails import Thumbnails
 from api.ingesting import Ingest
 from api.shapes.base import Health
@@ -39,14 +39,6 @@ from api.workspace import Workspace
 from search.storing.server_jobs import ServerJobs
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-INGEST_AT_ONCE = 8  # pictures that are taken in side by side, of all requests
-SECURITY_HEADERS = {
-    b"content-security-policy": b"default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-    b"form-action 'none'; frame-ancestors 'none'",
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"cross-origin-resource-policy": b"same-origin",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +88,13 @@ def create_app(parts: Parts) -> FastAPI:
     add_page(app)
     describe(app)
     app.state.lines = lines
+    app.state.entrance = Entrance(lines)
     app.add_middleware(ListsAsLines)
     app.add_middleware(Authentication, gate=parts.gate, open_to_all=open_paths(app))
     app.add_middleware(ForeignPages)
     # DNS rebinding: a page of another site must not reach a server that trusts this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(parts.allowed_hosts))
-    app.add_middleware(Admission, lines=lines)
+    app.add_middleware(Admission, entrance=app.state.entrance)
     # Not the max_body_size of FastAPI: that one answers outside all middleware, in plain text.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
     app.add_middleware(PlainErrorsAsProblems)
@@ -124,7 +117,6 @@ def _share(app: FastAPI, parts: Parts) -> None:
     app.state.wake = parts.wake
     app.state.webhooks = parts.webhooks
     app.state.ingest = Ingest(parts.workspace)
-    app.state.ingest_slots = asyncio.Semaphore(INGEST_AT_ONCE)
     app.state.sources = AllowedSources(parts.roots, parts.fetch)
 
 
@@ -202,20 +194,3 @@ class PlainErrorsAsProblems:
 def _is_plain_refusal(message: Message) -> bool:
     plain = any(name == b"content-type" and value.startswith(b"text/plain") for name, value in message["headers"])
     return plain and message["status"] in PlainErrorsAsProblems.DETAILS
-
-
-class SecurityHeaders:
-    """Adds the headers that keep a page from running or embedding anything foreign."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, adding the headers to its answer."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *SECURITY_HEADERS.items()]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)

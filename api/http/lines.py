@@ -3,115 +3,45 @@
     request -> Admission (admission.py beside it): is its line full? -> its body -> handler -> Line.run -> a thread
 
 A queue that may grow without end makes everybody wait longer than anybody stays. So a line has places: who finds none
-is told at once when to come again (503), and so is a client that holds most of them already (429). Many come at once
-now and then, so there are many places; but where somebody has been waiting without a break for PATIENCE_S, more come
-than can be answered, and waiting longer helps nobody: there are few places then, until nobody waits any more. Whoever
-hangs up leaves the line, and what is being done for them stops at its next step (search/unwanted.py).
+is told at once when to come again (503), and so is a client that holds most of them already (429). A few places are
+always there. Many come at once now and then, for whom there is a reserve: each who finds the few taken uses up one of
+it, and it fills again while nobody waits. So crowds that come and go are let in, but where more come all the time than
+can be answered, the reserve is soon gone, and who is let in waits no longer than usually. Whoever hangs up leaves the
+line, and what is being done for them stops at its next step (search/unwanted.py).
+
+A request that is all there takes its place at once where the server can tell (early_refusals.py): `Held` keeps it on
+the way to its line, so that those who come meanwhile see it.
 """
 
 import asyncio
 import math
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Scope
 
+from api.http.places import Places, client_of
 from indexer.devices import usable_cores
 from search.unwanted import Unwanted, stop_if_unwanted, while_wanted
 
 T = TypeVar("T")
+G = TypeVar("G")
 P = ParamSpec("P")
 
-WAITING: Final = 64  # requests in front of each line's threads
-STANDING: Final = 16  # where somebody has waited for so long:
-PATIENCE_S: Final = 1.0
-SHARE: Final = 0.75  # of a line's places, for one client
+WAITING: Final = 64  # requests in front of each line's threads, with all of the reserve
+STANDING: Final = 8  # without it; fewer, where they would wait longer than this, but one for each thread:
+STANDING_S: Final = 0.1
+RESERVE_S: Final = 10.0  # what takes longer to answer is no reserve
+REFILL_S: Final = 1.0  # of nobody waiting, in all, after which the reserve is whole again
+INGEST_AT_ONCE: Final = 8  # pictures that are taken in side by side, of all requests
+HELD: Final = "lookalike.place"  # of a request's scope
 WEIGHT: Final = 0.05  # of the newest in the mean time that work takes
-
-
-class Busy(Exception):  # noqa: N818 -- an answer to a request, not a defect
-    """A request cannot be taken now. status: 429 where it is its client's doing, else 503."""
-
-    def __init__(self, status: HTTPStatus, detail: str, retry_after_s: int = 1) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
-def client_of(scope: Scope) -> str:
-    """Return by what requests of one client are known: its key, else its address."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return str(hash(value))  # within this process; the key itself stays where it came
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
-class Places:
-    """How many may be inside at once, and how many of them one client's. Of the event loop's thread alone."""
-
-    def __init__(self, name: str, most: int, least_of_one: int = 1) -> None:
-        self.name = name
-        self._most = most
-        self._least_of_one = least_of_one
-        self.inside = 0
-        self._of = Counter[str]()
-        self.refused = Counter[int]()
-
-    def most(self) -> int:
-        """Return how many may be inside right now."""
-        return self._most
-
-    def refusal(self, client: str) -> Busy | None:
-        """Return why a client's next request is not let in, None where it is."""
-        most = self.most()
-        if self._of[client] >= max(self._least_of_one, math.floor(SHARE * most)):
-            return self._busy(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                f"you have {self._of[client]} requests here that are not answered yet, which is as many as one client "
-                "may have; wait for answers, then send more",
-            )
-        if self.inside >= most:
-            return self._busy(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self.inside} requests of this kind are being answered or wait already; try again in a moment",
-            )
-        return None
-
-    def enter(self, client: str) -> None:
-        """Let a request in.
-
-        Raises:
-            Busy: there is no place for it.
-        """
-        refused = self.refusal(client)
-        if refused is not None:
-            raise refused
-        self.inside += 1
-        self._of[client] += 1
-
-    def leave(self, client: str) -> None:
-        """Let a request out."""
-        self.inside -= 1
-        self._of[client] -= 1
-        if not self._of[client]:
-            del self._of[client]
-
-    def retry_after_s(self) -> int:
-        """Return after how many seconds there may be a place."""
-        return 1
-
-    def _busy(self, status: HTTPStatus, detail: str) -> Busy:
-        self.refused[status] += 1
-        return Busy(status, detail, self.retry_after_s())
 
 
 class Line(Places):
@@ -122,8 +52,9 @@ class Line(Places):
 
     def __init__(self, name: str, threads: int, waiting: int = WAITING, *, brief: bool = False) -> None:
         super().__init__(name, threads + waiting, threads)
-        self._few = threads + min(waiting, STANDING)
-        self._waits_since: float | None = None
+        self._waiting_most = waiting
+        self._reserve = float(waiting)
+        self._nobody_waits_since: float | None = time.monotonic()
         self.threads = threads
         self.abandoned = 0
         self.done = 0
@@ -137,25 +68,51 @@ class Line(Places):
         return max(0, self.inside - self.threads)
 
     def most(self) -> int:
-        """Return how many may be inside: few, where somebody has been waiting for too long."""
-        since = self._waits_since
-        return self._most if since is None or time.monotonic() - since < PATIENCE_S else self._few
+        """Return how many may be inside: few, and what is left of the reserve."""
+        standing = self._standing()
+        waiting = min(max(self.waiting, standing) + self._reserve, self._answered_within(RESERVE_S))
+        return self.threads + min(self._waiting_most, max(standing, int(waiting)))
+
+    def _standing(self) -> int:
+        """Return how many may wait however long more come than can be answered."""
+        return min(self._waiting_most, max(self.threads, int(min(STANDING, self._answered_within(STANDING_S)))))
+
+    def _answered_within(self, seconds: float) -> float:
+        return self.threads * seconds / self._mean_s if self._mean_s else math.inf
 
     def enter(self, client: str) -> None:
         """Let a request in (`Places.enter`)."""
         super().enter(client)
-        if self.waiting and self._waits_since is None:
-            self._waits_since = time.monotonic()
+        if self._nobody_waits_since is not None:
+            now = time.monotonic()
+            rested_s = now - self._nobody_waits_since
+            whole = self._waiting_most - self._standing()
+            self._reserve = min(whole, self._reserve + rested_s * self._waiting_most / REFILL_S)
+            self._nobody_waits_since = None if self.waiting else now
+        if self.waiting > self._standing():
+            self._reserve = max(0.0, self._reserve - 1)
 
     def leave(self, client: str) -> None:
         """Let a request out."""
         super().leave(client)
-        if not self.waiting:
-            self._waits_since = None
+        if not self.waiting and self._nobody_waits_since is None:
+            self._nobody_waits_since = time.monotonic()
 
     def retry_after_s(self) -> int:
         """Return how long the whole line takes, in seconds, 1 or more."""
         return max(1, math.ceil(self.inside * self._mean_s / self.threads))
+
+    def _let_in(self, request: Request) -> str:
+        """Let a request in, to the place that it holds where it does; return its client.
+
+        Raises:
+            Busy: there is no place for it.
+        """
+        client = client_of(request.scope)
+        held: Held | None = request.scope.get(HELD)
+        if held is None or not held.handed_over(self):
+            self.enter(client)
+        return client
 
     async def run(self, request: Request, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Return what some work gives, done in a thread of this line while its client waits for it.
@@ -164,8 +121,7 @@ class Line(Places):
             Busy: the line is full, or full of this client's requests.
             ClientDisconnect: the client hung up.
         """
-        client, over = client_of(request.scope), threading.Event()
-        self.enter(client)
+        client, over = self._let_in(request), threading.Event()
         future = self._threads.submit(self._timed, over, partial(work, *given, **named))
         running = asyncio.wrap_future(future)
         running.add_done_callback(partial(self._left, client))
@@ -210,6 +166,71 @@ class Line(Places):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class IngestLine(Line):
+    """Pictures that are to be taken in. A request has one place for all that it brings; its pictures take turns with
+    those of others, and go on when its client hangs up: what was sent is kept.
+    """
+
+    def __init__(self, name: str, at_once: int, waiting: int = WAITING) -> None:
+        super().__init__(name, at_once, waiting)
+        self._turns = asyncio.Semaphore(at_once)
+
+    @contextmanager
+    def place(self, request: Request) -> Iterator[None]:
+        """Give a request its place until the end of the block.
+
+        Raises:
+            Busy: the line is full, or full of this client's requests.
+        """
+        client = self._let_in(request)
+        try:
+            yield
+        finally:
+            self.leave(client)
+            self.done += 1
+
+    async def take(self, fetch: Callable[[], Awaitable[G]], work: Callable[[G], T]) -> T:
+        """Return what some work makes of a picture, in a thread of this line, when it is the picture's turn.
+
+        fetch: gets the picture, perhaps from elsewhere; called when it is its turn.
+        """
+        async with self._turns:
+            got = await fetch()
+            over = threading.Event()
+            return await asyncio.wrap_future(self._threads.submit(self._timed, over, partial(work, got)))
+
+
+class Held:
+    """A place in a line, on the way there: taken when its request is all there, given back when that is over."""
+
+    def __init__(self, line: Line, client: str) -> None:
+        self._line = line
+        self._client = client
+        self._is_taken = False
+        self._is_over = False
+
+    def take(self) -> None:
+        """Take the place, if there is one still: a body may have been long on its way."""
+        if not self._is_over and self._line.refusal(self._client) is None:
+            self._line.enter(self._client)
+            self._is_taken = True
+
+    def handed_over(self, line: Line) -> bool:
+        """Tell whether the caller has the place now; that in another line is given back."""
+        if self._is_taken and self._line is line:
+            self._is_taken = False
+            return True
+        self.give_back()
+        return False
+
+    def give_back(self) -> None:
+        """Let somebody else have it, unless it was handed over."""
+        self._is_over = True
+        if self._is_taken:
+            self._is_taken = False
+            self._line.leave(self._client)
+
+
 async def _hung_up(request: Request) -> None:
     """Return when the client has hung up; its body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
@@ -221,12 +242,13 @@ class Lines:
     """The lines of a server. finds: searches by what is stored, without a condition. pictures: what must be decoded and
     embedded first, and conditions, which may take long.
 
-    looks: what looks at the pixels of many images, and takes seconds.
+    looks: what looks at the pixels of many images, and takes seconds. ingest: pictures to be taken in.
     """
 
     finds: Line
     pictures: Line
     looks: Line
+    ingest: IngestLine
 
     @classmethod
     def for_cores(cls, cores: int | None = None, waiting: int = WAITING) -> "Lines":
@@ -239,11 +261,13 @@ class Lines:
             # One for each core, and as many whose picture is being decoded meanwhile.
             Line("pictures", 2 * cores, waiting),
             Line("looks", max(1, cores // 2), waiting),
+            # Mostly they wait for a disk, and those that wait together are committed together.
+            IngestLine("ingest", INGEST_AT_ONCE, waiting),
         )
 
     def all(self) -> tuple[Line, ...]:
         """Return all lines."""
-        return self.finds, self.pictures, self.looks
+        return self.finds, self.pictures, self.looks, self.ingest
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -11,6 +11,7 @@ import uvicorn
 from pydantic import TypeAdapter
 
 from api.http.app import MAX_BODY_BYTES, Parts, create_app
+from api.http.early_refusals import refusing_early
 from api.http.key_gate import Guard, gate_of
 from api.http.readiness import Readiness
 from api.http.safe_fetch import FetchLimits, FetchNothing, SafeFetch
@@ -117,8 +118,13 @@ def serve_on(
             webhooks=webhooks.rules,
             deliveries=deliveries,
         )
+        app = create_app(parts)
         config = uvicorn.Config(
-            create_app(parts), log_level="warning", timeout_graceful_shutdown=SHUTDOWN_S, server_header=False
+            app,
+            http=refusing_early(app.state.entrance),
+            log_level="warning",
+            timeout_graceful_shutdown=SHUTDOWN_S,
+            server_header=False,
         )
         server = stopping.server = uvicorn.Server(config)
         server.run(sockets=[listening])

@@ -12,9 +12,9 @@ from fastapi.responses import StreamingResponse
 from api.http.access import needs
 from api.http.batch_lines import kept_body, lines_of, parsed_line
 from api.http.description import REFERENCE
-from api.http.lines import client_of
 from api.http.named_queries import NamedQuery, require_one_source
 from api.http.ndjson import MEDIA_TYPE, lines_answer
+from api.http.places import client_of
 from api.http.problems import document_of, invalid_request, unsupported_media
 from api.http.request_parts import Target, Work, line_for, lines, media_type, parsed
 from api.shapes.problems import Problem

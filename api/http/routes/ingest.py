@@ -1,25 +1,25 @@
 """The handlers that take pictures in."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api.http.access import needs
 from api.http.ingest_requests import Wanted, fetched, wanted_images, wanted_put
 from api.http.once import IdempotencyKey, once
 from api.http.problems import document_of
-from api.http.request_parts import Target, inlined, parsed
+from api.http.request_parts import Target, inlined, lines, parsed
 from api.ingesting import Ingest, Sent
 from api.ingesting import Ingested as Done
 from api.shapes.base import Shape
 from api.shapes.checks import CheckAnswer
 from api.shapes.images import Image
 from api.shapes.ingest import Described, IngestAnswer, Ingested, PutUri, UriBody, UrisBody
-from search.errors import BadImage, UsageError
+from search.errors import BadImage, LookalikeError, UsageError
 from search.records import Collection
 
 router = APIRouter()
@@ -89,7 +89,8 @@ async def add_images(request: Request, target: Target, idempotency_key: Idempote
         status = HTTPStatus.CREATED if new else HTTPStatus.OK
         return JSONResponse(answer.model_dump(mode="json", exclude_unset=True), status)
 
-    return await once(request, target, idempotency_key, wanted.digest, do)
+    with lines(request).ingest.place(request):
+        return await once(request, target, idempotency_key, wanted.digest, do)
 
 
 @router.put(
@@ -107,12 +108,17 @@ async def put_image(request: Request, target: Target, key: str, idempotency_key:
 
     async def do() -> Response:
         ingest: Ingest = request.app.state.ingest
-        sent = await fetched(wanted.items[0], request.app.state.sources)
-        done = await run_in_threadpool(ingest.put, target, key, sent, wanted.keep)
+
+        def put(sent: Sent) -> Done:
+            return ingest.put(target, key, sent, wanted.keep)
+
+        fetch = partial(fetched, wanted.items[0], request.app.state.sources)
+        done = await lines(request).ingest.take(fetch, put)
         status = HTTPStatus.CREATED if done.outcome == "added" else HTTPStatus.OK
         return JSONResponse(_told(done).model_dump(mode="json", exclude_unset=True), status)
 
-    return await once(request, target, idempotency_key, wanted.of_key(key), do)
+    with lines(request).ingest.place(request):
+        return await once(request, target, idempotency_key, wanted.of_key(key), do)
 
 
 async def _all(request: Request, target: Collection, wanted: Wanted) -> list[Done]:
@@ -124,13 +130,19 @@ async def _all(request: Request, target: Collection, wanted: Wanted) -> list[Don
 
 async def _one(request: Request, target: Collection, wanted: Wanted, sent: Sent) -> Done:
     ingest: Ingest = request.app.state.ingest
-    slots: asyncio.Semaphore = request.app.state.ingest_slots  # of all requests, so that none takes every thread
-    async with slots:
+
+    async def fetch() -> Sent | LookalikeError:
         try:
-            got = await fetched(sent, request.app.state.sources)
+            return await fetched(sent, request.app.state.sources)
         except (BadImage, UsageError) as error:
-            return Done("rejected", None, error)
-        return await run_in_threadpool(ingest.add, target, got, wanted.keep, wanted.on_duplicate)
+            return error
+
+    def add(got: Sent | LookalikeError) -> Done:
+        if isinstance(got, LookalikeError):
+            return Done("rejected", None, got)
+        return ingest.add(target, got, wanted.keep, wanted.on_duplicate)
+
+    return await lines(request).ingest.take(fetch, add)
 
 
 def _told(done: Done) -> Ingested:
