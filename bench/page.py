@@ -1,10 +1,13 @@
-"""The web page in Chromium: how soon the first result of a dropped picture is seen, and frames of a map while it moves.
+"""The web page in Chromium: how soon the first result of a dropped picture is seen, what moves on the way and what it
+costs to transfer, and frames of a map while it moves.
 
     python -m bench.page [--images 10000] [--points 20000] [--rounds 7] [--json FILE]
 
 The drop is one of a drawn picture on the start of a server of so many drawn pictures, until the first picture of a
-result is on screen. The map is moved and zoomed for some seconds: milliseconds between its frames, of which a screen of
-60 Hz shows one in 16.7. Everything runs on this machine, the browser without a GPU.
+result is on screen. Layout shift is the browser's own sum, from the address to the last result; transfer is what a
+first visit receives until then, without thumbnails. The map is moved and zoomed for some seconds: milliseconds between
+its frames, of which a screen of 60 Hz shows one in 16.7; an interaction is dropped where the next frame comes more than
+50 ms after the last one (a long frame). Everything runs on this machine, the browser without a GPU.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Response, Route, sync_playwright
 
 from bench.reporting import heading, shown, write
 
@@ -40,6 +43,14 @@ DROP = """(data) => new Promise((resolve) => {
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
   look();
 })"""
+# Shifts of the layout that no key or finger caused.
+WATCH_SHIFTS = """() => {
+  window.shift = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+}"""
+LONG_MS = 50.0
 MOVE = """(seconds) => new Promise((resolve) => {
   const canvas = document.querySelector(".map-canvas");
   const [across, down] = [canvas.clientWidth / 2, canvas.clientHeight / 2];
@@ -72,16 +83,20 @@ def main() -> None:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         with serving(store) as url:
+            bytes_sent = transferred(browser, url)
             page = browser.new_page(base_url=url, viewport={"width": 1280, "height": 860})
-            drops = [dropped(page, number) for number in range(options.rounds + 1)][1:]
-            frames = moved(page, options.points)
+            page.add_init_script(f"({WATCH_SHIFTS})()")
+            drops, shifts = zip(*[dropped(page, number) for number in range(options.rounds + 1)][1:], strict=True)
+            frames = moved(page, options.points, options.images)
         browser.close()
     print(heading(f"the web page, {options.images} images, {options.rounds} rounds, medians (lowest - highest)"))
-    print(f"first result after a drop      {shown(drops, 0)} ms")
-    late = 100 * sum(frame > 1000 / 30 for frame in frames) / len(frames)
+    print(f"first result after a drop      {shown(drops, 0)} ms, layout shift {max(shifts):g} at most")
+    print(f"a first visit with a search    {bytes_sent / 1000:.0f} kB without thumbnails")
+    long = sum(frame > LONG_MS for frame in frames)
     print(f"map of {options.points} points, a frame  {np.median(frames):.1f} ms, 99 of 100 within ", end="")
-    print(f"{np.quantile(frames, 0.99):.1f} ms; later than two frames of 60 Hz: {late:.1f} %")
-    write({"drop_ms": drops, "frame_ms": frames}, options.json)
+    print(f"{np.quantile(frames, 0.99):.1f} ms, longest {max(frames):.1f}; {long} of {len(frames)} frames were long")
+    found = {"drop_ms": list(drops), "layout_shift": list(shifts), "transfer_bytes": bytes_sent, "frame_ms": frames}
+    write(found, options.json)
 
 
 def picture(seed: int) -> Image.Image:
@@ -117,21 +132,35 @@ def serving(store: Path) -> Iterator[str]:
         server.wait()
 
 
-def dropped(page: Page, seed: int) -> float:
-    """Drop a picture on the start; milliseconds until the first result is seen."""
+def transferred(browser: Browser, url: str) -> int:
+    """Return the bytes of a first visit with a search, headers included, without thumbnails."""
+    context = browser.new_context(base_url=url)
+    page = context.new_page()
+    answers: list[Response] = []
+    page.on("response", answers.append)
+    dropped(page, 10**6)
+    parts = [one.request.sizes() for one in answers if one.url.startswith("http") and "/thumbnail" not in one.url]
+    context.close()
+    return sum(part["responseBodySize"] + part["responseHeadersSize"] for part in parts)
+
+
+def dropped(page: Page, seed: int) -> tuple[float, float]:
+    """Drop a picture on the start; milliseconds until the first result is seen, and the layout shift until the last."""
+    page.goto("about:blank")
     page.goto("/")
     page.locator(".samples img.loaded").first.wait_for(timeout=120_000)
     file = io.BytesIO()
     picture(seed).save(file, "PNG")
     took = page.evaluate(DROP, base64.b64encode(file.getvalue()).decode())
+    page.wait_for_load_state("networkidle")
     time.sleep(1)  # the look at the pixels that follows is none of the next round's business
-    return float(took)
+    return float(took), float(page.evaluate("window.shift ?? 0"))
 
 
-def moved(page: Page, points: int, seconds: float = 6.0) -> list[float]:
+def moved(page: Page, points: int, images: int, seconds: float = 6.0) -> list[float]:
     """Move a map of so many points; milliseconds between its frames."""
     chance = np.random.default_rng(1)
-    numbers = np.concatenate([[points], np.arange(1, points + 1)]).astype("<f8").tobytes()
+    numbers = np.concatenate([[points], np.arange(points) % images + 1]).astype("<f8").tobytes()
     places = chance.uniform(0, 1, (points, 2)).astype("<f4").tobytes()
 
     def answer(route: Route) -> None:

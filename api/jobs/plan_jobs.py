@@ -19,6 +19,7 @@ from search.plans.progress import Progress
 from search.plans.purge_quarantine import purge
 from search.plans.undo_plan import undo
 from search.storing.store import Store
+from search.storing.verdicts import Verdicts, opinions
 
 LOCK_S: Final = 60.0  # somebody at a command line may be acting, too
 LOOK_S: Final = 0.5
@@ -84,7 +85,7 @@ def listed(store: Store, plan: Plan, asked: Wanted) -> Mapping[str, object]:
         GuardRefused: the plan has expired, or is of another store.
     """
     require_valid(store, plan)
-    choice: Choice = choose(plan, History(), asked)
+    choice: Choice = choose(plan, History(), asked, opinions(Verdicts(store.database).all()))
     drop = [
         {"group": one.group.number, "keep": str(one.group.keeper.image_id), "id": str(file.image_id), "key": file.key}
         for one in choice.chosen

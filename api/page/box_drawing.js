@@ -111,6 +111,13 @@ export class BoxDrawing {
     this.timer = setTimeout(() => this.tell(), WAIT_MS);
   }
 
+  /** Take the box away, and tell nobody. */
+  clear() {
+    clearTimeout(this.timer);
+    this.box = null;
+    this.show();
+  }
+
   set(box) {
     this.box = box;
     this.show();

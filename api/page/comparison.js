@@ -16,7 +16,8 @@ export async function comparison(base, query, box, model) {
   const shown = el("div", { class: "over" }, canvas);
   const line = el("div", { class: "seam", "aria-hidden": "true" });
   const slider = el("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "How much of your picture lies over it" });
-  const frame = el("div", { class: "compared" }, img, shown, line, slider);
+  const sides = el("div", { class: "sides", "aria-hidden": "true" }, el("span", {}, "your picture"), el("span", {}, "the match"));
+  const frame = el("div", { class: "compared" }, img, shown, line, sides, slider);
   const show = () => frame.style.setProperty("--seam", `${slider.value}%`);
   slider.addEventListener("input", show);
   show();

@@ -1,29 +1,35 @@
-// The duplicate report: groups around the image to keep. It only shows; nothing here changes a file.
+// The duplicate report: groups around the image to keep, and what a person says of them. Nothing here changes a file; the
+// plan that does is a view of its own.
 
-import { duplicatesAddress } from "./addresses.js";
+import { address, duplicatesAddress } from "./addresses.js";
 import { hasReport, lookForDuplicates } from "./dedup_job.js";
+import { duplicatesHead, heading } from "./duplicates_head.js";
 import { el, icon } from "./elements.js";
+import { blankGroup, groupRow } from "./group_rows.js";
 import { progressBar, progressLine } from "./job_words.js";
-import { lookCloser } from "./large_view.js";
 import { kindFilter } from "./kind_filter.js";
 import { LiveReview } from "./live_review.js";
 import { announce } from "./notices.js";
+import { refusalOf, whyNot } from "./role.js";
 import { scoreHistogram } from "./score_histogram.js";
 import { groups } from "./server.js";
 import { failed, panel } from "./teaching.js";
-import { folderLine, grid, lookTile, nameLine, placeholders } from "./tiles.js";
-import { count, folder, KINDS, number, pixels, score, size } from "./words.js";
+import { thresholdControl } from "./threshold_control.js";
+import { count, KINDS, number, score, size } from "./words.js";
 import { whenNear } from "./when_near.js";
 
 const PAGE = 30;
-const SHOWN_MEMBERS = 15;
-const WAIT_MS = 350;
 const STILL =
   "No file is changed here. This page shows which are copies and which one is worth keeping; " +
-  "what you say of a copy is remembered, and the next report goes by it.";
+  "what you say of a copy is remembered, and the plan goes by it.";
+const ASKED_ABOUT = Object.keys(KINDS).filter((kind) => kind !== "same_bytes");
 
 /** Show the duplicate groups of the collection. */
 export async function showDuplicates(view) {
+  if (view.memory.refusal === undefined) {
+    view.main.replaceChildren(...duplicatesHead(view.collection.name, "duplicates", heading("Duplicates")));
+    view.memory.refusal = await refusalOf("dedup", view.signal);
+  }
   const report = new Report(view);
   if (view.memory.groups === undefined) await report.load();
   else report.draw(view.memory.groups);
@@ -31,56 +37,70 @@ export async function showDuplicates(view) {
 
 class Report {
   constructor(view) {
+    const { threshold, kind, open, memory } = view;
     this.view = view;
-    this.chosen = view.memory.chosen ?? view.threshold;
+    memory.wish ??= { threshold, kind, open };
     this.asking = new AbortController();
     this.totals = el("dl", { class: "totals" });
+    this.onward = el("div", { class: "onward" });
     this.rows = el("div", { class: "groups" }, ...[3, 2, 4].map(blankGroup));
     this.foot = el("div", { class: "foot" });
     this.threshold = thresholdControl((value) => this.choose(value));
     this.scores = el("div", { class: "scores" });
     this.threshold.element.append(this.scores);
-    this.kinds = kindFilter((kind) => this.chooseKind(kind));
-    const still = el("p", { class: "still" }, icon("done"), STILL);
+    this.kinds = kindFilter((changed) => this.narrow(changed));
     this.review = new LiveReview(view, this.rows);
     this.threshold.show(this.chosen, this.chosen !== null);
     this.showTotals(null);
+    const still = el("p", { class: "still" }, icon("done"), STILL);
     view.main.replaceChildren(
-      el(
-        "header",
-        { class: "result-head duplicates-head" },
-        el("div", {}, el("h1", { tabindex: "-1" }, "Duplicates"), still),
-        this.totals,
-        this.threshold.element,
-      ),
+      ...duplicatesHead(view.collection.name, "duplicates", heading("Duplicates")),
+      el("div", { class: "duplicates-head" }, still, this.totals, this.onward, this.threshold.element),
       this.kinds.element,
-      this.review.element,
+      memory.refusal === null ? this.review.element : whyNot(memory.refusal),
       this.rows,
       this.foot,
     );
   }
 
+  /** What is to be shown: {threshold, kind, open}. */
+  get wish() {
+    return this.view.memory.wish;
+  }
+
+  /** The threshold that somebody chose, null for the default one. */
+  get chosen() {
+    return this.wish.threshold;
+  }
+
   /** Show the report with another threshold, or a new one. again: look for duplicates even if there is a report. */
   async choose(value, again = false) {
     const { view } = this;
-    this.chosen = value;
     this.threshold.show(value, value !== null);
-    history.replaceState(history.state, "", duplicatesAddress(view.collection.name, value));
+    const { refusal } = view.memory;
+    const wish = { ...this.wish, threshold: value };
     for (const part of Object.keys(view.memory)) delete view.memory[part];
-    view.memory.chosen = value;
+    Object.assign(view.memory, { refusal, wish });
+    this.remember();
     // The last report may be one with another threshold that somebody chose, which is not the default one.
     await this.begin(
       async () => again || value === null || !(await hasReport(view.collection.name, value, view.signal)),
     );
   }
 
-  /** Show only copies of a kind, null for all. */
-  async chooseKind(kind) {
+  /** Show only copies of a kind (null for all), or only those that nobody has reviewed. */
+  async narrow(changed) {
     const { memory } = this.view;
     delete memory.groups;
     delete memory.answer;
-    memory.kind = kind;
+    Object.assign(this.wish, changed);
+    this.remember();
     await this.begin(async () => false);
+  }
+
+  /** Keep in the address what is shown. */
+  remember() {
+    history.replaceState(history.state, "", duplicatesAddress(this.view.collection.name, this.wish));
   }
 
   /** Fetch the first groups instead of what is shown. anew: tells whether to look for duplicates before. */
@@ -105,7 +125,7 @@ class Report {
         else if (!(await hasReport(this.view.collection.name, this.chosen, signal))) return this.offer();
       }
       const cursor = memory.answer?.next_cursor ?? null;
-      const wanted = { threshold: this.chosen, kind: memory.kind, limit: PAGE, cursor, signal };
+      const wanted = { threshold: this.chosen, kinds: this.asked(), limit: PAGE, cursor, signal };
       const answer = await groups(this.view.collection.name, wanted);
       signal.throwIfAborted();
       const first = memory.groups === undefined;
@@ -118,6 +138,13 @@ class Report {
       if (error.name !== "AbortError") this.giveUp();
       throw error;
     }
+  }
+
+  /** Kinds of copies to ask the server for, null for all. Nobody is asked about copies of the same bytes. */
+  asked() {
+    const { kind, open } = this.wish;
+    if (kind !== null) return [kind];
+    return open ? ASKED_ABOUT : null;
   }
 
   /** Look for duplicates, and tell how far that is. */
@@ -138,13 +165,19 @@ class Report {
   offer() {
     this.rows.removeAttribute("aria-busy");
     this.rows.replaceChildren();
-    const begin = el("button", { type: "button", class: "button main" }, "Look for duplicates");
-    begin.addEventListener("click", () => this.choose(this.chosen, true));
+    const begin = this.looking("Look for duplicates", "button main");
     const words =
       "Every image is compared with every other, and what seems a copy is looked at closely. That is a job of the server: " +
       "it goes on when you leave this page, and changes no file.";
     const title = this.chosen === null ? "Nobody has looked for duplicates yet" : "Nobody has looked with this score yet";
     this.foot.replaceChildren(panel(title, el("p", {}, words), begin));
+  }
+
+  /** Return a button that looks for duplicates, or why there is none. */
+  looking(text, name) {
+    const { refusal } = this.view.memory;
+    if (refusal !== null) return whyNot(refusal);
+    return el("button", { type: "button", class: name, onclick: () => this.choose(this.chosen, true) }, text);
   }
 
   giveUp() {
@@ -160,7 +193,8 @@ class Report {
     this.showTotals(answer);
     const none = el("p", { class: "quiet" }, "No near copies, so no scores to show.");
     this.scores.replaceChildren(answer.scores ? scoreHistogram(answer.scores, answer.threshold) : none);
-    this.kinds.show(answer.kinds, this.view.memory.kind);
+    this.kinds.show(answer.kinds, this.wish);
+    this.onward.replaceChildren(...onward(this.view.collection.name, answer));
     this.rows.replaceChildren();
     this.more = whenNear("Show more groups", () => this.load(), this.view);
     this.add(items);
@@ -169,7 +203,8 @@ class Report {
 
   add(items) {
     const { answer } = this.view.memory;
-    this.rows.append(...items.map((group) => groupRow(this.view.collection.name, group, this.review)));
+    const left = this.wish.open ? items.map((group) => this.review.open(group)).filter(({ members }) => members.length) : items;
+    this.rows.append(...left.map((group) => groupRow(this.view.collection.name, group, this.review)));
     if (!answer.groups_total) this.foot.replaceChildren(noDuplicates(answer));
     else if (answer.next_cursor === null) this.foot.replaceChildren(this.end());
     else this.foot.replaceChildren(this.more);
@@ -178,11 +213,11 @@ class Report {
   /** Return what stands below the last group: whether there is more to find by now. */
   end() {
     const { answer } = this.view.memory;
-    const again = el("button", { type: "button", class: "button quiet", onclick: () => this.choose(this.chosen, true) });
-    again.textContent = "Look again";
-    const all = this.view.memory.kind ? "These are all groups with such copies." : "These are all groups.";
+    const all = this.wish.kind || this.wish.open ? "These are all groups with such copies." : "These are all groups.";
+    const none = this.wish.open ? "Everything has been reviewed that fits this." : "No copy is left that fits this.";
     const told = answer.changed ? "The collection has changed since these were found." : all;
-    return el("div", {}, el("p", { class: "quiet" }, told), again);
+    const words = el("p", { class: "quiet" }, this.rows.children.length ? told : none);
+    return el("div", {}, words, this.looking("Look again", "button quiet"));
   }
 
   showTotals(answer) {
@@ -199,141 +234,12 @@ class Report {
   }
 }
 
-/** Return {element, show}: a slider and a number that agree. changed: called once they rest, null for the default. */
-function thresholdControl(changed) {
-  const slider = el("input", { type: "range", min: "0.5", max: "1", step: "0.01", id: "threshold" });
-  const exact = el("input", {
-    type: "number",
-    min: "-1",
-    max: "1",
-    step: "0.01",
-    "aria-label": "Least score of a near copy, as a number",
-  });
-  const standard = el(
-    "button",
-    { type: "button", class: "button quiet", title: "The value for this backbone" },
-    "Default",
-  );
-  let timer;
-  const later = (source, other) => {
-    clearTimeout(timer);
-    if (source.value === "" || Math.abs(source.value) > 1) return;
-    other.value = source.value;
-    timer = setTimeout(() => changed(Number(source.value)), WAIT_MS);
-  };
-  slider.addEventListener("input", () => later(slider, exact));
-  exact.addEventListener("input", () => later(exact, slider));
-  standard.addEventListener("click", () => {
-    clearTimeout(timer);
-    changed(null);
-  });
-  const label = el("label", { for: "threshold" }, "Least score of a near copy");
-  const ends = el(
-    "div",
-    { class: "ends quiet", "aria-hidden": "true" },
-    el("span", {}, "more"),
-    el("span", {}, "surer"),
-  );
-  const element = el(
-    "div",
-    { class: "threshold" },
-    label,
-    el("div", { class: "threshold-inputs" }, el("div", {}, slider, ends), exact, standard),
-  );
-  const show = (value, chosen) => {
-    standard.disabled = !chosen;
-    if (value === null || document.activeElement === exact) return;
-    slider.value = value;
-    exact.value = String(Number(value.toFixed(4)));
-  };
-  return { element, show };
-}
-
-function groupRow(collection, { keeper, members }, review) {
-  const everyone = [keeper, ...members];
-  const list = grid({
-    label: "The image to keep, then its copies",
-    look: (id) => lookCloser(collection, everyone, id),
-    className: "group-tiles",
-  });
-  const later = members.slice(SHOWN_MEMBERS);
-  const tileOf = (member) => review.add(memberTile(collection, member), keeper, member);
-  list.append(keeperTile(collection, keeper), ...members.slice(0, SHOWN_MEMBERS).map(tileOf));
-  const freed = members.reduce((sum, member) => sum + member.bytes, 0);
-  const row = el(
-    "section",
-    { class: `group ${width(everyone.length)}` },
-    el(
-      "header",
-      {},
-      el("h2", {}, count(members.length, "copy", "copies")),
-      el("p", { class: "quiet" }, `${size(freed)} reclaimable`),
-    ),
-    list,
-  );
-  if (later.length) row.append(showLater(list, later, tileOf));
-  return row;
-}
-
-/** Small groups stand side by side. */
-function width(images) {
-  if (images === 2) return "pair";
-  return images <= 4 ? "few" : "";
-}
-
-function showLater(list, later, tileOf) {
-  const button = el(
-    "button",
-    { type: "button", class: "button quiet" },
-    `Show ${count(later.length, "more copy", "more copies")}`,
-  );
-  button.addEventListener("click", () => {
-    const tiles = later.map(tileOf);
-    list.append(...tiles);
-    tiles[0].querySelector(".face").focus({ preventScroll: true });
-    button.remove();
-  });
-  return button;
-}
-
-function keeperTile(collection, keeper) {
-  const tile = lookTile(
-    collection,
-    keeper,
-    el("p", { class: "facts reason" }, keeper.reason),
-    nameLine(keeper),
-    details(keeper),
-  );
-  tile.classList.add("keeper");
-  tile.prepend(el("span", { class: "badge keep" }, icon("done"), "keep"));
-  return tile;
-}
-
-function memberTile(collection, member) {
-  const same = member.relation === "identical";
-  const badge = el("span", { class: `badge ${member.relation}` }, KINDS[member.kind]);
-  const facts = same ? [badge] : [el("span", { class: "score" }, score(member.score)), badge];
-  return lookTile(collection, member, el("p", { class: "facts" }, ...facts), nameLine(member), details(member));
-}
-
-function details(image) {
-  const where = folder(image);
-  return el(
-    "p",
-    { class: "details quiet" },
-    `${pixels(image)} · ${size(image.bytes)}`,
-    where && folderLine(image),
-  );
-}
-
-function blankGroup(amount) {
-  const list = el("ul", { class: "grid group-tiles" }, ...placeholders(amount));
-  return el(
-    "section",
-    { class: "group blank-group", "aria-hidden": "true" },
-    el("header", {}, el("span", { class: "blank-line" })),
-    list,
-  );
+/** What leads on from a report: the plan that it wrote, where anything can go. */
+function onward(collection, { plan, groups_total: found }) {
+  if (!plan || !found) return [];
+  const words = "What would go is shown first, and all of it can be undone.";
+  const link = el("a", { class: "button main", href: address("plans", collection, plan) }, "See what would go", icon("next"));
+  return [link, el("p", { class: "quiet" }, words)];
 }
 
 function noDuplicates(answer) {

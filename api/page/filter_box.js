@@ -15,7 +15,7 @@ export const FIELDS = [
   ["label", "what it shows", 'label = "tabby"'],
   ["metadata.KEY", "what you stored", "metadata.rating >= 4"],
 ];
-const EXAMPLE = 'width >= 1000 and not format = "gif"';
+const EXAMPLE = 'width >= 1000'; // fits a phone
 const WORD = /[a-z_.]+$/i;
 const COMPARED = /([a-z_][\w.]*)\s*(?:=|!=|(?:not\s+)?in\s*\([^)]*)\s*("?)([^"]*)$/i;
 const WORDS = { number: "a number you stored", text: "a text you stored", date: "a date you stored", flag: "true or false" };

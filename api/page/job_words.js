@@ -1,11 +1,17 @@
 // How jobs read on the page.
 
 import { el } from "./elements.js";
-import { count, number, size } from "./words.js";
+import { outcome } from "./plan_words.js";
+import { count, moment, number, size } from "./words.js";
 
 const KINDS = { import: "Import", dedup: "Look for duplicates", apply: "Apply a plan", undo: "Undo a plan", purge: "Purge" };
 const STATES = { queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
-const TIME = new Intl.DateTimeFormat("en-US", { dateStyle: "medium", timeStyle: "short" });
+const OF_PLANS = new Set(["apply", "undo", "purge"]); // which tell in bytes how far they are
+
+/** Tell whether a job acts on a plan, which its request names. */
+export function actsOnPlan(job) {
+  return OF_PLANS.has(job.kind);
+}
 
 /** Return what a job does. */
 export function kindOf(job) {
@@ -18,10 +24,11 @@ export function stateBadge(job) {
 }
 
 /** Return how far a job is, as one line. */
-export function progressLine({ state, progress }) {
+export function progressLine({ kind, state, progress }) {
   if (state === "queued") return "Waiting for other jobs of the server";
   if (progress === null) return "Begins";
-  const of = progress.total === null ? number(progress.done) : `${number(progress.done)} of ${number(progress.total)}`;
+  const far = OF_PLANS.has(kind) ? size : number;
+  const of = progress.total === null ? far(progress.done) : `${far(progress.done)} of ${far(progress.total)}`;
   const left = progress.left_s === null ? "" : `, ${duration(progress.left_s)} left`;
   return `${of} ${progress.stage}${left}`;
 }
@@ -34,10 +41,12 @@ export function progressBar({ progress }, label) {
 }
 
 /** Return what came of a job in a few words; null where there is nothing to say. */
-export function resultLine({ state, result, problem }) {
+export function resultLine(job) {
+  const { kind, state, result, problem } = job;
   if (problem) return problem.detail;
   if (state === "cancelled") return "Ended by somebody; what it did until then stays.";
   if (result === null) return null;
+  if (OF_PLANS.has(kind)) return outcome(job).title;
   if ("groups" in result) {
     const copies = result.members === undefined ? "" : `, ${count(result.members, "copy", "copies")}`;
     return `${count(result.groups, "group")}${copies}${result.bytes === undefined ? "" : `, ${size(result.bytes)} reclaimable`}`;
@@ -55,11 +64,6 @@ export function webhookLine({ webhook, webhook_delivery: delivery }) {
   const why = delivery.problem ? `: ${delivery.problem.detail}` : "";
   if (delivery.state === "failed") return `${host} could not be told${why}`;
   return delivery.attempts ? `${host} was not told yet, next at ${moment(delivery.next_at)}${why}` : `${host} is being told`;
-}
-
-/** Return when something was, as people write it. */
-export function moment(text) {
-  return TIME.format(new Date(text));
 }
 
 /** Return "4 min" of 240 seconds. */

@@ -3,11 +3,13 @@
 import { address } from "./addresses.js";
 import { el } from "./elements.js";
 import { follow, hasEnded, rest } from "./following.js";
-import { duration, kindOf, moment, progressBar, progressLine, resultLine, stateBadge, webhookLine } from "./job_words.js";
+import { actsOnPlan, duration, kindOf, progressBar, progressLine, resultLine, stateBadge, webhookLine } from "./job_words.js";
 import { announce } from "./notices.js";
+import { refusals } from "./role.js";
 import { cancelJob, jobs } from "./server.js";
 import { statusHead } from "./status_head.js";
 import { panel } from "./teaching.js";
+import { moment } from "./words.js";
 import { whenNear } from "./when_near.js";
 
 const PAGE = 50;
@@ -31,6 +33,7 @@ class Jobs {
 
   async load() {
     const { view } = this;
+    this.refused ??= await refusals(view.signal);
     const page = await jobs(view.collection.name, { limit: PAGE, cursor: this.cursor, signal: view.signal });
     this.cursor = page.next_cursor;
     for (const job of page.items) this.add(job, (row) => this.list.append(row));
@@ -78,7 +81,7 @@ class Jobs {
     const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
     const held = row.contains(document.activeElement);
     row.replaceChildren(
-      el("div", { class: "job-head" }, el("h2", {}, kindOf(job)), stateBadge(job), ends(job, running, this.view)),
+      el("div", { class: "job-head" }, el("h2", {}, kindOf(job)), stateBadge(job), this.ends(job, running)),
       el("p", { class: "quiet" }, el("time", { datetime: job.created_at }, moment(job.created_at)), took),
       running ? progressBar(job, `How far ${kindOf(job).toLowerCase()} is`) : "",
       words === null ? "" : el("p", { class: job.problem ? "trouble" : "" }, words),
@@ -86,24 +89,33 @@ class Jobs {
     );
     if (held) row.querySelector("button, a")?.focus();
   }
+
+  /** What can be done about a job: end it, or look at what it found. */
+  ends(job, running) {
+    if (!running) return found(job);
+    const refusal = this.refused(job.kind === "import" ? "write" : "dedup");
+    if (refusal !== null) return el("span", { class: "quiet ends-why", title: refusal }, "Your key cannot end it");
+    const button = el("button", { type: "button", class: "button quiet small" }, "Cancel");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        await cancelJob(job.id);
+      } catch (error) {
+        this.view.fail(error);
+      }
+    });
+    return button;
+  }
 }
 
-/** What can be done about a job: end it, or look at what it found. */
-function ends(job, running, view) {
-  if (!running) {
-    if (job.kind !== "dedup" || job.state !== "done") return null;
-    return el("a", { class: "button quiet small", href: address("duplicates", job.collection) }, "Review");
-  }
-  const button = el("button", { type: "button", class: "button quiet small" }, "Cancel");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      await cancelJob(job.id);
-    } catch (error) {
-      view.fail(error);
-    }
-  });
-  return button;
+/** Return a link to what a job has found or done. */
+function found(job) {
+  if (actsOnPlan(job)) return look("plans", job, job.request.plan, "See the plan");
+  return job.kind === "dedup" && job.state === "done" ? look("duplicates", job, null, "Review") : null;
+}
+
+function look(view, job, what, words) {
+  return el("a", { class: "button quiet small", href: address(view, job.collection, what) }, words);
 }
 
 function noJobs(collection) {

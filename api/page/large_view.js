@@ -24,6 +24,7 @@ export function lookCloser(collection, images, id, query) {
     draw({ collection, images, query }, at, step);
   };
   dialog.onkeydown = (event) => {
+    if (event.target.matches("input")) return; // the slider takes them
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   };

@@ -13,6 +13,7 @@ const ORDER = ["duplicate", "not_duplicate", "keep_both"];
 export class LiveReview {
   constructor(view, rows) {
     this.collection = view.collection.name;
+    this.refused = view.memory.refusal !== null;
     this.rows = rows;
     this.verdicts = (view.memory.verdicts ??= new Verdicts());
     this.sending = Promise.resolve();
@@ -35,12 +36,19 @@ export class LiveReview {
     Object.assign(tile.dataset, { first: keeper.sha256, second: member.sha256 });
     if (member.confirmed) tile.dataset.before = "duplicate";
     const said = el("span", { class: "said" });
-    const buttons = ORDER.map((verdict) => this.button(tile, verdict));
+    const buttons = this.refused ? [] : ORDER.map((verdict) => this.button(tile, verdict));
     const differs = differsButton(tile, this.collection, keeper, member);
     if (differs !== null) buttons.push(differs);
     tile.append(el("div", { class: "says", role: "group", "aria-label": "What it is" }, ...buttons, said));
     this.mark(tile);
     return tile;
+  }
+
+  /** Return a group without the copies that somebody has reviewed, and those that nobody is asked about. */
+  open(group) {
+    const open = ({ sha256, confirmed }) =>
+      sha256 !== group.keeper.sha256 && !confirmed && this.verdicts.of(group.keeper.sha256, sha256) === null;
+    return { ...group, members: group.members.filter(open) };
   }
 
   /** Return a button that says what its key says; small, since every copy has three. */
@@ -67,7 +75,7 @@ export class LiveReview {
 
   key(event) {
     const wish = asked(event);
-    if (wish === null) return;
+    if (wish === null || (this.refused && (wish.say || wish.undo))) return;
     const tile = document.activeElement?.closest?.(".tile[data-second]");
     if ((wish.say || wish.compare) && !tile) return;
     event.preventDefault();

@@ -10,6 +10,7 @@ import { hasKey, useKey } from "./keys.js";
 import { keyView } from "./key_view.js";
 import { closeLargeView } from "./large_view.js";
 import { showMap } from "./map_view.js";
+import { showPlans } from "./plans_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, isWeb, keep } from "./pictures.js";
 import { themeSwitch } from "./theme_switch.js";
@@ -20,10 +21,10 @@ import { emptyCollection, emptyStore, failed, panel, waiting } from "./teaching.
 import { focusTile } from "./tiles.js";
 import { count, licence, number } from "./words.js";
 
-const SHOWS = { search: showSearch, browse: showBrowse, map: showMap, duplicates: showDuplicates, status: showStatus, jobs: showJobs, failures: showFailures };
-const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", status: "Status", jobs: "Jobs", failures: "Failures" };
-const OF_STATUS = new Set(["jobs", "failures"]);
-const WITHOUT_IMAGES = new Set(["status", "jobs", "failures"]);
+const SHOWS = { search: showSearch, browse: showBrowse, map: showMap, duplicates: showDuplicates, plans: showPlans, status: showStatus, jobs: showJobs, failures: showFailures };
+const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", plans: "Plans", status: "Status", jobs: "Jobs", failures: "Failures" };
+const PART_OF = { plans: "duplicates", jobs: "status", failures: "status" }; // which view leads to it
+const WITHOUT_IMAGES = new Set(["plans", "status", "jobs", "failures"]);
 const FRESH_MS = 5000;
 const ASK_AGAIN_MS = 500;
 const PATIENCE_MS = 15000;
@@ -101,20 +102,15 @@ async function draw(view, where) {
   return SHOWS[where.view](view);
 }
 
-/** What a view gets to work with. memory is its own, and comes back with Back. */
+/** What a view gets to work with: what its address says, and more. memory is its own, and comes back with Back. */
 function viewOf(visit, where) {
   return {
+    ...where,
     main,
     collection: collectionOf(where),
     memory: visit.memory,
     signal: visit.leaving.signal,
-    query: where.query,
-    threshold: where.threshold,
-    label: where.label,
-    filter: where.filter,
-    only: where.only,
-    box: where.box,
-    unique: where.unique,
+    changed: () => recount(where),
     search,
     searchAddress,
     fail,
@@ -256,6 +252,13 @@ async function refreshCollections(signal) {
   known.at = performance.now();
 }
 
+/** Show how many images there are by now: something was moved, or came back. */
+async function recount(where) {
+  known.at = -Infinity;
+  await refreshCollections();
+  drawBar(where);
+}
+
 function collectionOf(where) {
   return known.collections.find((one) => one.name === (where.collection ?? home()));
 }
@@ -269,7 +272,7 @@ function drawBar(where) {
   const { view } = where;
   const collection = collectionOf(where);
   for (const link of document.querySelectorAll("[data-view]")) {
-    const here = link.dataset.view === view || (link.dataset.view === "status" && OF_STATUS.has(view));
+    const here = link.dataset.view === (PART_OF[view] ?? view);
     link.ariaCurrent = here ? "page" : null;
     if (collection) link.href = viewAddress(link.dataset.view, collection.name);
   }

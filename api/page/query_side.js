@@ -75,6 +75,13 @@ export class QuerySide {
     });
   }
 
+  /** All of the picture is searched for again; whoever calls this searches. */
+  clear() {
+    if (!this.drawing) return;
+    this.drawing.clear();
+    this.say(null);
+  }
+
   say(box) {
     this.part.lastChild.textContent = box === null ? "Search a part of it" : "Search all of it";
     this.part.setAttribute("aria-pressed", String(box !== null));

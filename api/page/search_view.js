@@ -3,7 +3,9 @@
 import { resultsAddress } from "./addresses.js";
 import { beforeFilter, joined, labelled } from "./conditions.js";
 import { el } from "./elements.js";
+import { Examples } from "./examples.js";
 import { FilterBox, isAboutCondition } from "./filter_box.js";
+import { rest } from "./following.js";
 import { labelChooser } from "./label_chooser.js";
 import { lookCloser } from "./large_view.js";
 import { announce } from "./notices.js";
@@ -17,6 +19,8 @@ import { count, edit, name, number, pixels, relation, score, size, verdictOn } f
 
 const FIRST_K = 24;
 const MAX_K = 1000;
+const SEEN = 6; // pictures
+const SEEN_MS = 800;
 const NOTHING = "Nothing in this collection can be compared with the picture yet.";
 const NONE_FULFILS = "No image of this collection fulfils that.";
 const GONE = "A picture you choose stays in this page's memory, and a reload empties that. Choose it again.";
@@ -40,7 +44,9 @@ class Results {
     const { memory } = view;
     this.view = view;
     this.query = query;
-    memory.wish ??= { label: view.label, filter: view.filter, box: view.box, unique: view.unique };
+    const { label, filter, box, unique, like, unlike } = view;
+    // A part of a picture is searched for alone.
+    memory.wish ??= { label, filter, unique, like, unlike, box: like.length + unlike.length ? null : box };
     this.box = new FilterBox(this.wish.filter, (filter) => this.choose({ filter }), () =>
       fields(view.collection.name, view.signal),
     );
@@ -55,12 +61,14 @@ class Results {
     this.title = el("h1", { tabindex: "-1" }, "Searching…");
     this.note = el("p", { class: "quiet note" }, "\u00a0");
     this.foot = el("div", { class: "foot" });
-    this.side = new QuerySide(view, query, this.wish.box, (box) => this.choose({ box }));
+    this.side = new QuerySide(view, query, this.wish.box, (box) => this.choosePart(box));
+    this.examples = new Examples(view, this.list, () => this.wish, (examples) => this.chooseExamples(examples));
     this.body = el(
       "div",
       { class: "result-body" },
       el("header", { class: "result-head" }, el("div", {}, this.title, this.note), this.choices()),
       this.box.element,
+      this.examples.element,
       this.list,
       this.foot,
     );
@@ -68,16 +76,22 @@ class Results {
     view.main.replaceChildren(el("div", { class: `results ${labels}` }, this.side.element, this.body));
   }
 
-  /** What the results are to be: {label, filter, box, unique}. */
+  /** What the results are to be: {label, filter, box, unique, like, unlike}. */
   get wish() {
     return this.view.memory.wish;
   }
 
   /** What a match can be explained by: one picture, sent or stored, of which no part was drawn. */
   explainable() {
+    if (this.examples.some) return null;
     const { files, id } = this.query;
     if (files?.length === 1) return { file: files[0], box: this.wish.box };
     return id ? { id, box: this.wish.box } : null;
+  }
+
+  /** Whether the query is one picture of this page or of the store, whose pixels can be looked at. */
+  onePicture() {
+    return !this.query.url && !(this.query.files?.length > 1) && !this.examples.some;
   }
 
   /** The facet of labels, where the collection has them, and whether copies of one another count once. */
@@ -93,13 +107,27 @@ class Results {
     );
   }
 
+  /** Search for a part of the picture, which goes without examples. */
+  async choosePart(box) {
+    const searching = this.choose(box === null ? { box } : { box, like: [], unlike: [] });
+    this.examples.show();
+    await searching;
+  }
+
+  /** Search for what is like some images and unlike others, all of the picture among the former. */
+  chooseExamples(examples) {
+    this.side.clear();
+    return this.choose({ ...examples, box: null });
+  }
+
   /** Search anew with another wish. */
   async choose(changed) {
     const { view } = this;
     const wish = { ...this.wish, ...changed };
     history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, wish));
+    const { names } = view.memory;
     for (const part of Object.keys(view.memory)) delete view.memory[part];
-    view.memory.wish = wish;
+    Object.assign(view.memory, { wish, names });
     this.asking.abort();
     this.asking = new AbortController();
     this.list.classList.add("stale");
@@ -122,7 +150,7 @@ class Results {
       if (this.list.classList.contains("stale")) this.forget();
       await this.draw(answer.matches);
       // Of a picture that shows nothing only identical ones count: there is nothing to look at.
-      if (answer.note === undefined && !this.query.url && !(this.query.files?.length > 1)) this.look(k);
+      if (answer.note === undefined && this.onePicture()) this.look(k);
     } catch (error) {
       if (this.wish.filter !== null && isAboutCondition(error)) return this.refuse(error);
       if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
@@ -138,6 +166,8 @@ class Results {
     this.looking = true;
     this.head();
     try {
+      await firstSeen(this.list, view.signal);
+      if (this.asking !== asking) return;
       const answer = await this.ask(k, true);
       if (this.asking !== asking || view.memory.k !== k) return;
       this.looking = false;
@@ -164,10 +194,10 @@ class Results {
   }
 
   ask(k, accurate) {
-    const { label, filter, box, unique } = this.wish;
+    const { label, filter, ...rest } = this.wish;
     const where = joined(label === null ? [] : [labelled(label)], filter);
     const signal = AbortSignal.any([this.view.signal, this.asking.signal]);
-    return search(this.view.collection.name, this.query, { k, where, accurate, box, unique, signal });
+    return search(this.view.collection.name, this.query, { k, where, accurate, ...rest, signal });
   }
 
   /** Take away the results for another wish. */
@@ -220,7 +250,7 @@ class Results {
     if (self) {
       made.classList.add("self");
       this.side.describe(name(match), `${pixels(match)} · ${size(match.bytes)}`);
-    }
+    } else this.examples.add(made, match);
     return made;
   }
 
@@ -238,6 +268,7 @@ class Results {
 
   /** The answer in words: were copies found? The query itself does not count. */
   verdict() {
+    if (this.examples.some) return this.matches.length ? "Like your examples" : "Nothing is like your examples";
     const others = this.matches.filter((match) => match.id !== this.query.id);
     const found = verdictOn(others);
     if (!found.words && this.looking) return "Looking for copies…";
@@ -281,6 +312,13 @@ class Results {
       this.view.fail(error);
     }
   }
+}
+
+/** Wait for the first pictures, not for long: a look at pixels would keep the server from sending them. */
+function firstSeen(list, signal) {
+  const first = [...list.querySelectorAll(".face img")].slice(0, SEEN).filter((img) => !img.complete);
+  const arrived = (img) => new Promise((done) => ["load", "error"].forEach((end) => img.addEventListener(end, done, { once: true })));
+  return Promise.race([Promise.all(first.map(arrived)), rest(SEEN_MS, signal)]);
 }
 
 /** Return a note of the server as a sentence of the page. */

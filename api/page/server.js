@@ -55,8 +55,33 @@ export async function reports(collection, signal) {
 
 /** Start a job that looks for duplicates; return it. */
 export function startDedup(collection, body, signal) {
-  const headers = { "Content-Type": "application/json" };
-  return ask(`${inside(collection)}/dedup`, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return post(`${inside(collection)}/dedup`, body, signal);
+}
+
+/** Return what the key of this page may do, {role, collection}. */
+export function keyFacts(signal) {
+  return ask("/v1/key", { signal });
+}
+
+/** Return a page of the plans of a collection, newest first. */
+export function plans(collection, { limit, cursor, signal }) {
+  return ask(`${inside(collection)}/plans${parameters({ limit, cursor })}`, { signal });
+}
+
+/** Return a plan with a page of its groups. */
+export function planById(collection, id, { limit, cursor, signal }) {
+  return ask(`${planned(collection, id)}${parameters({ limit, cursor })}`, { signal });
+}
+
+/** Return what a plan would do. wish: {action, near, maxFraction}. */
+export function planPreview(collection, id, { action, near, maxFraction }, signal) {
+  const asked = parameters({ action, include: near ? "near" : null, max_fraction: maxFraction });
+  return ask(`${planned(collection, id)}/preview${asked}`, { signal });
+}
+
+/** Start a job that acts on a plan: `apply`, `undo` or `purge`, with its body; return it. */
+export function actOnPlan(collection, id, what, body, signal) {
+  return post(`${planned(collection, id)}/${what}`, body, signal);
 }
 
 /** Return a page of the jobs of a collection, newest first. */
@@ -91,9 +116,9 @@ export function jobById(id, signal) {
   return ask(`/v1/jobs/${encodeURIComponent(id)}`, { signal });
 }
 
-/** Return a page of duplicate groups with the totals of the report. kind: only such copies, null for all. */
-export function groups(collection, { threshold, kind, limit, cursor, signal }) {
-  return ask(`${inside(collection)}/groups${parameters({ threshold, kind, limit, cursor })}`, { signal });
+/** Return a page of duplicate groups with the totals of the report. kinds: only such copies, null for all. */
+export function groups(collection, { threshold, kinds, limit, cursor, signal }) {
+  return ask(`${inside(collection)}/groups${parameters({ threshold, kind: kinds, limit, cursor })}`, { signal });
 }
 
 /** Return the address of the picture of what differs between a copy and its keeper. */
@@ -103,8 +128,7 @@ export function difference(collection, id, keeper) {
 
 /** Write down what two contents are to each other. */
 export async function sayVerdict(collection, { first, second, verdict }) {
-  const headers = { "Content-Type": "application/json" };
-  await ask(`${inside(collection)}/verdicts`, { method: "POST", headers, body: JSON.stringify({ first, second, verdict }) });
+  await post(`${inside(collection)}/verdicts`, { first, second, verdict });
 }
 
 /** Take back what was said of two contents. */
@@ -125,23 +149,25 @@ export function labels(collection, { limit, signal }) {
 /**
  * Return the matches of a query: {files} of this page, {id} of a stored image, or {url} of a picture on the web. where: a
  * condition, or null; accurate: look at pixels as well; box: a part of the picture in shares of it, or null; unique: of
- * copies of one another only one.
+ * copies of one another only one; like, unlike: ids of stored images that the matches shall be like as well, or not.
  */
-export async function search(collection, query, { k, where, accurate, box, unique, signal }) {
+export async function search(collection, query, { k, where, accurate, box, unique, like, unlike, signal }) {
   const path = `${inside(collection)}/search`;
   const wish = { k, where, accurate: accurate || null, unique: unique || null };
   const files = query.files ?? (box === null ? null : [await stored(collection, query.id, signal)]);
   if (files === null) {
-    const body = JSON.stringify({ id: query.id, url: query.url, ...given(wish) });
-    return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+    const examples = { like: like.length ? like : null, unlike: unlike.length ? unlike : null };
+    return post(path, { id: query.id, url: query.url, ...given({ ...wish, ...examples }) }, signal);
   }
-  return sent(path, await form(files, { ...wish, box }), signal);
+  return sent(path, await form(files, { ...wish, box, like, unlike }), signal);
 }
 
 /** Return what a multipart body holds. box: in shares of the picture, sent in its pixels. */
-async function form(files, { box, ...wish }) {
+async function form(files, { box, like = [], unlike = [], ...wish }) {
   const body = new FormData();
   for (const file of files) body.append("image", file, file.name || "pasted picture");
+  for (const id of like) body.append("like", id);
+  for (const id of unlike) body.append("unlike", id);
   for (const [name, value] of Object.entries(given(wish))) body.append(name, String(value));
   if (box !== null) body.append("box", (await inPixels(files[0], box)).join(","));
   return body;
@@ -220,8 +246,17 @@ function inside(collection) {
   return `/v1/collections/${encodeURIComponent(collection)}`;
 }
 
+function planned(collection, id) {
+  return `${inside(collection)}/plans/${encodeURIComponent(id)}`;
+}
+
+/** Send an object as JSON. */
+function post(path, body, signal) {
+  return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+}
+
 function parameters(values) {
-  const shown = Object.entries(given(values));
+  const shown = Object.entries(given(values)).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
   return shown.length ? `?${new URLSearchParams(shown)}` : "";
 }
 

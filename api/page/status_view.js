@@ -2,10 +2,9 @@
 
 import { address } from "./addresses.js";
 import { command, el, icon } from "./elements.js";
-import { moment } from "./job_words.js";
 import { status } from "./server.js";
 import { statusHead } from "./status_head.js";
-import { count, number } from "./words.js";
+import { count, moment, number } from "./words.js";
 
 const KINDS = { exact: "Every image is compared", ivf: "The nearest lists are compared" };
 

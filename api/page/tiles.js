@@ -61,6 +61,12 @@ export function lookTile(collection, image, ...lines) {
   return tile(image, face, el("div", { class: "caption" }, ...lines));
 }
 
+/** Return the tile of an image that is not there to look at. where: it is now, in words; facts: what stands above the name. */
+export function goneTile(image, where, ...facts) {
+  const face = el("span", { class: "face", tabindex: "0", role: "img", "aria-label": `${name(image)}: ${where}` }, noPicture(where));
+  return tile(image, face, el("div", { class: "caption" }, el("p", { class: "facts" }, ...facts), nameLine(image), folderLine(image)));
+}
+
 /** Return the name of an image as a line of its own, its whole place on hovering. */
 export function nameLine(image) {
   return el("p", { class: "name", title: place(image) }, el("bdi", {}, name(image)));

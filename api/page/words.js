@@ -20,6 +20,7 @@ export const KINDS = {
 };
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
+const TIME = new Intl.DateTimeFormat("en-US", { dateStyle: "medium", timeStyle: "short" });
 const NUMBER = new Intl.NumberFormat("en-US");
 
 /** Return "1,200". */
@@ -37,6 +38,11 @@ export function size(bytes) {
   let unit = 0;
   for (; bytes >= 1024 && unit < UNITS.length - 1; unit += 1) bytes /= 1024;
   return unit === 0 ? `${bytes} B` : `${bytes.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** Return when something was, as people write it. */
+export function moment(text) {
+  return TIME.format(new Date(text));
 }
 
 /** Return a cosine with three digits, such as 0.913. */

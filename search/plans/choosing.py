@@ -140,29 +140,46 @@ def _is_protected(plan: Plan, file: PlannedFile) -> bool:
     return any(file.uri.startswith(f"{folder.rstrip('/')}/") for folder in plan.protected)
 
 
-def require_modest(plan: Plan, done: History, choice: Choice, wanted: Wanted) -> None:
-    """Refuse to take more than a share of a root, what was taken by the same plan before included.
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A root (uri) of which more would go than may: `going` of its `images`. limit: the share that may."""
 
-    Raises:
-        GuardRefused: naming the root, the share, and how to allow it.
-    """
+    root: str
+    images: int
+    going: int
+    limit: float
+
+    @property
+    def enough(self) -> float:
+        """Return the least share in hundredths that would allow it."""
+        return min(1.0, -(-self.going / max(self.images, 1) * 100 // 1) / 100)
+
+
+def excess(plan: Plan, done: History, choice: Choice, wanted: Wanted) -> Excess | None:
+    """Return the first root of which too much would go, what was taken by the same plan before included."""
     limit = MOST_FRACTION if wanted.max_fraction is None else wanted.max_fraction
     taken: Counter[str] = Counter(member.file.root or "" for one in choice.chosen for member in one.members)
     moving = frozenset(taken)
     taken.update(known.move.root for known in done.at("quarantine") if known.move.sidecar_of is None)
     for root in plan.roots:
-        share = taken[root.uri] / max(root.images, 1)
-        if root.uri in moving and share > limit:
-            these = f"{taken[root.uri]} of the {root.images} images in {shown_path(root.uri)}"
-            raise GuardRefused(
-                f"nothing was changed: {these} would go, more than {limit:.0%}; if that is right, say "
-                f"--max-fraction {_enough(share):g}"
-            )
+        if root.uri in moving and taken[root.uri] / max(root.images, 1) > limit:
+            return Excess(root.uri, root.images, taken[root.uri], limit)
+    return None
 
 
-def _enough(share: float) -> float:
-    """Return a share, rounded up to hundredths."""
-    return min(1.0, -(-share * 100 // 1) / 100)
+def require_modest(plan: Plan, done: History, choice: Choice, wanted: Wanted) -> None:
+    """Refuse to take more than a share of a root.
+
+    Raises:
+        GuardRefused: naming the root, the share, and how to allow it.
+    """
+    found = excess(plan, done, choice, wanted)
+    if found is not None:
+        these = f"{found.going} of the {found.images} images in {shown_path(found.root)}"
+        raise GuardRefused(
+            f"nothing was changed: {these} would go, more than {found.limit:.0%}; if that is right, say "
+            f"--max-fraction {found.enough:g}"
+        )
 
 
 def keeper_files(plan: Plan, choice: Choice) -> frozenset[tuple[int, int]]:

@@ -1,10 +1,11 @@
 """What became of a plan: told from its journal, without touching a file that it names."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from search.plans.history import Place, history
+from search.plans.history import Action, Place, history
 from search.plans.journal import read_journal
 from search.plans.plan import Plan
 from search.plans.plan_files import ID, PLAN, PlanFiles
@@ -16,11 +17,15 @@ PlanState = Literal["planned", "expired", "applied", "purged", "undone"]
 
 @dataclass(frozen=True, slots=True)
 class Became:
-    """quarantined, purged: how many images are so now."""
+    """quarantined, purged: how many images are so now. action: what was done last, None where nothing was; acted_at:
+    when something was last moved by it, there or back, in seconds since 1970.
+    """
 
     state: PlanState
     quarantined: int
     purged: int
+    action: Action | None = None
+    acted_at: float | None = None
 
 
 def became(files: PlanFiles, plan: Plan) -> Became:
@@ -37,9 +42,21 @@ def became(files: PlanFiles, plan: Plan) -> Became:
 
     hidden, purged = images("quarantine"), images("purged")
     state: PlanState = "expired" if time.time() > plan.expires_at else "planned"
-    if known.files:
-        state = "applied" if hidden else "purged" if purged else "undone"
-    return Became(state, hidden, purged)
+    if not known.files:
+        return Became(state, hidden, purged)
+    moved = list(known.files.values())
+    state = "applied" if hidden else "purged" if purged else "undone"
+    return Became(state, hidden, purged, moved[-1].move.action, max(one.since for one in moved) or None)
+
+
+def places(files: PlanFiles, plan: Plan) -> Mapping[str, Place]:
+    """Return by uri where each file is that something was ever done with.
+
+    Raises:
+        CorruptFile: the journal was changed.
+    """
+    known = history(read_journal(files.journal(plan.id)))
+    return {uri: one.place or one.before or "home" for uri, one in known.files.items()}
 
 
 def plan_ids(files: PlanFiles) -> list[str]:

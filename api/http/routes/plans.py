@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 
 from api.http.access import needs
@@ -14,17 +14,30 @@ from api.http.request_parts import Cursor, Limit, Target, Work
 from api.jobs.plan_jobs import listed, wanted
 from api.shapes.base import Page, Shape
 from api.shapes.jobs import Job
-from api.shapes.plans import ApplyBody, Plan, PlannedKeeper, PlannedMember, PlanPage, PurgeBody, UndoBody
+from api.shapes.plans import (
+    Action,
+    ApplyBody,
+    Plan,
+    PlannedKeeper,
+    PlannedMember,
+    PlanPage,
+    Preview,
+    PurgeBody,
+    UndoBody,
+)
 from api.workspace import Workspace
 from search.errors import LookalikeError, PlanNotFound
 from search.plans.apply_plan import ApplyJob
+from search.plans.choosing import Excess
 from search.plans.durations import seconds_of
+from search.plans.history import Place
 from search.plans.plan import Plan as Planned
 from search.plans.plan import PlannedGroup as Group
 from search.plans.plan import iso
 from search.plans.plan_files import PlanFiles
-from search.plans.plan_states import became, plan_ids
-from search.records import Collection
+from search.plans.plan_states import became, places, plan_ids
+from search.plans.previewing import preview
+from search.records import Collection, shown_path
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -54,8 +67,33 @@ def plan(workspace: Work, target: Target, plan_id: PlanId, limit: Limit = 100, c
     start = int(cursor or 0)
     groups = found.groups[start : start + limit]
     more = str(start + limit) if start + limit < len(found.groups) else None
-    whole = {"items": [_group(one) for one in groups], "next_cursor": more}
+    now = places(files, found)
+    whole = {"items": [_group(one, now) for one in groups], "next_cursor": more}
     return PlanPage.model_validate(whole | _summary(files, found))
+
+
+@router.get(
+    "/collections/{collection}/plans/{plan_id}/preview",
+    summary="What a plan would do",
+    responses={409: {"description": "it has expired, was edited, or is of another store"}},
+)
+@needs("read")
+def plan_preview(  # noqa: PLR0913, PLR0917 -- the parts of a request
+    workspace: Work,
+    target: Target,
+    plan_id: PlanId,
+    action: Action = "quarantine",
+    include: Annotated[
+        list[Literal["near"]] | None, Query(max_length=1, description="also what nobody confirmed")
+    ] = None,
+    max_fraction: Annotated[float | None, Query(gt=0, le=1, description="of an indexed folder's images")] = None,
+) -> Preview:
+    """Tell what `apply` would do with the same words, by what is written down; no file is looked at."""
+    asked = wanted(ApplyBody(action=action, include=include or [], max_fraction=max_fraction))
+    found = preview(workspace.store, _of(workspace, target, plan_id), asked)
+    over = None if found.over is None else _over(found.over)
+    counts = {"groups": found.choice.groups, "files": found.choice.files, "bytes": found.choice.size_bytes}
+    return Preview.model_validate(counts | {"left": dict(found.choice.left), "over": over})
 
 
 @router.post(
@@ -134,12 +172,20 @@ def _summary(files: PlanFiles, found: Planned) -> dict[str, Any]:
         "bytes": sum(member.file.size_bytes for group in found.groups for member in group.members),
         "quarantined": now.quarantined,
         "purged": now.purged,
+        "action": now.action,
+        "acted_at": None if now.acted_at is None else iso(now.acted_at),
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _over(found: Excess) -> dict[str, object]:
+    folder = shown_path(found.root) or found.root
+    return {"folder": folder, "images": found.images, "going": found.going, "max_fraction": found.enough}
+
+
+def _group(group: Group, now: Mapping[str, Place]) -> dict[str, Any]:
     keeper = group.keeper.as_json() | {"reason": group.reason}
-    members = [_only(member.as_json(), PlannedMember) for member in group.members]
+    placed = [member.as_json() | {"place": now.get(member.file.uri, "home")} for member in group.members]
+    members = [_only(member, PlannedMember) for member in placed]
     return {"group": group.number, "keeper": _only(keeper, PlannedKeeper), "members": members}
 
 

@@ -17,6 +17,7 @@ from api.http.routes import (
     imports,
     ingest,
     jobs,
+    keys,
     maps,
     plans,
     searches,
@@ -40,6 +41,7 @@ _MODULES = (
     verdicts,
     jobs,
     classification,
+    keys,
 )
 # The problems that they answer with are documented in api/http/description.py.
 router = APIRouter(prefix="/v1", dependencies=[bearer], generate_unique_id_function=operation_id)

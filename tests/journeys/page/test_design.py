@@ -21,6 +21,8 @@ VIEWS = {
     "browse": ("/#/browse/named", ".browse img.loaded >> nth=3"),
     "map": ("/#/map/default", ".in-the-middle .tile[data-id] >> nth=3"),
     "duplicates": ("/#/duplicates/default", ".group .tile[data-id] >> nth=1"),
+    "plans": ("/#/plans/default", ".plan-row"),
+    "plan": ("/#/plans/default/{plan}", ".plan-groups .tile[data-id] >> nth=1"),
     "status": ("/#/status/default", ".card dl >> nth=0"),
     "jobs": ("/#/jobs/wide", ".teach"),
     "failures": ("/#/failures/default", ".teach"),
@@ -65,9 +67,10 @@ def violations(page: Page) -> list[str]:
 def test_every_view_is_accessible_in_both_colours_and_nothing_in_it_jumps(coloured: Page) -> None:
     coloured.add_init_script(f"({WATCH_SHIFTS})()")
     phone = coloured.viewport_size == {"width": 390, "height": 844}
+    plan = coloured.request.get("/v1/collections/default/plans").json()["items"][0]["id"]
     for name, (address, shown) in VIEWS.items():
         coloured.goto("about:blank")
-        coloured.goto(address)
+        coloured.goto(address.format(plan=plan))
         coloured.locator(shown).wait_for()
         coloured.wait_for_timeout(300)  # for what would jump
         picture_of(coloured, f"{name}-{'phone-dark' if phone else 'desk-light'}")

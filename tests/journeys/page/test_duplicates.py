@@ -6,7 +6,7 @@ from importlib.resources import files
 from playwright.sync_api import Page, expect
 
 from api.duplicate_report.page import KINDS
-from tests.web_page import INDEXED, Watch
+from tests.web_page import INDEXED, Watch, picture_of
 
 LOOKING_MS = 60_000  # a job of the server, in a process of its own
 
@@ -62,8 +62,42 @@ def test_copies_of_one_kind_are_shown_alone_and_the_server_filters(page: Page) -
     chips.nth(2).press("Enter")
     expect(copies).to_have_text(["smaller.jpg"])
     expect(page.locator(".totals dd").nth(1)).to_have_text("2")  # of the whole report
+    expect(page).to_have_url(re.compile(r"#/duplicates/default\?kind=resized$"))
+    page.reload()
+    expect(copies).to_have_text(["smaller.jpg"])
+    expect(chips.nth(2)).to_have_attribute("aria-pressed", "true")
     chips.first.click()
     expect(copies).to_have_count(2)
+    expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
+
+
+def test_copies_that_nobody_has_reviewed_are_shown_alone(page: Page) -> None:
+    page.goto("/#/duplicates/default")
+    copies = page.locator(".group .tile:not(.keeper) .name")
+    expect(copies).to_have_count(2)
+    page.get_by_label("not reviewed").check()
+    expect(copies).to_have_text(["smaller.jpg"])  # copies of the same bytes are not asked about
+    expect(page).to_have_url(re.compile(r"reviewed=false$"))
+    smaller = page.locator(".tile", has_text="smaller.jpg")
+    with page.expect_response(lambda answer: answer.url.endswith("/verdicts")):
+        smaller.get_by_role("button", name="Duplicate", exact=True).click()
+    page.reload()
+    expect(page.get_by_text("Everything has been reviewed that fits this.")).to_be_visible()
+    expect(page.get_by_label("not reviewed")).to_be_checked()
+    page.get_by_label("not reviewed").uncheck()
+    expect(smaller.locator(".said")).to_have_text("duplicate")
+    (said,) = page.request.get("/v1/collections/default/verdicts").json()["items"]
+    page.request.delete(f"/v1/collections/default/verdicts/{said['first']}/{said['second']}")
+
+
+def test_on_a_phone_all_tiles_of_a_group_are_of_one_height(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/#/duplicates/default")
+    expect(page.locator(".group .tile[data-id]")).to_have_count(3)
+    picture_of(page, "duplicates-phone")
+    boxes = [tile.bounding_box() for tile in page.locator(".group .tile").all()]
+    heights = {round(box["height"]) for box in boxes if box is not None}
+    assert len(heights) == 1
 
 
 def test_what_differs_is_shown_on_hovering_by_x_and_by_a_button(page: Page) -> None:

@@ -1,0 +1,15 @@
+"""The handlers of keys: what the key of a request may do."""
+
+from fastapi import APIRouter
+
+from api.http.access import CalledBy, needs
+from api.shapes.keys import KeyFacts
+
+router = APIRouter()
+
+
+@router.get("/key", summary="What the caller may do")
+@needs("read", across=True)
+def key(caller: CalledBy) -> KeyFacts:
+    """Tell the role of the request's key and the collection that it is for; where no keys are asked for, everything."""
+    return KeyFacts(role=caller.role, collection=caller.only)

@@ -1,0 +1,203 @@
+"""Duplicates to the end, on the page alone: reviewed, moved into quarantine, brought back, deleted for good."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from api.cli import main
+from api.http.access import OpenGate
+from api.http.key_gate import KeyGate
+from api.workspace import Workspace
+from search.storing.api_keys import ApiKeys
+from tests.dedup_jobs import look_for_duplicates
+from tests.journeys.page.conftest import serving
+from tests.journeys.page.test_design import violations
+from tests.web_page import Watch, drawing, picture_of
+
+JOB_MS = 60_000  # a job of the server, in a process of its own
+SMALL = (144, 120)
+
+
+@dataclass(frozen=True)
+class Album:
+    """A folder with copies, its files as they were, and the address of a server of it."""
+
+    url: str
+    store: Path
+    folder: Path
+    files: dict[str, bytes]
+
+    @property
+    def now(self) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in self.folder.iterdir() if file.is_file()}
+
+    @property
+    def quarantined(self) -> list[str]:
+        return sorted(file.name for file in (self.folder / ".lookalike-quarantine").rglob("*.*") if file.is_file())
+
+
+@pytest.fixture(scope="module")
+def album(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Album]:
+    """Nine pictures, one with a copy of the same bytes and two with smaller ones, for which somebody has looked."""
+    root = tmp_path_factory.mktemp("album")
+    folder = root / "Pictures"
+    folder.mkdir()
+    for number in range(9):
+        drawing(4000 + number).save(folder / f"{number}.png")
+    (folder / "copy of 0.png").write_bytes((folder / "0.png").read_bytes())
+    for number in (1, 2):
+        drawing(4000 + number).resize(SMALL).save(folder / f"small {number}.jpg", quality=70)
+    with pytest.raises(SystemExit, match="0"):
+        main(["--store", str(root / "store"), "--progress", "none", "index", str(folder)])
+    look_for_duplicates(root / "store", calibrate=False)
+    with Workspace(root / "store") as workspace, serving(workspace, OpenGate()) as address:
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        yield Album(address, root / "store", folder, files)
+
+
+@pytest.fixture
+def page(context: BrowserContext, album: Album, watch: Watch) -> Iterator[Page]:
+    page = context.new_page()
+    watch.follow(page)
+    page.goto(f"{album.url}/#/duplicates/default")
+    expect(page.get_by_role("button", name="Look again")).to_be_visible()
+    yield page
+    page.close()
+    assert watch.complaints == []
+
+
+def test_copies_are_reviewed_moved_into_quarantine_and_brought_back_byte_for_byte(page: Page, album: Album) -> None:
+    reviewed = page.locator(".tile", has_text="small 1.jpg").locator(".face")
+    reviewed.focus()
+    with page.expect_response(lambda answer: answer.url.endswith("/verdicts")):
+        page.keyboard.press("d")
+    page.get_by_role("link", name="See what would go").click()
+    expect(page).to_have_url(re.compile(r"#/plans/default/\d{8}-[0-9a-f]{8}$"))
+    would = page.locator(".plan-would")
+    expect(would).to_have_text(re.compile(r"^2 copies of 2 groups \(.*\) would be moved into quarantine\.$"))
+    expect(page.locator(".plan-preview li")).to_have_text(re.compile("^1 copy stays that nobody confirmed"))
+    picture_of(page, "plan")
+    assert violations(page) == []
+    page.get_by_role("button", name="Move 2 copies into quarantine").press("Enter")
+    result = page.locator(".told h2")
+    expect(result).to_have_text(re.compile(r"^2 copies of 2 groups \(.*\) moved into quarantine$"), timeout=JOB_MS)
+    expect(result).to_be_focused()
+    assert album.quarantined == ["copy of 0.png", "small 1.jpg"]
+    assert sorted(album.now) == sorted(set(album.files) - set(album.quarantined))
+    expect(page.locator(".plan-title .badge")).to_have_text("applied")
+    expect(page.locator(".group .tile", has_text="in quarantine")).to_have_count(2)
+    picture_of(page, "plan-applied")
+    assert violations(page) == []
+    page.locator(".told").get_by_role("button", name="Undo").click()
+    expect(result).to_have_text(re.compile(r"^2 files \(.*\) brought back$"), timeout=JOB_MS)
+    assert album.now == album.files
+    assert album.quarantined == []
+    expect(page.locator(".plan-title .badge")).to_have_text("undone")
+    expect(page.locator(".plan-history li strong")).to_have_text(["Undo a plan", "Apply a plan"])
+
+
+def test_more_than_a_fifth_of_a_folder_is_allowed_first_and_deleted_for_good_only_when_typed(
+    page: Page, album: Album
+) -> None:
+    page.get_by_role("link", name="Plans").click()
+    expect(page.locator(".plan-row")).to_contain_text("3 copies of 3 groups")
+    picture_of(page, "plans")
+    page.locator(".plan-row a").click()
+    page.get_by_label(re.compile("^Also near copies")).check()
+    move = page.get_by_role("button", name="Move 3 copies into quarantine")
+    expect(move).to_be_disabled()
+    expect(page.locator(".too-much")).to_contain_text("That is 3 of the 12 images in ")
+    picture_of(page, "plan-too-much")
+    page.get_by_role("button", name="It is right: allow 25 %").click()
+    expect(move).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".told h2")).to_have_text(re.compile("^3 copies of 3 groups"), timeout=JOB_MS)
+    assert album.quarantined == ["copy of 0.png", "small 1.jpg", "small 2.jpg"]
+    page.get_by_text("Delete for good…").click()
+    page.get_by_label("What was moved").select_option("0h")
+    page.get_by_role("button", name="See what would be deleted").click()
+    expect(page.locator(".told h2")).to_have_text(
+        re.compile(r"^3 files \(.*\) would be deleted for good$"), timeout=JOB_MS
+    )
+    assert len(album.quarantined) == 3
+    delete = page.get_by_role("button", name="Delete for good", exact=True)
+    typed = page.get_by_label("Type 3 to go on")
+    typed.fill("2")
+    expect(delete).to_be_disabled()
+    typed.fill("3")
+    picture_of(page, "plan-purge")
+    assert violations(page) == []
+    delete.click()
+    expect(page.locator(".told h2")).to_have_text(re.compile(r"^3 files \(.*\) deleted for good$"), timeout=JOB_MS)
+    assert album.quarantined == []
+    expect(page.locator(".plan-title .badge")).to_have_text("purged")
+
+
+def plan_of(page: Page) -> str:
+    return str(page.request.get(page.url.split("#")[0] + "v1/collections/default/plans").json()["items"][0]["id"])
+
+
+def test_a_plan_that_expired_was_edited_or_is_gone_says_what_to_do_instead(page: Page, watch: Watch) -> None:
+    watch.expected = ("Failed to load resource: the server responded with a status of 40",)
+    plan = plan_of(page)
+    page.evaluate("location.hash = '#/plans/default/20260101-00000000'")
+    expect(page.get_by_role("heading", name="There is no such plan")).to_be_visible()
+    edited = {"status": 409, "title": "Conflict", "detail": "it is not as `dedup` wrote it; run `dedup` again"}
+    page.route(f"**/plans/{plan}?*", lambda route: route.fulfill(status=409, json=edited))
+    page.evaluate(f"location.hash = '#/plans/default/{plan}'")
+    expect(page.get_by_role("heading", name="This plan cannot be used")).to_be_visible()
+    expect(page.locator(".teach")).to_contain_text(f"lookalike undo {plan}")
+    page.unroute(f"**/plans/{plan}?*")
+    found = page.request.get(f"{page.url.split('#')[0]}v1/collections/default/plans/{plan}").json()
+    page.route(f"**/plans/{plan}?*", lambda route: route.fulfill(json=found | {"state": "expired"}))
+    page.reload()
+    expect(page.get_by_role("heading", name="This plan has expired")).to_be_visible()
+    page.get_by_role("link", name="Look again").click()
+    expect(page.get_by_role("heading", name="Duplicates")).to_be_visible()
+
+
+def test_what_a_disk_refuses_and_what_cannot_be_moved_is_said(page: Page, watch: Watch) -> None:
+    plan = plan_of(page)
+    watch.expected = ("Failed to load resource: the server responded with a status of 409",)
+    refused = {"status": 409, "title": "Conflict", "detail": "nothing was changed: /photos is read-only"}
+    would = {"groups": 1, "files": 2, "bytes": 9, "left": {"elsewhere": 4}, "over": None}
+    page.route("**/preview?*", lambda route: route.fulfill(json=would))
+    page.route("**/apply", lambda route: route.fulfill(status=409, json=refused))
+    page.evaluate(f"location.hash = '#/plans/default/{plan}'")
+    expect(page.locator(".plan-preview li")).to_have_text(
+        "4 copies stay in archives, on object storage, gone or changed: they can only be listed"
+    )
+    page.get_by_role("button", name="Move 2 copies into quarantine").click()
+    expect(page.locator(".told")).to_contain_text("Nothing was changed: /photos is read-only.")
+    expect(page.locator(".told").get_by_role("link", name="Look for duplicates again")).to_be_visible()
+    page.get_by_label(re.compile("^Only list")).check()
+    expect(page.get_by_role("button", name="List 2 copies")).to_be_enabled()
+    expect(page.get_by_role("button", name="Try it first")).to_be_hidden()
+
+
+def test_a_key_that_may_only_read_is_told_why_nothing_can_be_pressed(
+    browser: Browser, album: Album, watch: Watch
+) -> None:
+    with Workspace(album.store) as workspace:
+        keys = ApiKeys(workspace.store.database)
+        with serving(workspace, KeyGate(keys, None, always=True)) as address:
+            _, secret = keys.create("read")
+            context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 800})
+            context.add_init_script(f"sessionStorage.setItem('lookalike-key', '{secret}')")
+            page = context.new_page()
+            watch.follow(page)
+            page.goto("/#/duplicates/default")
+            expect(page.locator(".why-not").first).to_contain_text("Your key may read; this needs one of role dedup.")
+            expect(page.locator("[data-say]")).to_have_count(0)
+            expect(page.get_by_role("button", name="Look again")).to_have_count(0)
+            page.get_by_role("link", name="Plans").click()
+            page.locator(".plan-row a").click()
+            expect(page.locator(".why-not")).to_contain_text("lookalike keys create --role dedup")
+            expect(page.get_by_role("button", name=re.compile("quarantine|Undo|Delete"))).to_have_count(0)
+            picture_of(page, "plan-read-only")
+            context.close()
+    assert watch.complaints == []
