@@ -17,6 +17,7 @@ from api.commands import (
     deduplication,
     finetuning,
     indexing,
+    jobs,
     keys,
     models,
     moving,
@@ -56,6 +57,7 @@ for module in (
     operations,
     removing,
     keys,
+    jobs,
     upkeep,
     moving,
     upgrading,
@@ -114,12 +116,14 @@ def main(arguments: list[str] | None = None) -> None:
     report = _Report(as_json="--json" in ordered)
     try:
         code = app(args=ordered, prog_name="lookalike", standalone_mode=False)
+        if code == INTERRUPTED:
+            report.interrupted()
     except LookalikeError as error:
         code = report.refusal(error)
     except ClickError as error:
         code = report.usage(error)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = report.interrupted()
     except BrokenPipeError:
         # The reader of a pipe has left; a second failure at exit would only print noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -128,8 +132,6 @@ def main(arguments: list[str] | None = None) -> None:
         log.debug("unexpected", exc_info=True)
         text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
         code = report.error("Unexpected", f"{text}; please report it with what --verbose prints", ELSE)
-    if code == INTERRUPTED:
-        report.error("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else DONE)
 
 
@@ -145,6 +147,9 @@ class _Report:
         if self._as_json:
             print_json({"error": {"kind": kind, "message": line, **more}})
         return code
+
+    def interrupted(self) -> int:
+        return self.error("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED)
 
     def refusal(self, error: LookalikeError) -> int:
         """Report what was raised on purpose; a condition is shown with a caret under the place that is wrong.

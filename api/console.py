@@ -38,11 +38,12 @@ class Session:
 
     @property
     def call(self) -> str:
-        """Return how this program is called with this store."""
+        """Return how this program is called with this store, or with a collection of this server."""
         from search.storing.store import default_root
 
         if self.remote is not None:
-            return f"lookalike --remote {shlex.quote(self.remote)}"
+            named = "" if self.collection == "default" else f" --collection {shlex.quote(self.collection)}"
+            return f"lookalike --remote {shlex.quote(self.remote)}{named}"
         if self.store == default_root().absolute():
             return "lookalike"
         return f"lookalike --store {shlex.quote(str(self.store))}"

@@ -13,6 +13,7 @@
     |-- ReportNotFound          nobody has looked for duplicates so far
     |-- PlanNotFound            the collection has no such plan
     |-- Stopped                 a disk ended something on the way
+    |-- Interrupted             a person ended a wait; what was waited for goes on
     |-- ImageChanged            the image is not what the caller last saw
     |-- KeyTaken                another picture has this key
     |-- DuplicatePicture        a copy of the picture is there, and copies are not wanted
@@ -93,6 +94,10 @@ class Stopped(LookalikeError):
     def __init__(self, message: str, result: Mapping[str, object]) -> None:
         super().__init__(message)
         self.result = result
+
+
+class Interrupted(LookalikeError):
+    """A person ended a wait; what was waited for goes on."""
 
 
 class ReportNotFound(LookalikeError):

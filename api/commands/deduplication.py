@@ -101,7 +101,8 @@ def dedup(  # noqa: PLR0913, PLR0917 -- the options of a command
 def _remotely(context: typer.Context, session: Session) -> None:
     """Let a server look for duplicates; folders are those of its machine."""
     from api.remote.connecting import connected, given_options
-    from api.remote.deduplicating import found_groups, report_shape, waited_for
+    from api.remote.deduplicating import found_groups, report_shape
+    from api.remote.waiting import waited_for
 
     options = ("precision", "threshold", "calibrate", "within", "between", "protect", "prefer", "keep", "expires")
     given = given_options(context, *options)
@@ -125,6 +126,7 @@ def _remotely(context: typer.Context, session: Session) -> None:
     _print_report(report, shape["threshold_source"])
     if shape["plan"] is not None:
         out().print(f"plan {shape['plan']} is on the server")
+        out().print(f"next: {session.call} apply {shape['plan']} --dry-run")
 
 
 def _plan_options(expires: str, protected: Sequence[Path]) -> PlanOptions:

@@ -1,6 +1,8 @@
 """`apply`, `undo` and `purge`: acting on what `dedup` planned, and taking it back."""
 
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -59,15 +61,18 @@ def apply(
         raise UsageError(f"--include {include!r} is not near, the one thing there is to include")
     if action not in (*ACTIONS, LIST):
         raise UsageError(f"--action {action!r} is not one of {', '.join(ACTIONS)}, {LIST}")
+    wanted = Wanted(None if action == LIST else cast(Action, action), include == "near", max_fraction)
+    if session.remote is not None:
+        return _apply_remotely(context, session, plan, wanted, dry_run=dry_run, yes=yes)
     if (folder is not None) != (action == LIST):
         raise UsageError("--action list and -o FOLDER belong together: the lists are written there")
-    wanted = Wanted(None if action == LIST else cast(Action, action), include == "near", max_fraction)
     with Store(session.store) as store:
         found = PlanFiles(store.root).load(plan)
         if folder is not None:
             _list(session, store, found, wanted, folder, dry_run=dry_run)
         else:
             _apply(session, store, found, wanted, dry_run=dry_run, yes=yes)
+    return None
 
 
 def _apply(session: Session, store: Store, plan: Plan, wanted: Wanted, *, dry_run: bool, yes: bool) -> None:
@@ -77,15 +82,25 @@ def _apply(session: Session, store: Store, plan: Plan, wanted: Wanted, *, dry_ru
             _ask_to_apply(session, job.choice, wanted, yes=yes)
         with work_progress(session.progress, "checked", "bytes") as progress:
             report = job.run(dry_run=dry_run, progress=progress)
-    if session.json:
-        print_json(report.as_json())
-    else:
-        _print(apply_lines(report, session.call))
-    if report.stopped:
-        say(f"lookalike: stopped at the first error: {report.stopped}")
-        raise typer.Exit(ELSE)
-    if report.skipped:
-        raise typer.Exit(LEDGER)
+    _tell(session, report.as_json(), apply_lines(report, session.call), report.stopped, report.skipped)
+
+
+def _apply_remotely(
+    context: typer.Context, session: Session, plan: str, wanted: Wanted, *, dry_run: bool, yes: bool
+) -> None:
+    from api.remote.acting import apply_there, listed_there
+    from api.remote.connecting import connected, require_only
+
+    require_only(context, "plan", "action", "include", "dry_run", "yes", "max_fraction")
+    with connected(session) as client:
+        if wanted.action is None:
+            told = listed_there(session, client, plan, wanted)
+            lines = [f"group {one['group']}: {one['key']} would go, image {one['keep']} stays" for one in told["drop"]]
+            total = f"{counted(told['files'], 'copy', 'copies')} would go; no file was touched"
+            return _tell(session, told, [*lines, total, *left_lines(told["left"])])
+        ask = None if yes else partial(_ask, session, yes=False)
+        report = apply_there(session, client, plan, wanted, dry_run=dry_run, ask=ask)
+    return _tell(session, report.as_json(), apply_lines(report, session.call), report.stopped, report.skipped)
 
 
 def _list(session: Session, store: Store, plan: Plan, wanted: Wanted, folder: Path, *, dry_run: bool) -> None:
@@ -108,17 +123,17 @@ def _list(session: Session, store: Store, plan: Plan, wanted: Wanted, folder: Pa
 def undo_plan(context: typer.Context, plan: PlanName, dry_run: DryRun = False) -> None:
     """Bring back what was moved by a plan, to its place, with its mode and times. Never overwrites, never expires."""
     session: Session = context.obj
-    with Store(session.store) as store:
-        report = undo_named(store, plan, session.progress, dry_run=dry_run)
-    if session.json:
-        print_json(report.as_json())
+    if session.remote is not None:
+        from api.remote.acting import undo_there
+        from api.remote.connecting import connected, require_only
+
+        require_only(context, "plan", "dry_run")
+        with connected(session) as client:
+            report = undo_there(session, client, plan, dry_run=dry_run)
     else:
-        _print(undo_lines(report))
-    if report.stopped:
-        say(f"lookalike: stopped at the first error: {report.stopped}")
-        raise typer.Exit(ELSE)
-    if report.skipped:
-        raise typer.Exit(LEDGER)
+        with Store(session.store) as store:
+            report = undo_named(store, plan, session.progress, dry_run=dry_run)
+    _tell(session, report.as_json(), undo_lines(report), report.stopped, report.skipped)
 
 
 def purge_old(
@@ -131,6 +146,15 @@ def purge_old(
     """Delete for good what has been in quarantine for long, if what is kept for it is still what it was."""
     session: Session = context.obj
     age_s = seconds_of(older_than, "--older-than", least_s=0)
+    if session.remote is not None:
+        from api.remote.acting import purge_there
+        from api.remote.connecting import connected, require_only
+
+        require_only(context, "plan", "older_than", "dry_run", "yes")
+        with connected(session) as client:
+            ask = None if yes else partial(_ask, session, yes=False)
+            report = purge_there(session, client, plan, older_than, dry_run=dry_run, ask=ask)
+        return _tell(session, report.as_json(), purge_lines(report, age_s), report.stopped, report.kept)
     with Store(session.store) as store:
         files = PlanFiles(store.root)
         ids = None if plan is None else [files.id_of(plan)]
@@ -147,15 +171,7 @@ def purge_old(
                 )
             with work_progress(session.progress, "checked", "bytes") as progress:
                 report = purge(store, ids, age_s, dry_run=dry_run, progress=progress)
-    if session.json:
-        print_json(report.as_json())
-    else:
-        _print(purge_lines(report, age_s))
-    if report.stopped:
-        say(f"lookalike: stopped at the first error: {report.stopped}")
-        raise typer.Exit(ELSE)
-    if report.kept:
-        raise typer.Exit(LEDGER)
+    return _tell(session, report.as_json(), purge_lines(report, age_s), report.stopped, report.kept)
 
 
 def _ask_to_apply(session: Session, choice: Choice, wanted: Wanted, *, yes: bool) -> None:
@@ -174,7 +190,7 @@ def _ask(session: Session, what: str, files: int, *, yes: bool) -> None:
     """Raises:
     GuardRefused: the answer is no, or there is nobody to ask.
     """
-    if yes:
+    if yes or not files:
         return
     if session.json or not sys.stdin.isatty():
         raise GuardRefused(f"this would {what}; add --yes to do it, or --dry-run to see what would happen")
@@ -183,6 +199,21 @@ def _ask(session: Session, what: str, files: int, *, yes: bool) -> None:
     answer = sys.stdin.readline().strip().lower()
     if answer not in ({wanted} if files > TYPED_FROM else {"y", "yes"}):
         raise GuardRefused("nothing was changed")
+
+
+def _tell(
+    session: Session, shape: Mapping[str, object], lines: list[str], stopped: str | None = None, skipped: object = ()
+) -> None:
+    """Print what was done, and end with the exit code that it has. skipped: what was not done."""
+    if session.json:
+        print_json(shape)
+    else:
+        _print(lines)
+    if stopped:
+        say(f"lookalike: stopped at the first error: {stopped}")
+        raise typer.Exit(ELSE)
+    if skipped:
+        raise typer.Exit(LEDGER)
 
 
 def _print(lines: list[str]) -> None:

@@ -1,6 +1,9 @@
 """`remove`."""
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -8,6 +11,7 @@ import typer
 from api.console import Session, counted, out, print_json, shown_place
 from api.removing import Which, chosen_ids
 from search.errors import GuardRefused, UsageError
+from search.records import ImageRecord
 from search.storing.removals import remove_images
 from search.storing.store import Store
 
@@ -36,16 +40,14 @@ def remove(
     which = Which(id, key, path, where)
     if which.named != 1:
         raise UsageError("give exactly one of --id, --key, --path, --where")
-    with Store(session.store) as store:
-        target = store.catalogue.collection(session.collection)
-        ids = chosen_ids(store, target, which)
-        shown = [*store.catalogue.images_by_id(target.id, ids[:LISTED]).values()]
+    with _images_of(session, which) as (found, take_out):
+        ids, shown = found.ids, found.shown
         if not session.json and len(ids) >= MANY:
             _tell(session.collection, len(ids), [shown_place(image) for image in shown[:SHOWN]])
         removed = 0
         if ids and not dry_run:
             _ask(session, len(ids), yes=yes)
-            removed = remove_images(store.database, target, ids)
+            removed = take_out()
     if session.json:
         images = [image.as_json() for image in shown]
         counts = {"matched": len(ids), "removed": removed, "dry_run": dry_run}
@@ -56,6 +58,32 @@ def remove(
         out().print(f"would remove {counted(len(ids), 'image', 'images')} from {session.collection}")
     else:
         out().print(f"removed {counted(removed, 'image', 'images')} from {session.collection}; their files stay")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Images that are to go. shown: the first of them."""
+
+    ids: Sequence[int]
+    shown: list[ImageRecord]
+
+
+@contextmanager
+def _images_of(session: Session, which: Which) -> Iterator[tuple[Chosen, Callable[[], int]]]:
+    """Give the images that are named, of a store or a server, and what takes them out and says how many went."""
+    if session.remote is not None:
+        from api.remote.connecting import connected
+        from api.remote.removing import chosen_there, remove_there
+
+        with connected(session) as client:
+            images = chosen_there(client, which)
+            yield Chosen([one.id for one in images], images[:LISTED]), lambda: remove_there(session, client, images)
+        return
+    with Store(session.store) as store:
+        target = store.catalogue.collection(session.collection)
+        ids = chosen_ids(store, target, which)
+        shown = [*store.catalogue.images_by_id(target.id, ids[:LISTED]).values()]
+        yield Chosen(ids, shown), lambda: remove_images(store.database, target, ids)
 
 
 def _tell(collection: str, number: int, places: list[str]) -> None:

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from api.client import Client
     from api.console import Session
 
-COMMANDS: Final = ("search", "check", "status", "failures", "index", "dedup", "verdicts")
+COMMANDS: Final = (
+    *("search", "check", "status", "failures", "index", "remove"),
+    *("dedup", "apply", "undo", "purge", "verdicts", "jobs"),
+)
 
 
 def require_remote(command: str | None) -> None:

@@ -1,35 +1,14 @@
-"""`dedup` of a server: a job that is waited for, and its groups."""
+"""`dedup` of a server: what the report of its job says."""
 
 from typing import Any
 
-from api.client import Client, RunningJob
-from api.console import Session
+from api.client import Client
 from api.remote.records import group
 from api.shapes.jobs import Job
-from api.work_progress import work_progress
 from search.duplicates.groups import DuplicateGroup
 
 PAGE = 100
 Groups = list[tuple[dict[str, object], DuplicateGroup]]
-
-
-def waited_for(session: Session, job: RunningJob) -> Job:
-    """Return the job when it is done, with how far it is shown meanwhile; interrupting ends it.
-
-    Raises:
-        RemoteError: it failed, or was cancelled.
-    """
-    with work_progress(session.progress, "of the job", "images") as advance:
-
-        def tell(now: Job) -> None:
-            if now.progress is not None and now.progress.total is not None:
-                advance(now.progress.done, now.progress.total)
-
-        try:
-            return job.wait(tell)
-        except KeyboardInterrupt:
-            job.cancel()
-            raise
 
 
 def found_groups(client: Client) -> Groups:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.cli import app, main
+from api.client import Client, RunningJob
 from api.remote.connecting import COMMANDS as COMMANDS_OF_SERVERS
 from tests.conftest import painted
 from tests.served import KEY, Served, served_album
@@ -123,9 +124,102 @@ def test_duplicates_are_looked_for_by_a_job_that_is_waited_for(run: Run, served:
     assert there["groups"] == here["groups"]
     code, out, _ = run(*remote, "dedup", "--threshold", "0.9999")
     assert (code, f"{here['groups_total']} group" in out, "is on the server" in out) == (0, True, True)
+    assert f"next: lookalike --remote {served.url} apply" in out
     code, _, told = run(*remote, "dedup", "--within", "/nowhere")
     assert (code, "below which no image" in told) == (2, True)
     assert run(*remote, "dedup", "-o", "x")[0] == 2
+
+
+@pytest.fixture(scope="module")
+def plan(served: Served) -> str:
+    """A plan for the album's one copy, made on the server's machine."""
+    with Client(served.url, key=KEY) as client:
+        for said in client.verdicts():  # by whichever test came before
+            client.forget(said.first, said.second)
+        with pytest.raises(SystemExit):
+            main(["--store", str(served.store), "--progress", "none", "--json", "dedup", "--threshold", "0.9999"])
+        return next(client.plans()).id
+
+
+def test_a_plan_is_applied_and_undone_there_and_people_are_asked_before(run: Run, served: Served, plan: str) -> None:
+    remote, copies = ("--remote", served.url), [served.photos / name for name in ("0.png", "copy.png")]
+    act = ("apply", plan, "--max-fraction", "1")
+    code, _, told = run(*remote, *act)
+    assert (code, "this would move 1 copy of 1 group" in told, "add --yes" in told) == (4, True, True)
+    assert all(copy.exists() for copy in copies), "nobody was there to say yes"
+    code, out, _ = run(*remote, *act, "--yes")
+    assert (code, f"undo with: lookalike --remote {served.url} undo {plan}" in out) == (0, True)
+    assert sorted(copy.exists() for copy in copies) == [False, True]
+    here, there = (
+        json.loads(run(*where, "--json", "purge", plan, "--older-than", "0d", "--dry-run")[1])
+        for where in (remote, ("--store", str(served.store)))
+    )
+    assert there == here
+    assert (here["plans"], here["files"]) == ([plan], 1)
+    code, out, _ = run(*remote, "--json", "undo", plan)
+    shape = json.loads(out)
+    assert (code, shape["plan"], shape["files"], shape["recalled"], shape["skipped"]) == (0, plan, 1, 1, [])
+    assert all(copy.exists() for copy in copies)
+
+
+def test_a_plan_is_named_by_its_id_and_lists_are_written_on_its_machine(run: Run, served: Served, plan: str) -> None:
+    remote = ("--remote", served.url)
+    code, _, told = run(*remote, "undo", served.store / "plans" / plan)
+    assert (code, "is no id of a plan" in told) == (2, True)
+    assert run(*remote, "undo", "20200101-00000000")[0] == 2
+    code, _, told = run(*remote, "apply", plan, "--action", "list", "-o", "lists")
+    assert (code, "--out cannot be used with --remote" in told) == (2, True)
+
+
+def test_jobs_are_listed_followed_and_left_alone_by_ctrl_c(
+    both: Callable[..., Any], run: Run, served: Served, plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = ("--remote", served.url)
+    code, out, _ = run(*remote, "apply", plan, "--action", "list")
+    assert (code, "1 copy would go; no file was touched" in out, ".png would go, image" in out) == (0, True, True)
+    here, there = both("--json", "jobs", "list", "--state", "done")
+    assert there == here
+    newest = json.loads(there[1])["items"][0]
+    done = newest["id"]
+    assert (newest["kind"], newest["request"]) == ("apply", {"action": "list", "plan": plan})
+    here, there = both("jobs", "list")
+    assert there == here
+    here, there = both("jobs", "follow", done)
+    assert there == here
+    assert there[1].startswith(f"job {done}: apply, done\n")
+    here, there = both("--json", "jobs", "cancel", done)
+    assert (there, json.loads(there[1])["state"]) == (here, "done")
+    for words in (["follow", "999"], ["cancel", "999"], ["list", "--state", "odd"]):
+        here, there = both("jobs", *words)
+        assert (there[0], here[0]) == (2, 2), words
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunningJob, "wait", interrupted)
+    code, _, told = run(*remote, "jobs", "follow", done)
+    call = f"lookalike --remote {served.url} jobs"
+    assert (code, told.count("\n")) == (130, 1)
+    assert f"job {done} goes on at the server: `{call} follow {done}` waits for it, `{call} cancel {done}`" in told
+
+
+def test_images_are_removed_there_by_id_key_and_condition(
+    both: Callable[..., Any], run: Run, served: Served, tmp_path: Path
+) -> None:
+    remote, folder = ("--remote", served.url), tmp_path / "to go"
+    folder.mkdir()
+    for number in (81, 82):
+        painted(number, (160, 120)).save(folder / f"{number}.png")
+    assert run(*remote, "index", folder)[0] == 0
+    here, there = both("--json", "remove", "--id", "1", "--dry-run")
+    assert there == here
+    where = ("--where", 'key like "%/to%20go/%"')
+    here, there = both("--json", "remove", *where, "--dry-run")
+    assert (there, json.loads(there[1])["matched"]) == (here, 2)
+    assert run(*remote, "remove", *where)[1] == "removed 2 images from default; their files stay\n"
+    assert run(*remote, "remove", "--key", "file:///nowhere")[0] == 2
+    code, _, told = run(*remote, "remove", "--path", folder)
+    assert (code, "--where 'path like" in told) == (2, True)
 
 
 def test_pictures_are_sent_once_and_found(run: Run, served: Served, tmp_path: Path) -> None:
