@@ -1,6 +1,8 @@
 """What /openapi.json says, for people, generators of clients, and the page of docs."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +96,30 @@ def test_every_body_has_examples_that_are_what_it_takes(app: FastAPI) -> None:
             assert examples, f"{name} {kind}"
             for example in examples:
                 Draft202012Validator(whole).validate(example)
+
+
+# What generators of clients make functions of; others, such as lines and pictures, they take for one of these when
+# they are told to (docs/client.md).
+JSON = ("application/json", "application/merge-patch+json")
+KNOWN = {*JSON, "multipart/form-data", "application/octet-stream", "text/plain", "text/event-stream"}
+OTHERS = {"application/x-ndjson", "image/jpeg", "image/png"}
+
+
+def test_generators_can_make_a_function_of_every_operation(app: FastAPI) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "client.md").read_text()
+    told = set(re.findall(r"^  ([\w./+-]+): application/octet-stream$", page, re.M))
+    document = app.openapi()
+    for name, one in operations(document):
+        bodies = one.get("requestBody", {}).get("content", {})
+        answers = {status: said for status, said in one["responses"].items() if status < "3" and status != "204"}
+        assert answers or "204" in one["responses"], name
+        for said in answers.values():
+            assert set(said["content"]) & (KNOWN | told), f"{name} says of what type its answer is"
+        assert not bodies or set(bodies) & (KNOWN | told), f"{name} takes a body that generators know"
+        for kind, content in bodies.items():
+            assert kind in KNOWN | OTHERS, kind
+            if kind in JSON:
+                assert "$ref" in content["schema"] or all("$ref" in each for each in content["schema"]["anyOf"]), name
 
 
 def test_bodies_are_schemas_with_names(app: FastAPI) -> None:

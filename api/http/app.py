@@ -156,8 +156,9 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
 
 def _add_metrics(app: FastAPI, figures: Metrics) -> None:
     about = "Figures for monitoring, in the text format of Prometheus"
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
-    @app.get("/metrics", summary=about, response_class=Response, dependencies=[bearer])
+    @app.get("/metrics", summary=about, response_class=Response, responses=text, dependencies=[bearer])
     @needs("read")
     def metrics() -> Response:
         return Response(figures.text(), media_type=CONTENT_TYPE)
