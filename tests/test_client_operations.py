@@ -27,6 +27,7 @@ PICTURE = b"a picture"
 LABELS = {"tabby": 0.9}
 FOUND = {"k": 3, "min_score": 0.5, "where": "width > 1", "accurate": True, "box": "0,0,9,9", "unique": True}
 KEPT: dict[str, Any] = {"on_duplicate": "link", "keep": "none"}
+TOLD: dict[str, Any] = {"webhook": "https://a.test/told"}
 SAID: dict[str, Any] = {"metadata": {"n": 1}, "labels": LABELS}
 Ask = Callable[[Any], Any]  # of a Client or an AsyncClient
 
@@ -35,6 +36,7 @@ ASKED: dict[str, list[Ask]] = {
     "GET /healthz": [lambda to: to.health()],
     "GET /readyz": [lambda to: to.ready()],
     "GET /metrics": [lambda to: to.metrics()],
+    "GET /v1/key": [lambda to: to.key()],
     "GET /v1/collections": [lambda to: to.collections()],
     f"GET {IN}/status": [lambda to: to.status()],
     f"GET {IN}/facets": [lambda to: to.facets(where="width > 1")],
@@ -60,7 +62,9 @@ ASKED: dict[str, list[Ask]] = {
         lambda to: to.put("shop/17", PICTURE, **SAID, keep="none", idempotency_key="mine"),
         lambda to: to.put("shop/17", uri="/a.jpg", **SAID, keep="none"),
     ],
-    f"POST {IN}/imports": [lambda to: to.start_import(["/photos"], manifest=[{"uri": "/a.jpg", "key": "k"}], **KEPT)],
+    f"POST {IN}/imports": [
+        lambda to: to.start_import(["/photos"], manifest=[{"uri": "/a.jpg", "key": "k"}], **KEPT, **TOLD)
+    ],
     f"POST {IN}/search": [
         lambda to: to.search([PICTURE, PICTURE], like=[1], unlike=[2], **FOUND),
         lambda to: to.search(id=7, key="k", url="https://a.test/b.jpg", embedding=[1.0], like=[1], unlike=[2], **FOUND),
@@ -92,6 +96,7 @@ ASKED: dict[str, list[Ask]] = {
             prefer=["/d"],
             keep=["resolution"],
             expires="3d",
+            **TOLD,
         )
     ],
     f"GET {IN}/dedup": [lambda to: to.reports()],
@@ -102,11 +107,14 @@ ASKED: dict[str, list[Ask]] = {
     ],
     f"GET {IN}/plans": [lambda to: to.plans(), lambda to: to.plans(page_size=None)],
     f"GET {IN}/plans/{{plan_id}}": [lambda to: to.plan(PLAN, cursor="9"), lambda to: to.plan_groups(PLAN)],
-    f"POST {IN}/plans/{{plan_id}}/apply": [
-        lambda to: to.apply(PLAN, action="hardlink", near=True, max_fraction=0.5, dry_run=True)
+    f"GET {IN}/plans/{{plan_id}}/preview": [
+        lambda to: to.plan_preview(PLAN, action="hardlink", near=True, max_fraction=0.5)
     ],
-    f"POST {IN}/plans/{{plan_id}}/undo": [lambda to: to.undo(PLAN, dry_run=True)],
-    f"POST {IN}/plans/{{plan_id}}/purge": [lambda to: to.purge(PLAN, older_than="3d", dry_run=True)],
+    f"POST {IN}/plans/{{plan_id}}/apply": [
+        lambda to: to.apply(PLAN, action="hardlink", near=True, max_fraction=0.5, dry_run=True, **TOLD)
+    ],
+    f"POST {IN}/plans/{{plan_id}}/undo": [lambda to: to.undo(PLAN, dry_run=True, **TOLD)],
+    f"POST {IN}/plans/{{plan_id}}/purge": [lambda to: to.purge(PLAN, older_than="3d", dry_run=True, **TOLD)],
     "GET /v1/jobs": [lambda to: to.jobs(state=["done", "failed"], collection="shop"), lambda to: to.jobs(state="done")],
     "GET /v1/jobs/{job_id}": [lambda to: to.job(7)],
 }
@@ -116,8 +124,8 @@ BY_JOBS: dict[str, Callable[[Client], Any]] = {
     "POST /v1/jobs/{job_id}/cancel": lambda client: client.job(7).cancel(),
 }
 NOT_ASKED = {f"GET {IN}": "`status` tells the same, and what live searches found of the nearest images"}
-# Lists go on by themselves; webhooks are told by jobs, and are asked for where those are started.
-BY_ITSELF = {"cursor", "webhook"}
+# Lists go on by themselves.
+BY_ITSELF = {"cursor"}
 
 
 class Asked(Exception):

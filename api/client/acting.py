@@ -5,7 +5,7 @@ from typing import Literal
 from api.client.calls import Call, Listing, below, shaped
 from api.shapes.base import Page
 from api.shapes.jobs import Job
-from api.shapes.plans import Plan, PlannedGroup, PlanPage
+from api.shapes.plans import Plan, PlannedGroup, PlanPage, Preview
 
 Act = Literal["quarantine", "hardlink", "reflink", "list"]
 
@@ -39,7 +39,26 @@ def plan_groups(collection: str, plan: str, *, page_size: int | None = 100) -> L
     return Listing(below(collection, "plans", plan), PlanPage, {"limit": page_size})
 
 
-def apply(
+def plan_preview(
+    collection: str,
+    plan: str,
+    *,
+    action: Act = "quarantine",
+    near: bool = False,
+    max_fraction: float | None = None,
+) -> Call[Preview]:
+    """Return what `apply` would do by what is written down; no file is looked at. Arguments as of `apply`.
+
+    Raises:
+        Conflict: the plan has expired, was edited, or is of another store.
+        NotFound: the collection has no such plan.
+        RemoteError: by name (api/client/errors.py).
+    """
+    params = {"action": action, "include": ["near"] if near else None, "max_fraction": max_fraction}
+    return Call("GET", below(collection, "plans", plan, "preview"), shaped(Preview), params)
+
+
+def apply(  # noqa: PLR0913 -- a caller wants options, not an object of them
     collection: str,
     plan: str,
     *,
@@ -47,39 +66,52 @@ def apply(
     near: bool = False,
     max_fraction: float | None = None,
     dry_run: bool | None = None,
+    webhook: str | None = None,
 ) -> Call[Job]:
     """Start moving the copies of a plan into a quarantine, or linking them to what is kept; `undo` reverts it.
 
     action: quarantine, hardlink, reflink, or list, which only tells what would go. near: also near copies that nobody
     confirmed, and large groups. max_fraction: of a folder's images that may go at once; default: a fifth. dry_run:
-    check every file, change nothing. The job's result is the object of the command `apply`.
+    check every file, change nothing. webhook: as of `dedup`. The job's result is the object of the command `apply`.
 
     Raises:
         Conflict: a guard refused: the plan has expired, was edited, or takes too much at once.
         RemoteError: by name (api/client/errors.py).
     """
     fields: dict[str, object] = {"action": action, "include": ["near"] if near else None}
-    return _job(collection, plan, "apply", fields | {"max_fraction": max_fraction, "dry_run": dry_run})
+    return _job(
+        collection, plan, "apply", fields | {"max_fraction": max_fraction, "dry_run": dry_run, "webhook": webhook}
+    )
 
 
-def undo(collection: str, plan: str, *, dry_run: bool | None = None) -> Call[Job]:
-    """Start bringing back what was moved by a plan, however long ago; it overwrites nothing.
-
-    Raises:
-        NotFound: the collection has no such plan.
-        RemoteError: by name (api/client/errors.py).
-    """
-    return _job(collection, plan, "undo", {"dry_run": dry_run})
-
-
-def purge(collection: str, plan: str, *, older_than: str | None = None, dry_run: bool | None = None) -> Call[Job]:
-    """Start deleting for good what a plan has moved long ago. older_than: how long, as 12h, 2w; default: 30d.
+def undo(collection: str, plan: str, *, dry_run: bool | None = None, webhook: str | None = None) -> Call[Job]:
+    """Start bringing back what was moved by a plan, however long ago; it overwrites nothing. webhook: as of `dedup`.
 
     Raises:
         NotFound: the collection has no such plan.
         RemoteError: by name (api/client/errors.py).
     """
-    return _job(collection, plan, "purge", {"older_than": older_than, "dry_run": dry_run})
+    return _job(collection, plan, "undo", {"dry_run": dry_run, "webhook": webhook})
+
+
+def purge(
+    collection: str,
+    plan: str,
+    *,
+    older_than: str | None = None,
+    dry_run: bool | None = None,
+    webhook: str | None = None,
+) -> Call[Job]:
+    """Start deleting for good what a plan has moved long ago.
+
+    older_than: how long, as 12h, 2w; default: 30d. webhook: as of `dedup`.
+
+    Raises:
+        NotFound: the collection has no such plan.
+        RemoteError: by name (api/client/errors.py).
+    """
+    fields: dict[str, object] = {"older_than": older_than, "dry_run": dry_run, "webhook": webhook}
+    return _job(collection, plan, "purge", fields)
 
 
 def _job(collection: str, plan: str, act: str, fields: dict[str, object]) -> Call[Job]:

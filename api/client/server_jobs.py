@@ -50,19 +50,20 @@ def start_import(
     manifest: Sequence[Mapping[str, object]] = (),
     on_duplicate: OnDuplicate | None = None,
     keep: Keep | None = None,
+    webhook: str | None = None,
 ) -> Call[Job]:
     """Start taking many pictures in that the server fetches or has; both can be repeated to find what is new.
 
     sources: folders, files and archives below its --allow-root, and addresses where it has --allow-url. manifest: rows
     of {"uri", "key", "metadata", "labels"}, of which only the uri must be there. on_duplicate, keep: as of `add`, for
-    those taken in one by one.
+    those taken in one by one. webhook: as of `dedup`.
 
     Raises:
         Refused: one of them may not be asked for.
         RemoteError: by name (api/client/errors.py).
     """
     fields: dict[str, object] = {"sources": list(sources) or None, "manifest": [dict(row) for row in manifest] or None}
-    fields |= {"on_duplicate": on_duplicate, "keep": keep}
+    fields |= {"on_duplicate": on_duplicate, "keep": keep, "webhook": webhook}
     # Sent once: a second one would be a second job.
     return Call("POST", below(collection, "imports"), shaped(Job), fields=fields, repeatable=False)
 

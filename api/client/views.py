@@ -11,6 +11,7 @@ from httpx2 import Response
 from api.client.calls import Call, Listing, below, content, shaped, strange
 from api.shapes.base import Health, Page
 from api.shapes.fields import FieldValues
+from api.shapes.keys import KeyFacts
 from api.shapes.views import Facets, Failure, Failures, MapProgress, Status, Timeline
 
 if TYPE_CHECKING:
@@ -82,6 +83,15 @@ def failures(collection: str, *, reason: str | None = None, page_size: int | Non
 def map_now(collection: str) -> Call[CollectionMap | MapProgress]:
     """Return the map of the collection, or how far it is."""
     return Call("GET", below(collection, "map"), _map, headers={"Accept": MAP_TYPE})
+
+
+def key(_collection: str) -> Call[KeyFacts]:
+    """Return what the key may do, and for which collection.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
+    return Call("GET", "/v1/key", shaped(KeyFacts))
 
 
 def health(_collection: str) -> Call[Health]:
