@@ -74,6 +74,8 @@ WORKERS ?= 2
 
 # Threads that wait shall sleep, as in the program itself (api/__main__.py): the other worker has use for the core.
 test: export OMP_WAIT_POLICY := PASSIVE
+# Tests start hundreds of Python programs, which shall not compile everything again, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## the tests; one of them: make test ARGS='-k mirrored'
 	@$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
