@@ -4,7 +4,7 @@ LOOKALIKE_FAULT=name:nth:action. The points are part of the write paths on purpo
 what its test can break. Actions:
 `kill`: SIGKILL to this process. `eio`, `enospc`: the system refuses. `short`: the file being written ends before its
 last bytes, and the system says so. `cut`: the same, and nobody says so; at points without a file it does nothing.
-`delay`: the step takes long.
+`delay`: the step takes long. `stop`: the process is stopped (SIGSTOP), until somebody ends it or lets it go on.
 """
 
 import errno
@@ -87,7 +87,7 @@ PLAN_POINTS = (
     "purge.deleted",
 )
 UPGRADE_POINTS = ("reembed.rows", "reembed.done", "promote.flip", "promote.done")
-ACTIONS = ("kill", "eio", "enospc", "short", "cut", "delay")
+ACTIONS = ("kill", "eio", "enospc", "short", "cut", "delay", "stop")
 CUT_BYTES = 3
 DELAY_S = 0.2
 _hits: Counter[str] = Counter()
@@ -117,6 +117,8 @@ def fault(point: str, handle: int | None = None) -> None:
 def _fail(point: str, action: str, handle: int | None) -> None:
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "delay":
         time.sleep(DELAY_S)
     elif action in ("short", "cut"):

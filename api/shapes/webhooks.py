@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.shapes.base import Shape, Text
 from api.shapes.jobs import Job
@@ -11,7 +11,9 @@ MOST_LETTERS = 2048
 
 
 class StartsJob(Shape):
-    """Base of the bodies that start a job."""
+    """Base of the bodies that start a job: JSON alone, whose types are taken as they are."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     webhook: Annotated[
         Text | None,

@@ -99,6 +99,7 @@ def test_a_dedup_job_is_followed_to_its_end_and_its_groups_are_shown(client: htt
     ("body", "detail"),
     [
         ({"threshold": 2}, "threshold"),
+        ({"threshold": "0.9"}, "threshold"),
         ({"keep": ["largest"]}, "there is no keeper rule 'largest'"),
         ({"protect": ["/no/such/folder"]}, "below which no image of this store lies"),
         ({"within": "photos"}, "within is 'photos', below which no image of this store lies"),
