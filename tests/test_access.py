@@ -321,7 +321,7 @@ def test_a_file_that_is_not_there_and_a_mode_that_is_none_are_said_so(local_stor
 
 
 def test_while_the_keys_cannot_be_read_nobody_gets_in(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(*_: object) -> None:
+    def locked(*_: object, **__: object) -> None:
         raise StoreUnavailable("the catalogue does not answer")
 
     monkeypatch.setattr("search.storing.api_keys.ApiKeys.find", locked)

@@ -1,10 +1,14 @@
 """Keys of the HTTP API in the catalogue: shown once, known again by their sha256, ended at once."""
 
+import sqlite3
 import time
+from contextlib import closing
+from functools import partial
 
 import pytest
 from sqlalchemy import select, update
 
+from search.database.at_once import WouldWait
 from search.database.tables import api_key
 from search.errors import UsageError
 from search.records import Collection
@@ -101,3 +105,30 @@ def test_a_key_for_a_collection_that_is_gone_is_no_key_for_all_of_them(store: St
         connection.commit()
     store.database.engine.dispose()
     assert keys.find(secret) is None
+
+
+def test_at_once_is_known_what_nobody_has_to_be_waited_for(local_store: Store) -> None:
+    keys, file = ApiKeys(local_store.database), local_store.database.engine.url.database
+    assert not keys.any(at_once=True)
+    made, secret = keys.create("write")
+    assert (keys.any(at_once=True), keys.find(secret, at_once=True)) == (True, made)
+    revoked = keys.revoke(made.prefix)
+    assert keys.find(secret, at_once=True) == revoked, "seen at once, too"
+    with pytest.raises(WouldWait):
+        keys.find("lk_unknown", at_once=True)
+    with closing(sqlite3.connect(str(file), isolation_level=None)) as committing:
+        committing.execute("BEGIN EXCLUSIVE")
+        for ask in (partial(keys.any, at_once=True), partial(keys.find, secret, at_once=True)):
+            with pytest.raises(WouldWait):
+                ask()
+        committing.execute("ROLLBACK")
+    assert keys.find(secret, at_once=True) == revoked
+
+
+def test_at_once_a_server_elsewhere_is_not_asked(store: Store) -> None:
+    keys = ApiKeys(store.database)
+    if store.database.engine.dialect.name == "sqlite":
+        assert not keys.any(at_once=True)
+    else:
+        with pytest.raises(WouldWait):
+            keys.any(at_once=True)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.problems import problem, status_of
 from api.http.wrong_keys import MOST, WrongKeys
+from search.database.at_once import WouldWait
 from search.errors import LookalikeError
 from search.storing.api_keys import ROLES, Role
 
@@ -60,12 +61,13 @@ class KeyRefused(Exception):  # noqa: N818 -- an answer to a request, not a defe
 class Gate(Protocol):
     """Knows the caller by the header `Authorization`."""
 
-    def caller(self, authorization: str | None) -> Caller:
-        """Return who sends a request.
+    def caller(self, authorization: str | None, *, at_once: bool = False) -> Caller:
+        """Return who sends a request. at_once: without waiting for anything.
 
         Raises:
             KeyRefused: nobody who may come in.
             StoreUnavailable: the keys cannot be read.
+            WouldWait: at_once, and this is not known without waiting.
         """
         ...
 
@@ -73,7 +75,7 @@ class Gate(Protocol):
 class OpenGate:
     """Asks for no keys: whoever can reach the server may do everything."""
 
-    def caller(self, _authorization: str | None) -> Caller:
+    def caller(self, _authorization: str | None, *, at_once: bool = False) -> Caller:
         """Return that it may be anybody."""
         return ANYBODY
 
@@ -186,5 +188,8 @@ class Authentication:
     async def _caller(self, authorization: str | None) -> Caller:
         if isinstance(self._gate, OpenGate):
             return ANYBODY
-        # Not in the event loop: while somebody commits, SQLite lets readers wait.
-        return await run_in_threadpool(self._gate.caller, authorization)
+        try:
+            return self._gate.caller(authorization, at_once=True)
+        except WouldWait:
+            # Not in the event loop: while somebody commits, SQLite lets readers wait.
+            return await run_in_threadpool(self._gate.caller, authorization)

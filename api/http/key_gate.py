@@ -79,10 +79,10 @@ class KeyGate:
         self._admin = admin
         self._asks = always
 
-    def caller(self, authorization: str | None) -> Caller:
+    def caller(self, authorization: str | None, *, at_once: bool = False) -> Caller:
         """Return who sends a request (api/http/access.py)."""
         # Keys are never removed, so once there is one there always is.
-        if not self._asks and not self._keys.any():
+        if not self._asks and not self._keys.any(at_once=at_once):
             return ANYBODY
         self._asks = True
         if authorization is None:
@@ -90,12 +90,12 @@ class KeyGate:
         kind, _, secret = authorization.partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             raise KeyRefused(f"the header Authorization holds no key: {HOW}", given=False)
-        return self._known(secret.strip())
+        return self._known(secret.strip(), at_once=at_once)
 
-    def _known(self, secret: str) -> Caller:
+    def _known(self, secret: str, *, at_once: bool) -> Caller:
         if self._admin is not None and hmac.compare_digest(self._admin, digest_of(secret)):
             return ANYBODY
-        key = self._keys.find(secret)
+        key = self._keys.find(secret, at_once=at_once)
         if key is None:
             raise KeyRefused("this key is not known here; `lookalike keys list` shows those there are", given=True)
         state = key.state(time.time())

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Select, bindparam, exists, insert, select, update
 
+from search.database.at_once import WouldWait
 from search.database.database import Database
 from search.database.tables import api_key, collection
 from search.errors import UsageError
@@ -123,28 +124,33 @@ class ApiKeys:
             rows = connection.execute(_ALL.order_by(api_key.c.id)).all()
         return [_key_of(tuple(row)) for row in rows]
 
-    def any(self) -> bool:
-        """Tell whether there ever was a key. One indexed read.
+    def any(self, *, at_once: bool = False) -> bool:
+        """Tell whether there ever was a key. One indexed read. at_once: without waiting for who commits.
 
         Raises:
             StoreUnavailable: the database does not answer.
+            WouldWait: at_once, and somebody commits.
         """
-        row = self._database.glance(_ANY)
+        row = self._database.glance_at_once(_ANY) if at_once else self._database.glance(_ANY)
         if row is None:
             with self._database.reading() as connection:
                 row = tuple(connection.execute(_ANY).one())
         return bool(row[0])
 
-    def find(self, secret: str) -> ApiKey | None:
+    def find(self, secret: str, *, at_once: bool = False) -> ApiKey | None:
         """Return the key of these letters, valid or not; None where nobody made it. One indexed read.
 
-        A key for a collection that is not there is none: it must not become one for all.
+        A key for a collection that is not there is none: it must not become one for all. at_once: without waiting.
 
         Raises:
             StoreUnavailable: the database does not answer.
+            WouldWait: at_once, and there may be no such key, or somebody commits.
         """
         digest = digest_of(secret)
-        row: Sequence[Any] | None = self._database.glance(_BY_SHA256, sha256=digest)
+        look = self._database.glance_at_once if at_once else self._database.glance
+        row: Sequence[Any] | None = look(_BY_SHA256, sha256=digest)
+        if row is None and at_once:
+            raise WouldWait
         if row is None:
             with self._database.reading() as connection:
                 row = connection.execute(_BY_SHA256, {"sha256": digest}).first()

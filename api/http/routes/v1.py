@@ -45,6 +45,6 @@ _MODULES = (
 )
 # The problems that they answer with are documented in api/http/description.py.
 router = APIRouter(prefix="/v1", dependencies=[bearer], generate_unique_id_function=operation_id)
-for _module in _MODULES:
+for _module in sorted(_MODULES, key=lambda module: module is not searches):  # what is asked most is looked for first
     router.include_router(_module.router, tags=[tag_of(_module)])
 TAGS = [{"name": tag_of(_module), "description": _module.__doc__ or ""} for _module in _MODULES]
