@@ -1,7 +1,7 @@
 """The HTTP application: routes, page, probes, headers. It builds nothing; server.py beside it hands it the parts."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -31,6 +31,7 @@ from api.http.routes.v1 import TAGS, router
 from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.security_headers import SecurityHeaders
 from api.http.thumbnails import Thumbnails
+from api.http.worker_figures import WorkerFigures
 from api.ingesting import Ingest
 from api.shapes.base import Health
 from api.webhooks.deliveries import Deliveries
@@ -46,7 +47,8 @@ class Parts:
     """What the application works with. wake: called when a job was written down. stopping: whether it is to end.
 
     lines: None for those of a process that has all cores. roots: folders of which clients may name files. webhooks: who
-    may be told of the ends of jobs; deliveries: what tells them, None where that is nobody.
+    may be told of the ends of jobs; deliveries: what tells them, None where that is nobody. among: the worker processes
+    that this is one of.
     """
 
     workspace: Workspace
@@ -62,11 +64,13 @@ class Parts:
     roots: tuple[Path, ...] = ()
     webhooks: WebhookRules = WebhookRules()
     deliveries: Deliveries | None = None
+    among: WorkerFigures | None = None
 
 
 def create_app(parts: Parts) -> FastAPI:
     """Return the application; nothing global is touched."""
     lines = parts.lines or Lines.for_cores()
+    figures = Metrics(parts.workspace, lines, parts.among, parts.deliveries)
     app = FastAPI(
         title="Lookalike",
         version="1",
@@ -76,14 +80,14 @@ def create_app(parts: Parts) -> FastAPI:
         generate_unique_id_function=operation_id,
         redoc_url=None,
         dependencies=[Depends(permitted)],
-        lifespan=_lifespan(parts, lines),
+        lifespan=_lifespan(parts, lines, figures),
     )
     _share(app, parts)
     install(app)
     install_refusals(app)
     app.include_router(router)
     _add_probes(app, parts.readiness)
-    _add_metrics(app, Metrics(parts.workspace, lines, parts.deliveries))
+    _add_metrics(app, figures)
     add_webhook(app)
     add_page(app)
     describe(app)
@@ -120,12 +124,13 @@ def _share(app: FastAPI, parts: Parts) -> None:
     app.state.sources = AllowedSources(parts.roots, parts.fetch)
 
 
-def _lifespan(parts: Parts, lines: Lines) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(parts: Parts, lines: Lines, figures: Metrics) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.readiness.start()
-        parts.started()
-        yield
+        async with nullcontext() if parts.among is None else parts.among.telling(figures.own):
+            parts.started()
+            yield
         parts.readiness.stop()
         lines.close()
         app.state.ingest.close()

@@ -1,6 +1,6 @@
 """Figures for monitoring, in the text format of Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
 from api.http.lines import Lines
+from api.http.worker_figures import WorkerFigures
 from api.webhooks.deliveries import Deliveries
 from api.workspace import Workspace
 from search.finding.recall_watch import RecallWatch
@@ -15,20 +16,41 @@ from search.finding.recall_watch import RecallWatch
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 
 
-class Metrics:
-    """What this process has seen; another worker process has figures of its own."""
+class Metrics(Collector):
+    """What this process has seen, and its fellow workers. among: them, None where it is the only one."""
 
-    def __init__(self, workspace: Workspace, lines: Lines, deliveries: Deliveries | None = None) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Recall(workspace.recall_watch))
-        self._registry.register(_Queues(lines))
-        self._registry.register(_Embedding(workspace))
+    def __init__(
+        self,
+        workspace: Workspace,
+        lines: Lines,
+        among: WorkerFigures | None = None,
+        deliveries: Deliveries | None = None,
+    ) -> None:
+        self._among = among
+        self._own = CollectorRegistry()
+        self._own.register(_Recall(workspace.recall_watch))
+        self._own.register(_Queues(lines))
+        self._own.register(_Embedding(workspace))
         if deliveries is not None:
-            self._registry.register(_Webhooks(deliveries))
+            self._own.register(_Webhooks(deliveries))
+        self._all = CollectorRegistry()
+        self._all.register(self)
+
+    def own(self) -> Iterable[Metric]:
+        """Return the figures of this process."""
+        return self._own.collect()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all figures. It may wait for other workers."""
+        return self.own() if self._among is None else self._among.of_all(self.own)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: names are not looked at before somebody asks for figures."""
+        return ()
 
     def text(self) -> bytes:
-        """Return all figures."""
-        return generate_latest(self._registry)
+        """Return all figures as text. It may wait for other workers."""
+        return generate_latest(self._all)
 
 
 class _Recall(Collector):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import TypeAdapter
@@ -16,6 +17,7 @@ from api.http.key_gate import Guard, gate_of
 from api.http.readiness import Readiness
 from api.http.safe_fetch import FetchLimits, FetchNothing, SafeFetch
 from api.http.thumbnails import Thumbnails
+from api.http.worker_figures import WorkerFigures
 from api.http.worker_processes import Workers
 from api.jobs.runner import JobRunner
 from api.jobs.supervising import Launch
@@ -67,8 +69,9 @@ def run_server(
         gate_of(ApiKeys(store.database), guard)
     plain = {"launch": TypeAdapter(Launch).dump_python(launch, mode="json")}  # as worker.py reads it again
     plain |= {"guard": TypeAdapter(Guard).dump_python(guard, mode="json")}
-    start = {**plain, "names": address.names, "log": log.getEffectiveLevel()}
-    with listen(address.host, address.port) as listening:
+    start = {**plain, "names": address.names, "log": log.getEffectiveLevel(), "count": workers}
+    with TemporaryDirectory(prefix="lookalike-") as figures, listen(address.host, address.port) as listening:
+        start["figures"] = figures
         Workers(workers, start, listening).run(lambda: ready(url_of(listening)), SHUTDOWN_S)
 
 
@@ -79,11 +82,11 @@ def serve_on(
     guard: Guard,
     started: Callable[[], None],
     *,
-    among_others: bool = False,
+    among: WorkerFigures | None = None,
 ) -> None:
     """Serve a store on a socket until SIGINT or SIGTERM. started: called once it answers.
 
-    among_others: other processes serve it, too: no connection is taken before everything is loaded.
+    among: other processes that serve it, too: no connection is taken before everything is loaded.
 
     Raises:
         LookalikeError: as `run_server`.
@@ -102,7 +105,7 @@ def serve_on(
         deliveries = _deliveries(stack, workspace.store, webhooks)
         runner = stack.enter_context(JobRunner(workspace.store.database, launch))
         stopping, readiness = Stopping(), Readiness(workspace)
-        if among_others:
+        if among is not None:
             readiness.warm()
         parts = Parts(
             workspace=workspace,
@@ -117,6 +120,7 @@ def serve_on(
             roots=guard.allow_roots,
             webhooks=webhooks.rules,
             deliveries=deliveries,
+            among=among,
         )
         app = create_app(parts)
         config = uvicorn.Config(

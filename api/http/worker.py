@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 
 from api.http.key_gate import Guard
 from api.http.server import serve_on
+from api.http.worker_figures import WorkerFigures
 from api.http.worker_processes import STARTED
 from api.jobs.supervising import Launch
 
@@ -36,7 +38,7 @@ def be_worker(start: Mapping[str, Any]) -> None:
         start["names"],
         TypeAdapter(Guard).validate_python(start["guard"]),
         started,
-        among_others=True,
+        among=WorkerFigures(Path(start["figures"]), start["number"], start["count"]),
     )
 
 

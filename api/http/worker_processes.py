@@ -61,7 +61,7 @@ class Workers:
         """
         with self._signals():
             try:
-                self._living = {self._started() for _ in range(self._count)}
+                self._living = {self._started(number) for number in range(self._count)}
                 told = False
                 while self._signal is None:
                     self._look()
@@ -73,8 +73,8 @@ class Workers:
         if self._signal == signal.SIGINT:
             raise KeyboardInterrupt
 
-    def _started(self) -> "_Worker":
-        return _Worker(self._start, self._listening, max(1, usable_cores() // self._count))
+    def _started(self, number: int) -> "_Worker":
+        return _Worker({**self._start, "number": number}, self._listening, max(1, usable_cores() // self._count))
 
     def _look(self) -> None:
         """Hear what the workers say, and start anew those that have ended."""
@@ -96,7 +96,7 @@ class Workers:
                 f"{MOST_DEATHS} worker processes ended within {DEATHS_WITHIN_S:g} seconds, the last one {how}; "
                 "what they said is above; serve without --workers shows more"
             )
-        self._living.add(self._started())
+        self._living.add(self._started(worker.number))
 
     def _end_all(self, within_s: float) -> None:
         for worker in self._living:
@@ -119,10 +119,11 @@ class Workers:
 
 
 class _Worker:
-    """One worker. said: what it writes."""
+    """One worker. said: what it writes. number: of its place among the others, from 0."""
 
     def __init__(self, start: Mapping[str, Any], listening: socket.socket, cores: int) -> None:
         path = [str(Path(entry).absolute()) for entry in sys.path]
+        self.number: int = start["number"]
         given = {**start, "socket": listening.fileno(), "path": path}
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT, json.dumps(given)],

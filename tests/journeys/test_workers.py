@@ -17,7 +17,7 @@ from api.cli import main
 from api.http import worker_processes
 from api.http.server import listen
 from api.http.worker_processes import MOST_DEATHS, Workers
-from bench.http_load import picture_request
+from bench.http_load import picture_request, request_bytes
 from search.errors import LookalikeError
 from search.storing.server_jobs import ServerJobs
 from search.storing.store import Store
@@ -79,6 +79,13 @@ def answers(url: str) -> bool:
         return False
 
 
+def figures(url: str) -> dict[str, float]:
+    """Return the figures of monitoring by their series."""
+    with urllib.request.urlopen(f"{url}metrics", timeout=20) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    return {series: float(value) for series, _, value in (line.rpartition(" ") for line in lines)}
+
+
 def connected(url: str) -> socket.socket:
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     return socket.create_connection((host, int(port)), timeout=60)
@@ -102,6 +109,21 @@ def told_once(store: Path, receiver: Receiver) -> None:
     assert sorted(call.path for call in receiver.all()) == [f"/{number}" for number in range(9)]
 
 
+def require_figures_of_all(url: str) -> None:
+    """Search a few times, by one worker or another: any of them tells of all."""
+    by_id = request_bytes("/v1/collections/default/search", b'{"id": "1"}', "application/json")
+    request = by_id.replace(b"Host: localhost", b"Host: 127.0.0.1\r\nConnection: close")
+    for _ in range(6):
+        with connected(url) as connection:
+            connection.sendall(request)
+            assert whole_answer(connection).startswith(b"HTTP/1.1 200")
+    found = figures(url)
+    assert {found[f'lookalike_worker_up{{worker="{number}"}}'] for number in "01"} == {1.0}
+    done = [series for series in found if series.startswith("lookalike_requests_done_total") and '"finds"' in series]
+    assert len(done) == 2
+    assert sum(found[series] for series in done) == 6
+
+
 def test_a_worker_that_is_killed_is_missed_by_nobody_and_started_anew(store: Path) -> None:
     (store.parent / "secret").write_text(f"whsec_{'A' * 32}")
     secret = ("--webhook-secret-file", str(store.parent / "secret"))
@@ -110,6 +132,7 @@ def test_a_worker_that_is_killed_is_missed_by_nobody_and_started_anew(store: Pat
         told_once(store, receiver)
         before = workers(process.pid)
         assert len(before) == 2
+        require_figures_of_all(url)
         killed = before.pop()
         os.kill(killed, signal.SIGKILL)
         # Connections that nobody has taken yet are taken by the other.
@@ -117,6 +140,7 @@ def test_a_worker_that_is_killed_is_missed_by_nobody_and_started_anew(store: Pat
         until(lambda: len(workers(process.pid) - {killed}) == 2)
         until(lambda: answers(url))
         assert before < workers(process.pid), "the other went on"
+        until(lambda: all(figures(url)[f'lookalike_worker_up{{worker="{number}"}}'] for number in "01"))
 
         # What is being answered when the server is asked to end is answered.
         upload = picture_request("/v1/collections/default/search", (store.parent / "photos" / "1.png").read_bytes())
