@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sqlalchemy import update
+from sqlalchemy import Select, update
 
 from search.conditions.field_tests import quoted
 from search.conditions.filtering import matching_query, passing_ids
@@ -24,6 +24,7 @@ from search.finding.snapshot import Snapshot, SnapshotReader
 from search.letters import after_beginning
 from search.records import Collection
 from search.storing.commits import Batch, Committer
+from search.storing.image_records import ids_of_content, images_of
 from search.storing.image_rows import NewImage
 from search.storing.store import Store
 from tests.album_rows import ROWS, TABBY, Row, facts, filled, new
@@ -403,6 +404,23 @@ def test_the_common_filters_are_answered_by_an_index(local_store: Store, where: 
     )
     with local_store.database.reading() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert any(index in step and step.startswith("SEARCH") for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (images_of(1).where(image.c.id > 7).order_by(image.c.id).limit(100), "ix_image_collection_id_id"),
+        (ids_of_content(1, b"0" * 32, b"0" * 16), "ix_image_content_id"),
+    ],
+    ids=["a page of a list", "copies"],
+)
+def test_pages_go_by_id_without_sorting_all_and_copies_are_found_by_their_content(
+    local_store: Store, query: Select[tuple[object, ...]], index: str
+) -> None:
+    told = query.compile(local_store.database.engine, compile_kwargs={"literal_binds": True})
+    with local_store.database.reading() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {told}")]
     assert any(index in step and step.startswith("SEARCH") for step in plan), plan
 
 

@@ -46,6 +46,7 @@ def test_down_and_up_again_is_the_same(store: Store) -> None:
         "0012",
         "0013",
         "0014",
+        "0015",
     ]
     schema.downgrade(store.database, "base")
     with pytest.raises(CorruptFile, match="is missing or empty"):

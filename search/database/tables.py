@@ -123,6 +123,8 @@ image = _table(
         sqlite_where=text("NOT deleted"),
         postgresql_where=text("NOT deleted"),
     ),
+    # Pages of lists, which go by id: without it a page sorts the whole collection.
+    Index("ix_image_collection_id_id", "collection_id", "id"),
     Index("ix_image_collection_id_uri", "collection_id", "uri"),
     Index("ix_image_collection_id_sequence", "collection_id", "sequence"),
     # With what every question asks too, so that it reads nothing but the index.
