@@ -30,24 +30,16 @@ def apply_there(
         GuardRefused: the answer was no.
         RemoteError: by name (api/client/errors.py).
     """
-
-    def act(*, dry: bool) -> Result:
-        job = client.apply(
-            plan_id(plan),
-            action=wanted.action or "list",
-            near=wanted.near,
-            max_fraction=wanted.max_fraction,
-            dry_run=dry,
-        )
-        return _result(session, job)
-
+    named, action = plan_id(plan), wanted.action or "list"
     if ask is not None and not dry_run:
-        would = act(dry=True)
-        verb = "move" if wanted.action == "quarantine" else f"replace by {wanted.action}s"
-        files, groups = counted(would["files"], "copy", "copies"), counted(would["groups"], "group", "groups")
-        tail = "; `undo` brings them back" if wanted.action == "quarantine" else ""
-        ask(f"{verb} {files} of {groups} ({size_text(would['bytes'])}){tail}", would["files"])
-    return _applied(act(dry=dry_run))
+        would = client.plan_preview(named, action=action, near=wanted.near, max_fraction=wanted.max_fraction)
+        if would.over is None:  # else the server refuses it, and says why
+            verb = "move" if action == "quarantine" else f"replace by {action}s"
+            files, groups = counted(would.files, "copy", "copies"), counted(would.groups, "group", "groups")
+            tail = "; `undo` brings them back" if action == "quarantine" else ""
+            ask(f"{verb} {files} of {groups} ({size_text(would.bytes)}){tail}", would.files)
+    started = client.apply(named, action=action, near=wanted.near, max_fraction=wanted.max_fraction, dry_run=dry_run)
+    return _applied(_result(session, started))
 
 
 def listed_there(session: Session, client: Client, plan: str, wanted: Wanted) -> Result:

@@ -147,6 +147,8 @@ def test_a_plan_is_applied_and_undone_there_and_people_are_asked_before(run: Run
     code, _, told = run(*remote, *act)
     assert (code, "this would move 1 copy of 1 group" in told, "add --yes" in told) == (4, True, True)
     assert all(copy.exists() for copy in copies), "nobody was there to say yes"
+    code, _, told = run(*remote, "apply", plan, "--max-fraction", "0.01")
+    assert (code, "add --yes" in told, "max-fraction" in told) == (4, False, True), "what is too much is not asked"
     code, out, _ = run(*remote, *act, "--yes")
     assert (code, f"undo with: lookalike --remote {served.url} undo {plan}" in out) == (0, True)
     assert sorted(copy.exists() for copy in copies) == [False, True]
