@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def server(store: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen[
             yield next(word for word in line.split() if word.startswith("http://")), process
         finally:
             process.kill()
+
+
+def stopped_child(server_pid: int) -> int:
+    """Return the process of a job when it has come to where LOOKALIKE_FAULT stops it."""
+    while True:  # pytest-timeout ends the wait for one that never comes
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if (state, int(parent)) == ("T", server_pid):
+                    return int(entry.name)
+        time.sleep(0.02)
 
 
 def drawn_album(folder: Path) -> tuple[Path, Path]:

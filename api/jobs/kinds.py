@@ -22,9 +22,11 @@ class Kind:
     runs: str
 
 
-# Looking at all pictures fills a machine; acting on a plan must not wait for that.
+# Looking for duplicates can take hours, of a machine that is full with it; taking pictures in and acting on a plan must
+# not wait for that. What each of them writes are short transactions, and each may run beside the others from the
+# command line, too.
 KINDS: Final[Mapping[JobKind, Kind]] = {
-    "import": Kind("write", "looking", "api.jobs.import_job:run_import"),
+    "import": Kind("write", "taking-in", "api.jobs.import_job:run_import"),
     "dedup": Kind("dedup", "looking", "api.jobs.dedup_job:run_dedup"),
     "apply": Kind("dedup", "acting", "api.jobs.plan_jobs:run_apply"),
     "undo": Kind("dedup", "acting", "api.jobs.plan_jobs:run_undo"),

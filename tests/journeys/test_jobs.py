@@ -1,6 +1,7 @@
 """Jobs of a real server: followed, ended, and gone on with when the server was killed."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from api.cli import main
 from search.storing.server_jobs import ServerJobs
 from search.storing.store import Store
 from tests.conftest import painted
-from tests.served import server
+from tests.served import server, stopped_child
 
 BASE = "/v1/collections/default"
 
@@ -207,37 +208,46 @@ def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Clien
     assert (old["result"]["files"], client.get(plan).json()["state"]) == (1, "purged")
 
 
-def test_an_import_takes_in_folders_and_addresses_and_survives_the_death_of_its_server(
-    store: Path, tmp_path: Path
-) -> None:
-    store = shutil.copytree(store, tmp_path / "store")
-    many = tmp_path / "many"
+def to_import(folder: Path) -> dict[str, list[Any]]:
+    """Return the body of an import: 60 pictures and a broken one in a folder, one with a key, and one not allowed."""
+    many, alone = folder / "many", folder / "alone.png"
     many.mkdir()
     for number in range(60):
         painted(1000 + number, (160, 120)).save(many / f"{number}.png")
     (many / "broken.png").write_bytes(b"no picture")
-    alone = tmp_path / "alone.png"
     painted(2000, (160, 120)).save(alone)
-    sources: dict[str, list[Any]] = {
-        "sources": [str(many)],
-        "manifest": [{"uri": str(alone), "key": "alone", "metadata": {"n": 1}}],
-    }
-    sources["manifest"].append({"uri": "/etc/hostname"})
+    rows = [{"uri": str(alone), "key": "alone", "metadata": {"n": 1}}, {"uri": "/etc/hostname"}]
+    return {"sources": [str(many)], "manifest": rows}
+
+
+def killed_while_both_run(client: httpx.Client, process: "subprocess.Popen[str]", body: object) -> list[dict[str, Any]]:
+    """Return a dedup job and an import beside it, of a server that is killed then; the dedup stops where it writes."""
+    looking = client.post(f"{BASE}/dedup", json={"threshold": 0.9}).json()
+    child = stopped_child(process.pid)
+    job = client.post(f"{BASE}/imports", json=body).json()
+    while not (client.get(f"/v1/jobs/{job['id']}").json()["progress"] or {}).get("done"):
+        time.sleep(0.02)
+    assert client.get(f"/v1/jobs/{looking['id']}").json()["state"] == "running"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    os.kill(child, signal.SIGKILL)
+    return [looking, job]
+
+
+def test_an_import_takes_in_folders_and_addresses_beside_a_dedup_and_survives_the_death_of_its_server(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, body = shutil.copytree(store, tmp_path / "store"), to_import(tmp_path)
+    outside = str(tmp_path / "many" / ".." / ".." / "etc")
+    monkeypatch.setenv("LOOKALIKE_FAULT", "plan.write:1:stop")
     with asked(store, "--allow-root", str(tmp_path)) as (client, process):
         before = client.get(BASE).json()["images"]
-        for body in (
-            {"sources": ["/etc"]},
-            {"sources": [str(many / ".." / ".." / "etc")]},
-            {},
-            {"sources": [], "a": 1},
-        ):
-            assert client.post(f"{BASE}/imports", json=body).status_code == 422, body
-        job = client.post(f"{BASE}/imports", json=sources).json()
-        while not (client.get(f"/v1/jobs/{job['id']}").json()["progress"] or {}).get("done"):
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        for wrong in ({"sources": ["/etc"]}, {"sources": [outside]}, {}, {"sources": [], "a": 1}):
+            assert client.post(f"{BASE}/imports", json=wrong).status_code == 422, wrong
+        looking, job = killed_while_both_run(client, process, body)
+    monkeypatch.delenv("LOOKALIKE_FAULT")
     with asked(store, "--allow-root", str(tmp_path)) as (client, process):
+        assert ended(client, looking)["state"] == "done"
         last = ended(client, job)
         assert (last["state"], last["result"]["outcomes"]) == ("done", {"added": 1, "rejected": 1}), last
         index = last["result"]["index"]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from search.storing.server_jobs import ServerJobs
 from search.storing.store import Store
 from tests.conftest import painted
 from tests.file_snapshots import snapshot
-from tests.served import server
+from tests.served import server, stopped_child
 
 BASE = "/v1/collections/default"
 PICTURES = 3
@@ -47,17 +47,6 @@ def ended(client: httpx.Client, job: Mapping[str, Any]) -> dict[str, Any]:
     while (found := client.get(f"/v1/jobs/{job['id']}").json())["state"] in ("queued", "running"):
         time.sleep(0.05)
     return dict(found)
-
-
-def stopped_child(server_pid: int) -> int:
-    """Return the process of a job when it has come to where it stops."""
-    while True:
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError, ValueError):
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if (state, int(parent)) == ("T", server_pid):
-                    return int(entry.name)
-        time.sleep(0.02)
 
 
 def kill_in_the_middle(album: Path, process: "subprocess.Popen[str]", job: Mapping[str, Any]) -> None:
