@@ -130,6 +130,7 @@ class Results {
     Object.assign(view.memory, { wish, names });
     this.asking.abort();
     this.asking = new AbortController();
+    this.looking = false;
     this.list.classList.add("stale");
     try {
       await this.load(FIRST_K);

@@ -177,6 +177,23 @@ def refused_while_edited(client: httpx.Client, store: Path, listed: list[dict[st
     file.write_text(text)
 
 
+def previewed(client: httpx.Client, plan: str, folder: str) -> None:
+    """What a plan would do is told before anything is done, and of which folder that would be too much."""
+    would = client.get(f"{plan}/preview").json()
+    assert (would["groups"], would["files"], would["left"], would["over"]) == (1, 1, {}, None)
+    tight = client.get(f"{plan}/preview", params={"max_fraction": 0.1}).json()
+    assert tight["over"] == {"folder": folder, "images": 5, "going": 1, "max_fraction": 0.2}
+    listed = client.get(f"{plan}/preview", params={"max_fraction": 0.1, "action": "list", "include": "near"}).json()
+    assert (listed["files"], listed["over"]) == (1, None)
+    assert client.get(f"{plan}/preview", params={"include": "far"}).status_code == 422
+
+
+def shown_as_applied(plan: dict[str, Any]) -> None:
+    """A plan tells what was done by it and when, and where its copies are."""
+    assert (plan["state"], plan["action"], plan["made_at"] <= plan["acted_at"]) == ("applied", "quarantine", True)
+    assert [member["place"] for group in plan["items"] for member in group["members"]] == ["quarantine"]
+
+
 def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Client, store: Path) -> None:
     job = ended(client, client.post(f"{BASE}/dedup", json={"threshold": 0.9}).json())
     plan = f"{BASE}/plans/{job['result']['plan']}"
@@ -188,6 +205,7 @@ def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Clien
     refused_while_edited(client, store, listed)
     copy = Path(group["members"][0]["path"])
     assert {copy.name, Path(group["keeper"]["path"]).name} == {"0.png", "again.png"}
+    previewed(client, plan, str(copy.parent))
     small = client.post(f"{plan}/apply", json={"max_fraction": 0.1})
     assert (small.status_code, small.json()["type"]) == (409, "urn:lookalike:problem:GuardRefused")
     (drop,) = ended(client, client.post(f"{plan}/apply", json={"action": "list"}).json())["result"]["drop"]
@@ -197,7 +215,8 @@ def test_a_plan_is_applied_shown_undone_and_purged_over_http(client: httpx.Clien
     images = client.get(BASE).json()["images"]
     done = ended(client, client.post(f"{plan}/apply", json={}).json())
     assert (done["state"], done["result"]["files"], done["kind"], copy.exists()) == ("done", 1, "apply", False)
-    assert (client.get(plan).json()["state"], client.get(BASE).json()["images"]) == ("applied", images - 1)
+    assert client.get(BASE).json()["images"] == images - 1
+    shown_as_applied(client.get(plan).json())
     assert client.get(f"{BASE}/groups").json()["items"] == [], "what went is not shown"
     back = ended(client, client.post(f"{plan}/undo", json={}).json())
     assert (back["result"]["files"], copy.exists(), client.get(plan).json()["state"]) == (1, True, "undone")

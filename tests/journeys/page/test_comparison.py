@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.web_page import choose, drawing, picture_of, png
 
-LOOKING_MS = 30_000  # the server looks at pixels
+LOOKING_MS = 90_000  # the server looks at pixels
 
 
 def seam(dialog: Locator) -> float:

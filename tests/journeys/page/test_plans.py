@@ -1,6 +1,7 @@
 """Duplicates to the end, on the page alone: reviewed, moved into quarantine, brought back, deleted for good."""
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from search.storing.api_keys import ApiKeys
 from tests.dedup_jobs import look_for_duplicates
 from tests.journeys.page.conftest import serving
 from tests.journeys.page.test_design import violations
+from tests.journeys.page.test_jobs import JOB, events
 from tests.web_page import Watch, drawing, picture_of
 
 JOB_MS = 60_000  # a job of the server, in a process of its own
@@ -177,6 +179,35 @@ def test_what_a_disk_refuses_and_what_cannot_be_moved_is_said(page: Page, watch:
     page.get_by_label(re.compile("^Only list")).check()
     expect(page.get_by_role("button", name="List 2 copies")).to_be_enabled()
     expect(page.get_by_role("button", name="Try it first")).to_be_hidden()
+
+
+def test_a_job_that_acts_on_a_plan_is_followed_after_a_reload_too(page: Page) -> None:
+    plan = plan_of(page)
+    progress = {"stage": "checked", "done": 2**19, "total": 2**20, "left_s": 2.0}
+    running = JOB | {"kind": "apply", "request": {"plan": plan}, "progress": progress}
+    skipped = [{"group": 3, "path": "/photos/3.png", "reason": "was changed since"}]
+    counts = {"action": "quarantine", "dry_run": False, "groups": 2, "files": 2, "sidecars": 1, "bytes": 2**20}
+    result = counts | {"left": {}, "skipped": skipped, "quarantines": [], "notes": []}
+    let_go = threading.Event()
+
+    def now() -> dict[str, object]:
+        return JOB | running | {"state": "done", "result": result} if let_go.is_set() else running
+
+    page.route("**/v1/jobs?*", lambda route: route.fulfill(json={"items": [now()], "next_cursor": None}))
+    stream, kind = events(running), "text/event-stream"
+    page.route("**/v1/jobs/7/events", lambda route: route.fulfill(body=stream, content_type=kind))
+    page.route("**/v1/jobs/7", lambda route: route.fulfill(json=now()))
+    page.evaluate(f"location.hash = '#/plans/default/{plan}'")
+    expect(page.locator(".running")).to_contain_text("512.0 KiB of 1.0 MiB checked, 2 s left")
+    page.reload()
+    expect(page.locator(".running")).to_contain_text("512.0 KiB of 1.0 MiB checked, 2 s left")
+    expect(page.locator(".running progress")).to_have_attribute("value", "0.5")
+    expect(page.locator(".plan-form .button.main")).to_be_disabled()
+    picture_of(page, "plan-running")
+    let_go.set()
+    expect(page.locator(".told h2")).to_have_text("2 copies of 2 groups (1.0 MiB) moved into quarantine")
+    expect(page.locator(".skipped li")).to_have_text("/photos/3.png was changed since")
+    expect(page.locator(".told li").first).to_have_text("1 sidecar beside them went with them.")
 
 
 def test_a_key_that_may_only_read_is_told_why_nothing_can_be_pressed(
