@@ -80,6 +80,7 @@ async function show(visit, again) {
     else start();
     await drawing;
     if (shown) settle(visit.memory);
+    else if (document.activeElement === document.body) focusHeading(); // what stood there meanwhile had it
   } catch (error) {
     fail(error);
     if (error.name === "AbortError" || main.hasChildNodes()) return;
@@ -110,7 +111,7 @@ function viewOf(visit, where) {
     collection: collectionOf(where),
     memory: visit.memory,
     signal: visit.leaving.signal,
-    changed: () => recount(where),
+    changed: () => recount(visit, where),
     search,
     searchAddress,
     fail,
@@ -252,11 +253,12 @@ async function refreshCollections(signal) {
   known.at = performance.now();
 }
 
-/** Show how many images there are by now: something was moved, or came back. */
-async function recount(where) {
+/** Something was moved, or came back: forget what other views remember, and show how many images there are by now. */
+async function recount(visit, where) {
+  for (const entry of memories.keys()) if (entry !== visit.entry) memories.delete(entry);
   known.at = -Infinity;
-  await refreshCollections();
-  drawBar(where);
+  await refreshCollections(visit.leaving.signal);
+  if (visit === current) drawBar(where);
 }
 
 function collectionOf(where) {

@@ -1,5 +1,6 @@
 """A server that asks for keys: typed once, kept by the tab, sent in a header and nowhere else."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from api.http.key_gate import KeyGate
 from api.workspace import Workspace
 from search.storing.api_keys import ApiKeys
 from tests.journeys.page.conftest import serving
-from tests.web_page import Watch, choose, drawing, expect_found_itself, png, tiles
+from tests.web_page import Watch, choose, drawing, expect_found_itself, picture_of, png, tiles
 
 # How far anything on screen was moved by something else, in the browser's own measure.
 SHIFTS = """() => new Promise((done) => {
@@ -117,6 +118,20 @@ def test_a_key_for_one_collection_shows_that_one(visitor: Page, locked: tuple[st
     type_key(visitor, secret)
     expect(tiles(visitor)).to_have_count(3)
     expect(visitor.locator("#choice")).to_be_hidden()
+
+
+def test_a_key_that_may_only_read_is_told_why_it_can_press_nothing(visitor: Page, locked: tuple[str, ApiKeys]) -> None:
+    visitor.goto("/#/duplicates/default")
+    type_key(visitor, locked[1].create("read")[1])
+    expect(visitor.locator(".group .tile[data-id]").first).to_be_visible()
+    expect(visitor.locator(".why-not").first).to_contain_text("Your key may read; this needs one of role dedup.")
+    expect(visitor.locator("[data-say]")).to_have_count(0)
+    expect(visitor.get_by_role("button", name="Look again")).to_have_count(0)
+    visitor.get_by_role("link", name="Plans").click()
+    visitor.locator(".plan-row a").first.click()
+    expect(visitor.locator(".why-not")).to_contain_text("lookalike keys create --role dedup")
+    expect(visitor.get_by_role("button", name=re.compile("quarantine|Undo|Delete"))).to_have_count(0)
+    picture_of(visitor, "plan-read-only")
 
 
 def test_a_phone_shows_the_wish_for_a_key_without_scrolling_sideways(

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from api.cli import main
 from api.http.access import OpenGate
-from api.http.key_gate import KeyGate
 from api.workspace import Workspace
-from search.storing.api_keys import ApiKeys
 from tests.dedup_jobs import look_for_duplicates
 from tests.journeys.page.conftest import serving
 from tests.journeys.page.test_design import violations
@@ -29,7 +27,6 @@ class Album:
     """A folder with copies, its files as they were, and the address of a server of it."""
 
     url: str
-    store: Path
     folder: Path
     files: dict[str, bytes]
 
@@ -58,7 +55,7 @@ def album(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     look_for_duplicates(root / "store", calibrate=False)
     with Workspace(root / "store") as workspace, serving(workspace, OpenGate()) as address:
         files = {file.name: file.read_bytes() for file in folder.iterdir()}
-        yield Album(address, root / "store", folder, files)
+        yield Album(address, folder, files)
 
 
 @pytest.fixture
@@ -73,8 +70,7 @@ def page(context: BrowserContext, album: Album, watch: Watch) -> Iterator[Page]:
 
 
 def test_copies_are_reviewed_moved_into_quarantine_and_brought_back_byte_for_byte(page: Page, album: Album) -> None:
-    reviewed = page.locator(".tile", has_text="small 1.jpg").locator(".face")
-    reviewed.focus()
+    page.locator(".tile", has_text="small 1.jpg").locator(".face").focus()
     with page.expect_response(lambda answer: answer.url.endswith("/verdicts")):
         page.keyboard.press("d")
     page.get_by_role("link", name="See what would go").click()
@@ -91,10 +87,14 @@ def test_copies_are_reviewed_moved_into_quarantine_and_brought_back_byte_for_byt
     assert album.quarantined == ["copy of 0.png", "small 1.jpg"]
     assert sorted(album.now) == sorted(set(album.files) - set(album.quarantined))
     expect(page.locator(".plan-title .badge")).to_have_text("applied")
+    expect(page.locator("#counts")).to_contain_text("10 images")
     expect(page.locator(".group .tile", has_text="in quarantine")).to_have_count(2)
     picture_of(page, "plan-applied")
     assert violations(page) == []
-    page.locator(".told").get_by_role("button", name="Undo").click()
+    page.go_back()
+    expect(page.locator(".group .tile")).to_have_count(2)  # what went is not remembered
+    page.go_forward()
+    page.get_by_role("button", name="Undo: bring 2 copies back").click()
     expect(result).to_have_text(re.compile(r"^2 files \(.*\) brought back$"), timeout=JOB_MS)
     assert album.now == album.files
     assert album.quarantined == []
@@ -179,6 +179,14 @@ def test_what_a_disk_refuses_and_what_cannot_be_moved_is_said(page: Page, watch:
     page.get_by_label(re.compile("^Only list")).check()
     expect(page.get_by_role("button", name="List 2 copies")).to_be_enabled()
     expect(page.get_by_role("button", name="Try it first")).to_be_hidden()
+    drop = [{"group": 1, "keep": "1", "id": "2", "key": 'the "best".png'}]
+    result = {"action": "list", "groups": 1, "files": 1, "bytes": 9, "left": {}, "drop": drop, "truncated": False}
+    done = JOB | {"kind": "apply", "state": "done", "request": {"plan": plan}, "result": result}
+    page.route("**/apply", lambda route: route.fulfill(status=202, json=done))
+    page.get_by_role("button", name="List 2 copies").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert Path(download.value.path()).read_bytes() == b'group,keep,id,key\r\n1,1,2,"the ""best"".png"\r\n'
 
 
 def test_a_job_that_acts_on_a_plan_is_followed_after_a_reload_too(page: Page) -> None:
@@ -208,27 +216,3 @@ def test_a_job_that_acts_on_a_plan_is_followed_after_a_reload_too(page: Page) ->
     expect(page.locator(".told h2")).to_have_text("2 copies of 2 groups (1.0 MiB) moved into quarantine")
     expect(page.locator(".skipped li")).to_have_text("/photos/3.png was changed since")
     expect(page.locator(".told li").first).to_have_text("1 sidecar beside them went with them.")
-
-
-def test_a_key_that_may_only_read_is_told_why_nothing_can_be_pressed(
-    browser: Browser, album: Album, watch: Watch
-) -> None:
-    with Workspace(album.store) as workspace:
-        keys = ApiKeys(workspace.store.database)
-        with serving(workspace, KeyGate(keys, None, always=True)) as address:
-            _, secret = keys.create("read")
-            context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 800})
-            context.add_init_script(f"sessionStorage.setItem('lookalike-key', '{secret}')")
-            page = context.new_page()
-            watch.follow(page)
-            page.goto("/#/duplicates/default")
-            expect(page.locator(".why-not").first).to_contain_text("Your key may read; this needs one of role dedup.")
-            expect(page.locator("[data-say]")).to_have_count(0)
-            expect(page.get_by_role("button", name="Look again")).to_have_count(0)
-            page.get_by_role("link", name="Plans").click()
-            page.locator(".plan-row a").click()
-            expect(page.locator(".why-not")).to_contain_text("lookalike keys create --role dedup")
-            expect(page.get_by_role("button", name=re.compile("quarantine|Undo|Delete"))).to_have_count(0)
-            picture_of(page, "plan-read-only")
-            context.close()
-    assert watch.complaints == []
