@@ -152,8 +152,9 @@ def dropped(page: Page, seed: int) -> tuple[float, float]:
     file = io.BytesIO()
     picture(seed).save(file, "PNG")
     took = page.evaluate(DROP, base64.b64encode(file.getvalue()).decode())
-    page.wait_for_load_state("networkidle")
-    time.sleep(1)  # the look at the pixels that follows is none of the next round's business
+    # The look at the pixels that follows is none of the next round's business.
+    time.sleep(1)
+    page.locator(".results .note", has_text="looking at the pixels").wait_for(state="hidden", timeout=120_000)
     return float(took), float(page.evaluate("window.shift ?? 0"))
 
 
