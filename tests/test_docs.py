@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from api import exits
 from api.cli import GLOBAL_OPTIONS, app
-from api.http.routes.v1 import router
+from api.http.routes.v1 import include_all
 from search.errors import BadImage
 from search.upkeep.references import references
 from search.upkeep.stored_json import json_columns, kind_of
@@ -57,7 +57,7 @@ def test_every_kind_of_fault_is_listed() -> None:
 
 def _described() -> FastAPI:
     app = FastAPI()
-    app.include_router(router)
+    include_all(app)
     return app
 
 

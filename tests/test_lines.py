@@ -105,10 +105,12 @@ def test_a_line_of_long_work_has_few_places(monkeypatch: pytest.MonkeyPatch) -> 
     async def story() -> None:
         line = Line("looks", 2, waiting=40)
         assert line.most() == 42
-        monkeypatch.setattr(line, "_mean_s", 4.0)  # of its work
-        assert line.most() == 2 + 5, "who is answered within 10 seconds"
+        monkeypatch.setattr(line, "_mean_s", 0.1)  # of its work
+        assert line.most() == 2 + 10, "who is answered within half a second"
         monkeypatch.setattr(line, "_mean_s", 1000.0)
-        assert line.most() == 2 + 2, "one for each thread in any case"
+        assert line.most() == 2 + lines.STANDING, "in any case"
+        monkeypatch.setattr(line, "_reserve", 0.0)
+        assert line.most() == 2 + 2, "one for each thread, however many come"
         line.close()
 
     asyncio.run(story())

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.schemas import BaseSchema
 
 from api.http.description import operation_id
-from api.http.routes.v1 import router
+from api.http.routes.v1 import include_all
 from tests.endurance import endure
 from tests.openapi_cases import LEFT_OUT, asked, described, fuzzed, machine, operation_of
 from tests.small_server import SmallServer, small_server, small_store
@@ -30,7 +30,7 @@ SOAK_EXAMPLES, PIECE = 2_000, 100
 def names() -> list[str]:
     """Return the operations; those that take things away come last."""
     app = FastAPI(generate_unique_id_function=operation_id)
-    app.include_router(router)
+    include_all(app)
     methods = [(method, one) for path in app.openapi()["paths"].values() for method, one in path.items()]
     return [one["operationId"] for _, one in sorted(methods, key=lambda pair: pair[0] == "delete")]
 

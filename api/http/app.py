@@ -27,7 +27,7 @@ from api.http.ndjson import ListsAsLines
 from api.http.page_files import add_page
 from api.http.problems import install, problem
 from api.http.readiness import Readiness
-from api.http.routes.v1 import TAGS, router
+from api.http.routes.v1 import TAGS, include_all
 from api.http.safe_fetch import Fetch, FetchNothing
 from api.http.security_headers import SecurityHeaders
 from api.http.thumbnails import Thumbnails
@@ -85,7 +85,7 @@ def create_app(parts: Parts) -> FastAPI:
     _share(app, parts)
     install(app)
     install_refusals(app)
-    app.include_router(router)
+    include_all(app)
     _add_probes(app, parts.readiness)
     _add_metrics(app, figures)
     add_webhook(app)

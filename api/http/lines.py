@@ -37,7 +37,7 @@ P = ParamSpec("P")
 WAITING: Final = 64  # requests in front of each line's threads, with all of the reserve
 STANDING: Final = 8  # without it; fewer, where they would wait longer than this, but one for each thread:
 STANDING_S: Final = 0.1
-RESERVE_S: Final = 10.0  # what takes longer to answer is no reserve
+RESERVE_S: Final = 0.5  # with the reserve, too: fewer than WAITING, but STANDING in any case
 REFILL_S: Final = 1.0  # of nobody waiting, in all, after which the reserve is whole again
 INGEST_AT_ONCE: Final = 8  # pictures that are taken in side by side, of all requests
 HELD: Final = "lookalike.place"  # of a request's scope
@@ -70,8 +70,12 @@ class Line(Places):
     def most(self) -> int:
         """Return how many may be inside: few, and what is left of the reserve."""
         standing = self._standing()
-        waiting = min(max(self.waiting, standing) + self._reserve, self._answered_within(RESERVE_S))
-        return self.threads + min(self._waiting_most, max(standing, int(waiting)))
+        return self.threads + min(self._longest(), int(max(self.waiting, standing) + self._reserve))
+
+    def _longest(self) -> int:
+        """Return how many may wait with all of the reserve."""
+        within = int(min(self._waiting_most, self._answered_within(RESERVE_S)))
+        return min(self._waiting_most, max(STANDING, self._standing(), within))
 
     def _standing(self) -> int:
         """Return how many may wait however long more come than can be answered."""
@@ -83,14 +87,12 @@ class Line(Places):
     def enter(self, client: str) -> None:
         """Let a request in (`Places.enter`)."""
         super().enter(client)
+        standing, whole = self._standing(), self._longest() - self._standing()
         if self._nobody_waits_since is not None:
             now = time.monotonic()
-            rested_s = now - self._nobody_waits_since
-            whole = self._waiting_most - self._standing()
-            self._reserve = min(whole, self._reserve + rested_s * self._waiting_most / REFILL_S)
+            self._reserve += (now - self._nobody_waits_since) * self._waiting_most / REFILL_S
             self._nobody_waits_since = None if self.waiting else now
-        if self.waiting > self._standing():
-            self._reserve = max(0.0, self._reserve - 1)
+        self._reserve = max(0.0, min(whole, self._reserve) - (self.waiting > standing))
 
     def leave(self, client: str) -> None:
         """Let a request out."""

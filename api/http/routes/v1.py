@@ -1,6 +1,6 @@
 """Everything below /v1, put together: a new module of handlers is named here."""
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 
 from api.http.access import bearer
 from api.http.description import operation_id, tag_of
@@ -43,8 +43,20 @@ _MODULES = (
     classification,
     keys,
 )
-# The problems that they answer with are documented in api/http/description.py.
-router = APIRouter(prefix="/v1", dependencies=[bearer], generate_unique_id_function=operation_id)
-for _module in sorted(_MODULES, key=lambda module: module is not searches):  # what is asked most is looked for first
-    router.include_router(_module.router, tags=[tag_of(_module)])
 TAGS = [{"name": tag_of(_module), "description": _module.__doc__ or ""} for _module in _MODULES]
+
+
+def include_all(app: FastAPI) -> None:
+    """Let an app answer everything below /v1. The problems of all are documented in api/http/description.py.
+
+    Without a router of their own around them, and the searches first: who looks for a handler asks one router after the
+    other, and those inside of others several times.
+    """
+    for module in sorted(_MODULES, key=lambda module: module is not searches):
+        app.include_router(
+            module.router,
+            prefix="/v1",
+            tags=[tag_of(module)],
+            dependencies=[bearer],
+            generate_unique_id_function=operation_id,
+        )
