@@ -1,5 +1,6 @@
 """When a server says that searches will be answered, and how many cores it answers with."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,29 @@ def test_a_server_is_ready_when_it_has_searched_once(tmp_path: Path, monkeypatch
         readiness.warm()
         assert readiness.reason() is None
     assert searched == [drawn_picture()]
+
+
+def test_a_server_that_ends_does_not_end_in_the_middle_of_loading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.create(tmp_path / "store") as store:
+        add(store, 1, 3)
+    loading, let, loaded = threading.Event(), threading.Event(), threading.Event()
+
+    def embedder(_target: Collection) -> None:
+        loading.set()
+        assert let.wait(20)
+        loaded.set()
+        raise WeightsUnavailable("too late")
+
+    with Workspace(tmp_path / "store") as workspace:
+        monkeypatch.setattr(workspace, "embedder", embedder)
+        readiness = Readiness(workspace)
+        readiness.start()
+        assert loading.wait(20)
+        threading.Timer(0.1, let.set).start()
+        readiness.stop()
+        assert loaded.is_set()
 
 
 def test_a_process_uses_the_cores_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

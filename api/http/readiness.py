@@ -15,6 +15,7 @@ from search.records import Collection
 log = logging.getLogger(__name__)
 
 RETRY_S = 10.0
+STOP_S: Final = 15.0  # for what is being loaded: a process that ends in the middle of it is aborted by its libraries
 ONE: Final = QueryRequest(k=1)
 
 
@@ -30,6 +31,7 @@ class Readiness:
         self._reason: str | None = "starting"
         self._is_warm = False
         self._stopped = threading.Event()
+        self._warming: threading.Thread | None = None
 
     def warm(self) -> None:
         """Load what can be loaded, before anybody asks."""
@@ -37,11 +39,14 @@ class Readiness:
 
     def start(self) -> None:
         """Begin to warm up; returns at once."""
-        threading.Thread(target=self._warm_up, daemon=True).start()
+        self._warming = threading.Thread(target=self._warm_up, daemon=True)
+        self._warming.start()
 
     def stop(self) -> None:
-        """Try no more."""
+        """Try no more; return when what is being loaded is there, or after STOP_S."""
         self._stopped.set()
+        if self._warming is not None:
+            self._warming.join(STOP_S)
 
     def reason(self) -> str | None:
         """Return why searches are not answered yet, None when they are."""
@@ -66,6 +71,8 @@ class Readiness:
         try:
             targets = self._workspace.store.catalogue.collections()
             for target in targets:
+                if self._stopped.is_set():
+                    return False
                 if self._reason is not None:
                     self._reason = f"loading collection {target.name}"
                 failures += self._load(target)
