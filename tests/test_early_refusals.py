@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from api.http.admission import Admission
+from api.http.lines import Held
 from api.ingesting import Ingest, Ingested
 from bench.http_load import picture_request, request_bytes
 from search.storing.store import Store
@@ -164,16 +165,25 @@ def test_clients_behind_a_proxy_are_told_apart_by_the_addresses_it_names(running
 
 
 def test_a_place_is_taken_when_all_of_a_request_is_there_and_given_back_whatever_becomes_of_it(
-    running: Running,
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taken: list[int] = []
+    take = Held.take
+
+    def note(held: Held) -> None:
+        take(held)
+        taken.append(running.lines.pictures.inside)
+
+    monkeypatch.setattr(Held, "take", note)
+
     async def story() -> None:
         line = running.lines.pictures
         slow = await Client.to(running.place, of_client(UPLOAD, "a")[:-5])
         await asyncio.sleep(0.1)
-        assert line.inside == 0, "a slow sender keeps nobody from being answered"
+        assert (line.inside, taken) == (0, []), "a slow sender keeps nobody from being answered"
         slow.writer.write(of_client(UPLOAD, "a")[-5:])
         await until(running.slow.begun)
-        assert line.inside == 1
+        assert (line.inside, taken) == (1, [1]), "before its handler, and once"
         nothing = request_bytes(SEARCH, b"no form", "multipart/form-data; boundary=x")
         foreign = UPLOAD.replace(b"Host: localhost", b"Host: elsewhere", 1)
         for wrong in (nothing, foreign, request_bytes(SEARCH, b"{}", "text/plain")):
