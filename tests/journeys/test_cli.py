@@ -19,13 +19,18 @@ from tests.conftest import painted
 from tests.fakes import FakeBackbone
 from tests.perturbed import perturbed_weights
 
-MANY = 600  # takes seconds after the first commit, however slowly the test is told of it
+MANY = 120
 # The real program, but for one thing: it commits much sooner than after two seconds.
-PROGRAM = [
-    sys.executable,
-    "-c",
-    "import search.storing.commits as commits; commits.MAX_BATCH_S = 0.2; from api.__main__ import main; main()",
-]
+SOONER = "import search.storing.commits as commits; commits.MAX_BATCH_S = 0.1; "
+# And for another: from the second on commits take long, however slowly the test is told of the first.
+SLOWER = """
+import itertools, time
+commit, times = commits.Committer.commit, itertools.count()
+commits.Committer.commit = lambda *batch: (time.sleep(5 * (next(times) > 0)), commit(*batch))[1]
+"""
+RUN = "from api.__main__ import main; main()"
+PROGRAM = [sys.executable, "-c", SOONER + RUN]
+INTERRUPTED = [sys.executable, "-c", SOONER + SLOWER + RUN]
 Run = Callable[..., tuple[int, dict]]  # type: ignore[type-arg]
 
 
@@ -353,7 +358,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def interrupt(command: list[str], number: signal.Signals) -> tuple[int, str, int]:
     """Send a signal after the first commit; return the exit code, the last line and how many were acknowledged."""
-    with subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*INTERRUPTED, *command], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = next(line for line in process.stderr if "acknowledged" in line)
         process.send_signal(number)
