@@ -8,12 +8,12 @@ to be the better keeper, the star is formed anew around it, so a picture of n co
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.duplicates.candidates import Candidates
 from search.duplicates.comparing import Comparison, Copy
 from search.duplicates.judging import Edge, Judge
-from search.duplicates.keeper_rules import KeeperRules
+from search.duplicates.keeper_rules import LOSSLESS_FORMATS, KeeperRules
 from search.duplicates.keeping import Choice, choose
 from search.duplicates.nodes import Node, NodePair
 from search.duplicates.picture_facts import PictureFacts
@@ -74,23 +74,38 @@ class StarGroups:
     def _around(self, centre: int) -> Star:
         """Return the star of a node, or that of the better keeper found in it.
 
-        Where each of several centres names another one, as measured differences allow, the one named most often wins.
+        Where each of several centres names another one, as measured differences allow, the one named most often wins,
+        of as many the likeliest.
         """
         star = self._star(centre, {})
         tried, named = {centre: star}, Counter[int]()
+        reasons: dict[int, str] = {}
         while (better := self._node_of(star)) != star.centre:
             named[better] += 1
+            reasons[better] = star.keeper.reason
             if better in tried:
-                return self._kept_at(tried[max(tried, key=lambda one: (named[one], -one))])
+                most = max(named.values())
+                first = min((one for one in tried if named[one] == most), key=self._likely)
+                return self._kept_at(tried[first], reasons[first])
             moved = self._star(better, {star.centre: _turned(star.edges[better])})
             if not self._partners[star.centre] & set(star.edges) <= {better, *moved.edges}:
-                return self._kept_at(star)  # moving would tear apart what people called duplicates
+                return self._kept_at(star, "")  # moving would tear apart what people called duplicates
             star = tried[better] = moved
         return star
 
-    def _kept_at(self, star: Star) -> Star:
-        """Return a star with the best image of its centre as the keeper, whatever the others are."""
-        return Star(star.centre, star.edges, self._choice(star.centre, {}))
+    def _kept_at(self, star: Star, reason: str) -> Star:
+        """Return a star with the best image of its centre as the keeper. reason: why the others are no better."""
+        choice = self._choice(star.centre, {})
+        if reason and len(self._nodes[star.centre]) == 1:
+            choice = replace(choice, reason=reason)
+        return Star(star.centre, star.edges, choice)
+
+    def _likely(self, node: int) -> tuple[bool | int | str, ...]:
+        """Return a sort key: pixels, then lossy files before lossless ones that were made of them, then bytes."""
+        image = self._nodes[node][0]
+        is_made = image.format in LOSSLESS_FORMATS
+        size = (-image.width * image.height, is_made, -image.size_bytes)
+        return not self._rules.is_protected(image), *size, *self._rules.at_first_sight(image)
 
     def _star(self, centre: int, known: Mapping[int, Edge]) -> Star:
         """Return the star of a node. known: edges that were judged before."""
