@@ -123,5 +123,5 @@ class _Webhooks(Collector):
         for state, outcome in (("delivered", "delivered"), ("due", "tried_again"), ("failed", "given_up")):
             called.add_metric([outcome], self._deliveries.told[state])
         yield called
-        waiting = self._deliveries.waiting()
-        yield GaugeMetricFamily("lookalike_webhooks_due", "Receivers of the store who are still to be told.", waiting)
+        about = "Receivers of the whole store who are still to be told."
+        yield GaugeMetricFamily("lookalike_webhooks_due", about, self._deliveries.waiting)

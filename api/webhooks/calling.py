@@ -2,6 +2,7 @@
 that were looked at (api/http/pinned.py).
 """
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ async def call(receiver: Receiver, headers: Mapping[str, str], body: bytes, reso
         CallFailed: no answer came.
     """
     try:
-        return await _call(receiver, headers, body, resolve)
+        async with asyncio.timeout(TOTAL_S):  # finding the host counts, too
+            return await _call(receiver, headers, body, resolve)
     except (NotSafe, OSError, aiohttp.ClientError, ValueError, TimeoutError) as error:
         log.info("a webhook to %s was not sent: %s: %s", receiver.url.host, type(error).__name__, error)
         raise CallFailed(_in_words(error)) from None

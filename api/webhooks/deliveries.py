@@ -41,7 +41,11 @@ AT_ONCE_EACH: Final = 2  # of one host and port, so that a slow one keeps nobody
 
 
 class Deliveries:
-    """Tells receivers while it is open. told: how many attempts of this process ended in which state."""
+    """Tells receivers while it is open.
+
+    told: how many attempts of this process ended in which state. waiting: how many receivers of the whole store are
+    still to be told, as of a moment ago: who asks for figures must not wait for the catalogue.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Deliveries:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="webhooks")
         self.told: Counter[str] = Counter()
+        self.waiting = 0
 
     def __enter__(self) -> "Deliveries":
         self._serving = self._loop.create_task(self._serve())
@@ -73,10 +78,6 @@ class Deliveries:
         """Stop; what is being told is given back, so that the next server tells it."""
         self._loop.call_soon_threadsafe(self._serving.cancel)
         self._thread.join()
-
-    def waiting(self) -> int:
-        """Return how many receivers of the whole store have not been told yet, and may still be."""
-        return self._due.waiting()
 
     def _run(self) -> None:
         try:
@@ -98,6 +99,7 @@ class Deliveries:
 
     async def _round(self) -> bool:
         """Tell some of those that are due; return False where nothing could be done."""
+        self.waiting = await asyncio.to_thread(self._due.waiting)
         with held(self._lock) as mine:
             due = await asyncio.to_thread(self._due.due, self._owner) if mine else []
             return any(await asyncio.gather(*(self._tell(one) for one in fair(due))))

@@ -113,11 +113,11 @@ def cancelled(client: httpx.Client, receiver: Receiver) -> None:
     assert (given_up["attempts"], given_up["next_at"]) == (1, None)
     assert "answered 410" in given_up["problem"]["detail"]
     delivery(client, first, "delivered")
-    figures = client.get("/metrics").text
+    while "lookalike_webhooks_due 0.0" not in (figures := client.get("/metrics").text):
+        time.sleep(0.05)
     for line in (
         'lookalike_webhook_attempts_total{outcome="delivered"} 2.0',
         'lookalike_webhook_attempts_total{outcome="given_up"} 1.0',
-        "lookalike_webhooks_due 0.0",
     ):
         assert line in figures
 
