@@ -13,6 +13,8 @@ from tests.web_page import (
     tiles,
 )
 
+LOOKING_MS = 60_000  # the server looks at pixels, beside other tests
+
 
 def label_counts(page: Page) -> dict[str, int]:
     """Return the labels of the collection `named` with their counts, as the server counts them."""
@@ -52,7 +54,7 @@ def test_a_label_filters_the_results_of_a_picture_and_back_remembers_it(page: Pa
     own = tiles(page).first.locator(".label").get_attribute("title") or ""
     label, images = next((one, n) for one, n in label_counts(page).items() if not own.startswith(one))
     page.get_by_label("Label of the results").select_option(label)
-    expect(page.get_by_role("heading", level=1)).to_have_text("No copy found")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No copy found", timeout=LOOKING_MS)
     expect(tiles(page)).to_have_count(min(images, 24))
     tiles(page).first.locator(".face").click()
     expect(tiles(page).first.locator(".badge")).to_have_text("this image")
