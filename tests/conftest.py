@@ -18,6 +18,7 @@ import numpy as np
 import psycopg
 import pytest
 from PIL import Image
+from platformdirs import user_cache_path
 
 from search.records import Collection
 from search.storing.store import Store
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from tests.object_server import ObjectServer
 
 Draw = Callable[..., Path]
+MEMORY = Path("/dev/shm")  # where the system has it
 ENOUGH_BYTES = 32 << 20  # for one test in memory
+SERVER_BYTES = 2 << 30  # for a database server in memory, of which it takes a tenth
+COPIES_FILES = 150_000  # the version of PostgreSQL that knows of two ways to copy a database
+# Nothing here survives the run, so nothing waits for the disk or is written twice; and nobody tidies up behind a
+# thousand databases that are used once. What a commit of ours owes to fsync is shown by fault points and by
+# tests/power_loss.py, not by this server's disk.
+SERVER_SETTINGS = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off")
 
 
 def skip(reason: str) -> None:
@@ -66,7 +74,8 @@ def postgresql() -> Iterator[str]:
     # PostgreSQL refuses to run as root. The other user could not pass through pytest's own folders: whenever a pytest
     # starts, it closes them to others.
     user, group = ("nobody", "nogroup") if os.geteuid() == 0 else (None, None)
-    with tempfile.TemporaryDirectory(prefix="lookalike-postgresql-") as folder:
+    memory = MEMORY if _has_room(MEMORY, SERVER_BYTES) else None
+    with tempfile.TemporaryDirectory(prefix="lookalike-postgresql-", dir=memory) as folder:
         if user is not None:
             shutil.chown(folder, user)
         data = f"{folder}/data"
@@ -75,9 +84,7 @@ def postgresql() -> Iterator[str]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        # Nothing here survives the run, so nothing waits for the disk. What a commit of ours owes to fsync is shown by
-        # fault points and by tests/power_loss.py, not by this server's disk.
-        settings = [f"-cport={port}", "-clisten_addresses=127.0.0.1", "-cfsync=off"]
+        settings = [f"-c{one}" for one in (f"port={port}", "listen_addresses=127.0.0.1", *SERVER_SETTINGS)]
         server = subprocess.Popen(
             [programs / "postgres", "-D", data, "-k", folder, *settings],
             stdout=subprocess.DEVNULL,
@@ -93,6 +100,10 @@ def postgresql() -> Iterator[str]:
         finally:
             server.send_signal(signal.SIGQUIT)  # at once: SIGTERM would wait until the last connection is closed
             server.wait()
+
+
+def _has_room(folder: Path, size: int) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= size
 
 
 def make_reachable(folder: Path) -> None:
@@ -144,13 +155,14 @@ def empty_catalogue(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store, once on each database."""
-    if request.param == "postgresql":
-        catalogue = new_database(*request.getfixturevalue("empty_catalogue").rsplit("/", 1))
-        opened = Store.create(tmp_path / "store", catalogue=catalogue)
-    else:
-        opened = Store(shutil.copytree(request.getfixturevalue("empty_store"), tmp_path / "store"))
-    with opened:
+    if request.param == "sqlite":
+        with Store(shutil.copytree(request.getfixturevalue("empty_store"), tmp_path / "store")) as opened:
+            yield opened
+        return
+    catalogue = new_database(*request.getfixturevalue("empty_catalogue").rsplit("/", 1))
+    with Store.create(tmp_path / "store", catalogue=catalogue) as opened:
         yield opened
+    dropped(catalogue)
 
 
 @pytest.fixture
@@ -165,9 +177,13 @@ def emptied(url: str) -> None:
     """Remove every row of a database; the tables stay, and ids begin anew."""
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        tables = ", ".join(name for (name,) in found if name != "alembic_version")
-        if tables:
-            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
+        # A fifth of what TRUNCATE costs, which makes every table and index anew. Keys to other tables do not count.
+        connection.execute("SET session_replication_role = replica")
+        for (table,) in found:
+            if table != "alembic_version":
+                connection.execute(f"DELETE FROM {table}".encode())
+        for (sequence,) in connection.execute("SELECT sequencename FROM pg_sequences").fetchall():
+            connection.execute(f"ALTER SEQUENCE {sequence} RESTART".encode())
 
 
 def dropped(url: str) -> None:
@@ -181,7 +197,9 @@ def new_database(server: str, template: str = "template1") -> str:
     """Return the URL of a fresh database on a PostgreSQL server, a copy of the template."""
     name = f"test_{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        # Since it can, the server would rather write the template's pages to its log than copy the files.
+        copying = "STRATEGY FILE_COPY" if connection.info.server_version >= COPIES_FILES else ""
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {copying}".encode())
     return f"{server}/{name}"
 
 
@@ -218,12 +236,24 @@ def target(store: Store) -> Collection:
 @pytest.fixture
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where the system has one: a kill loses nothing of it, and it need not wait for a disk."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ENOUGH_BYTES:
+    if not _has_room(MEMORY, ENOUGH_BYTES):
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
+
+
+def own_cache(folder: Path) -> str:
+    """Make an empty cache for LOOKALIKE_CACHE, but for the model files, which every process of the run may share.
+
+    To make one takes seconds, and it is named by all that shaped it.
+    """
+    chosen = os.environ.get("LOOKALIKE_CACHE") or user_cache_path("lookalike", appauthor=False)
+    engines = Path(chosen) / "engines"
+    engines.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "engines").symlink_to(engines.resolve())
+    return str(folder)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from search.calibration.calibration import Calibration
 from search.calibration.calibrations import Calibrations
 from search.errors import UsageError
 from search.storing.verdicts import Verdicts, verdict_on
+from tests.conftest import own_cache
 
 PICTURES = 60
 REQUEST = CalibrationRequest(samples=40, seed=3, copies=3, prevalence=1.0)
@@ -29,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for number, pixels in enumerate(procedural_images(PICTURES, 5)):
         Image.fromarray(pixels).save(folder / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
         with lookalike.open(root) as album:
             album.index(folder, progress=False)
         yield root

@@ -14,6 +14,7 @@ from api.cli import main
 from indexer.procedural.pictures import procedural_images
 from search.errors import UsageError
 from search.records import Edit, Match
+from tests.conftest import own_cache
 
 PICTURES = 12
 SOUGHT = 5
@@ -33,7 +34,7 @@ def album(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lo
         pytest.MonkeyPatch.context() as patch,
         lookalike.open(tmp_path_factory.mktemp("album") / "store") as opened,
     ):
-        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
         opened.index(folder, progress=False)
         yield opened
 
@@ -105,7 +106,7 @@ def test_a_stored_image_is_looked_at_too(album: lookalike.Lookalike, folder: Pat
 def test_a_stored_image_finds_its_turned_copy(
     album: lookalike.Lookalike, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path / "cache"))
     both = tmp_path / "both"
     both.mkdir()
     for number in range(4, 9):
@@ -146,7 +147,7 @@ def test_a_box_needs_the_picture_itself(album: lookalike.Lookalike, folder: Path
 def test_whose_file_is_gone_cannot_be_verified_and_is_still_found(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path / "cache"))
     copies = tmp_path / "copies"
     copies.mkdir()
     for number in (1, SOUGHT):

@@ -21,6 +21,7 @@ from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.procedural.pictures import procedural_images
 from search.errors import UsageError
+from tests.conftest import own_cache
 
 PICTURES = 6
 SOUGHT = 2  # of which the uploads are made
@@ -46,7 +47,7 @@ def album(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lo
         pytest.MonkeyPatch.context() as patch,
         lookalike.open(tmp_path_factory.mktemp("album") / "store") as opened,
     ):
-        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
         opened.index(folder, progress=False)
         yield opened
 

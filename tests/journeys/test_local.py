@@ -9,6 +9,7 @@ from PIL import Image
 import lookalike
 from api.cli import main
 from indexer.procedural.pictures import procedural_images
+from tests.conftest import own_cache
 
 PICTURES = 6
 
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_local_features_are_asked_for_once_counted_and_found(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOOKALIKE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path / "cache"))
     store = ["--store", str(tmp_path / "store"), "--json", "--progress", "none"]
     with pytest.raises(SystemExit, match="0"):
         main([*store, "index", str(folder / "0.png"), "--local", "--workers", "1"])

@@ -21,7 +21,7 @@ from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.finding.plain_pictures import MIN_CONTRAST
 from search.records import Match
-from tests.conftest import painted
+from tests.conftest import own_cache, painted
 
 BLANK = "the picture shows next to nothing, so only identical ones are compared"
 TINY = "the picture is only 7 x 30 pixels large, so only identical ones are compared"
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     store = tmp_path_factory.mktemp("album") / "store"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOOKALIKE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
         with lookalike.open(store) as album:
             album.index(folder, progress=False)
         with Workspace(store) as opened:
