@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import delete, select
 
@@ -47,6 +47,16 @@ def moving_machine(_folder: Path) -> None:
 def approximate_machine(_folder: Path) -> None:
     """tests/test_store_machine.py, with approximate indexes."""
     run_state_machine_as_test(ApproximateMachine, settings=LONGER)
+
+
+def seeded(kind: type[StoreMachine], number: int) -> Check:
+    """The same from another beginning, where the ordinary one takes five times as long to stumble."""
+
+    def check(_folder: Path) -> None:
+        machine = seed(number)(type("SeededMachine", (kind,), {}))
+        run_state_machine_as_test(machine, settings=settings(LONGER, derandomize=False))
+
+    return check
 
 
 def power_cut(*unseen: Any) -> Check:
@@ -142,8 +152,8 @@ def planned_trees_until_one_fails(folder: Path) -> None:
     """tests/test_planned_trees.py."""
     empty = folder / "empty"
     Store.create(empty).close()
-    for seed in range(300):
-        assert planned_trees.violations(empty, folder, range(seed, seed + 1)) == []
+    for first in range(300):
+        assert planned_trees.violations(empty, folder, range(first, first + 1)) == []
 
 
 def nothing(_patch: Patch) -> None:
@@ -176,9 +186,9 @@ PLANTED: dict[str, tuple[Callable[[Patch], None], Check, str]] = {
     "masking of removed images": (plants.without_masking, machine, "ismatch|was named"),
     "living images of an approximate index": (plants.without_the_living, approximate_machine, "ismatch|was named"),
     "mask of the delta": (plants.without_the_mask_of_the_delta, approximate_machine, "ismatch|was named"),
-    "filter of an approximate index": (plants.without_the_filter, approximate_machine, "filter leaves out"),
+    "filter of an approximate index": (plants.without_the_filter, seeded(ApproximateMachine, 1), "filter leaves out"),
     "missing images of a promoted space": (plants.counting_nothing_as_missing, moving_machine, "ismatch"),
-    "images of a backup": (plants.backing_up_all_but_one, moving_machine, "missing from the catalogue"),
+    "images of a backup": (plants.backing_up_all_but_one, seeded(StoreMachine, 4), "missing from the catalogue"),
     "embeddings in use": (plants.dropping_embeddings_in_use, machine, "mismatch"),
     "index built meanwhile": (plants.naming_whatever_was_built, removal_beside_a_build, "2 == 0"),
     "last copy": (plants.without_looking_again_before_deleting, planned_trees_until_one_fails, "it was the last copy"),
