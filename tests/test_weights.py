@@ -1,13 +1,13 @@
 """Weights files and models that cannot be used: a clear error before anything is written."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from api.cli import main
 from indexer.backbones.backbones import load_backbone
 from indexer.backbones.timm_models import load_network, model_card, pooled_dims
 from indexer.backbones.weights import conversion, first_difference, read_tensors, weights_sha256
@@ -167,14 +167,18 @@ def test_a_device_that_is_not_there_is_refused_with_a_way_out(device: str) -> No
     ],
     ids=" ".join,
 )
-def test_nothing_is_written_when_a_backbone_is_refused(arguments: list[str], tmp_path: Path) -> None:
+def test_nothing_is_written_when_a_backbone_is_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "short.safetensors").write_bytes(b"\x10")
     before = sorted(tmp_path.rglob("*"))
-    command = [sys.executable, "-m", "api", "--store", "store", "index", ".", *arguments]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert answer.returncode in (1, 2, 4)
-    assert len(answer.stderr.splitlines()) == 1, answer.stderr
+    with pytest.raises(SystemExit) as refused:
+        main(["--store", "store", "index", ".", *arguments])
+    assert refused.value.code in (1, 2, 4)
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1, told
     assert sorted(tmp_path.rglob("*")) == before
 
 
