@@ -11,7 +11,7 @@ from search.geometry.keypoints import extract
 from search.geometry.transformation import Points
 from search.geometry.verification import ANOTHER_SHOT, reversed_roles
 from search.geometry.verify import prepared, verify
-from search.geometry.widening import goes_on
+from search.geometry.widening import beyond
 from tests.drawn_pictures import Pixels, compressed, resized, textured
 from tests.test_duplicate_kinds import real_looking
 
@@ -37,13 +37,21 @@ def box(left: float, top: float, width: float, height: float) -> Points:
 
 
 def test_a_scene_goes_on_where_a_crop_ends() -> None:
-    assert goes_on(real_looking(400, 300), box(60, 50, 260, 190), (400, 300))
+    assert beyond(real_looking(400, 300), box(60, 50, 260, 190), (400, 300)) == "scene"
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 40, 90)])
 def test_a_frame_begins_with_an_edge(colour: tuple[int, int, int]) -> None:
     framed = cv2.copyMakeBorder(real_looking(400, 300), 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=colour)
-    assert not goes_on(compressed(np.asarray(framed, np.uint8), 85), box(40, 40, 400, 300), (480, 380))
+    assert beyond(compressed(np.asarray(framed, np.uint8), 85), box(40, 40, 400, 300), (480, 380)) == "frame"
+
+
+def test_more_of_a_white_backdrop_shows_nothing() -> None:
+    product = np.full((380, 480, 3), 255, np.uint8)
+    product[90:290, 140:340] = real_looking(200, 200)
+    saved = compressed(product, 85)
+    assert beyond(saved, box(40, 40, 400, 300), (480, 380)) == "nothing"
+    assert beyond(saved, box(200, 150, 100, 100), (480, 380)) == "scene"
 
 
 def test_the_original_is_nearest_to_all_of_its_edits() -> None:

@@ -74,7 +74,7 @@ QUESTIONS: list[Callable[[PictureFacts], object]] = [
     lambda facts: facts.is_made_of(IMAGES[1], 90, IMAGES[0], 60),
     lambda facts: facts.edits(FOUND, IMAGES[1], IMAGES[0], facts.file),
     lambda facts: facts.is_grey(FOUND, IMAGES[1], IMAGES[0], facts.file),
-    lambda facts: facts.goes_on(IMAGES[1], LEFT_HALF, (400, 300), facts.file),
+    lambda facts: facts.beyond(IMAGES[1], LEFT_HALF, (400, 300), facts.file),
 ]
 
 
@@ -109,6 +109,6 @@ def test_only_what_is_not_known_is_measured() -> None:
 def test_another_model_is_another_question() -> None:
     answers, eyes = Answered(), Drawn()
     facts = PictureFacts(eyes, answers)
-    facts.goes_on(IMAGES[1], LEFT_HALF, (400, 300), facts.file)
-    facts.goes_on(IMAGES[1], LEFT_HALF * 0.5, (400, 300), facts.file)
+    facts.beyond(IMAGES[1], LEFT_HALF, (400, 300), facts.file)
+    facts.beyond(IMAGES[1], LEFT_HALF * 0.5, (400, 300), facts.file)
     assert eyes.read == 2

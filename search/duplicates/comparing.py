@@ -20,6 +20,7 @@ from search.geometry.edits import model_edits
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.transformation import Model
 from search.geometry.verification import Verification, reversed_roles
+from search.geometry.widening import Beyond
 from search.records import ImageRecord, path_of_uri
 
 _ALL_OF_IT: Final = 0.985  # share of a picture from which on all of it is shown: models are as good as that
@@ -60,7 +61,7 @@ class Comparison:
         self._beside = Beside()
 
     def widest(self, copies: Sequence[Copy]) -> list[Copy]:
-        """Return those that show most of the scene, without a frame around it."""
+        """Return those that show most of the scene; a frame around it counts less, and one colour beside it nothing."""
         framed = 0
         areas: list[float] = []
         for copy in copies:
@@ -69,10 +70,11 @@ class Comparison:
                 areas.append(1.0)
                 continue
             more, less = shared.of_query < _ALL_OF_IT, shared.of_candidate < _ALL_OF_IT
-            here, there = more and self._goes_on(copy, own=True), less and self._goes_on(copy, own=False)
-            framed += less and not there
-            area = (shared.of_candidate if there else 1.0) / (shared.of_query if here else 1.0)
-            areas.append(0.0 if more and not here else area)
+            here = self._beyond(copy, own=True) if more else "nothing"
+            there = self._beyond(copy, own=False) if less else "nothing"
+            framed += there == "frame"
+            area = (shared.of_candidate if there == "scene" else 1.0) / (shared.of_query if here == "scene" else 1.0)
+            areas.append(0.0 if here == "frame" else area)
         # One of several may be cut along an edge of the scene; a frame shows beside all of them.
         if 2 * framed > sum(copy.found is not None for copy in copies):
             areas = [0.0 if copy.found is None else area for copy, area in zip(copies, areas, strict=True)]
@@ -194,14 +196,14 @@ class Comparison:
         path = path_of_uri(image.uri)
         return 0 if path is None else len(self._beside.sidecars_of(path))
 
-    def _goes_on(self, copy: Copy, *, own: bool) -> bool:
-        """Tell whether the picture that shows more goes on beyond what is shared. own: that of the copy."""
+    def _beyond(self, copy: Copy, *, own: bool) -> Beyond:
+        """Return what a picture that shows more shows beyond what is shared. own: that of the copy."""
         found = copy.found
         if found is None or found.shared is None or self._facts is None:
-            return True
+            return "scene"
         if own:
-            return self._facts.goes_on(copy.image, found.shared.in_query, found.query_size, self._file)
-        return self._facts.goes_on(self._centre, found.shared.in_candidate, found.candidate_size, self._file)
+            return self._facts.beyond(copy.image, found.shared.in_query, found.query_size, self._file)
+        return self._facts.beyond(self._centre, found.shared.in_candidate, found.candidate_size, self._file)
 
     def _are_enlarged(self, copies: Sequence[Copy], times: float) -> bool:
         """Tell whether most of several copies of one density were made of one with sides so many times shorter."""

@@ -17,7 +17,7 @@ from search.geometry.pixel_edits import PictureFile, edits_between, is_grey
 from search.geometry.recompression import is_made_of
 from search.geometry.transformation import Model, Points
 from search.geometry.verification import Verification
-from search.geometry.widening import goes_on
+from search.geometry.widening import Beyond, beyond
 from search.records import Edit, ImageRecord
 
 File = Callable[[ImageRecord], PictureFile | None]  # reads an image's pixels, None where they cannot be had
@@ -44,16 +44,17 @@ class PictureFacts:
             found.append(measured)
         return found
 
-    def goes_on(self, image: ImageRecord, shared: Points, size: Size, file: File) -> bool:
-        """Tell whether a picture goes on beyond a part of it (search/geometry/widening.py); yes where nobody can."""
-        question = Question("goes_on", image.sha256, about=digest(shared, size))
+    def beyond(self, image: ImageRecord, shared: Points, size: Size, file: File) -> Beyond:
+        """Return what a picture shows beyond a part of it (search/geometry/widening.py); scene where nobody can."""
+        question = Question("beyond", image.sha256, about=digest(shared, size))
         kept = self._answers.find(question)
         if kept is not None:
-            return bool(json.loads(kept))
+            known: Beyond = json.loads(kept)
+            return known
         read = file(image)
         if read is None:
-            return True
-        found = bool(goes_on(read.pixels, shared, size))
+            return "scene"
+        found = beyond(read.pixels, shared, size)
         self._answers.keep(question, json.dumps(found).encode())
         return found
 

@@ -1,9 +1,10 @@
-"""Whether a picture that shows more than another one shows more of the scene, or the same inside a frame.
+"""Whether a picture that shows more than another one shows more of the scene, the same inside a frame, or nothing more.
 
-Where a crop ends, the picture that it was cut from goes on; where a frame begins, there is an edge all along.
+Where a crop ends, the picture that it was cut from goes on; where a frame begins, there is an edge all along. White
+beside a white backdrop has none, whoever put it there, and shows nothing.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -19,23 +20,45 @@ _FEWEST: Final = 12  # places of a side of the shared part that lie inside the p
 _EDGE: Final = 3.0  # times the typical step across lines beside it, which a step across a frame is
 _LEAST: Final = 10.0  # levels
 _EVEN: Final = 1.5  # levels: standard deviation along lines that were filled with one colour, after compression
+_OF_ONE: Final = 3.0  # levels: within which nearly all pixels are that have one colour, after compression
+_NEARLY_ALL: Final = 0.98
 _PLAIN: Final = 4.0  # levels: standard deviation along a line inside, below which the picture is even there, too
+Beyond = Literal["scene", "frame", "nothing"]
 
 
-def goes_on(pixels: Pixels, shared: Points, size: tuple[int, int]) -> bool:
-    """Tell whether a picture goes on beyond the part that it shares with another one.
+def beyond(pixels: Pixels, shared: Points, size: tuple[int, int]) -> Beyond:
+    """Return what a picture shows beyond the part that it shares with another one.
 
     pixels: of the picture, perhaps reduced. shared: (N, 2) the corners of that part, in pixels of its size: width and
-    height. A part that ends nowhere inside the picture leaves nothing to tell, and counts as one that goes on.
+    height. A part that ends nowhere inside the picture leaves nothing to tell, and counts as one where the scene goes
+    on.
     """
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-    grey = cv2.GaussianBlur(cv2.resize(as_grey(pixels), (width, height), interpolation=cv2.INTER_AREA), (0, 0), 0.8)
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     corners = shared * (width / size[0], height / size[1])
+    grey = cv2.GaussianBlur(as_grey(np.asarray(small, np.uint8)), (0, 0), 0.8)
+    if not _goes_on(np.asarray(grey, np.float64), corners):
+        return "frame"
+    return "nothing" if _is_of_one_colour(np.asarray(small, np.uint8), corners) else "scene"
+
+
+def _is_of_one_colour(pixels: Pixels, corners: Points) -> bool:
+    """Tell whether everything outside a part has one colour, but for what compression spills over its border."""
+    inside = np.zeros(pixels.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.round(corners).astype(np.int32)], 1)
+    rest = pixels[cv2.dilate(inside, np.ones((2 * int(_FAR) + 1,) * 2, np.uint8)) == 0].astype(np.float64)
+    if len(rest) < _FEWEST:
+        return False
+    off = np.abs(rest - np.median(rest, axis=0))
+    return bool((off <= _OF_ONE).mean() >= _NEARLY_ALL)
+
+
+def _goes_on(grey: NDArray[np.float64], corners: Points) -> bool:
     centre = corners.mean(axis=0)
     framed = looked = 0
     for one, other in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        told = _is_edge(grey.astype(np.float64), one, other, centre)
+        told = _is_edge(grey, one, other, centre)
         if told is not None:
             looked += 1
             framed += told
