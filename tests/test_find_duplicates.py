@@ -9,11 +9,13 @@ from search.duplicates.groups import DuplicateGroup
 from search.duplicates.report import DuplicateRequest
 from search.embeddings import unit_rows
 from search.finding.find_similar import QueryContent, Wanted, find_similar
+from search.finding.generations import Generations
 from search.finding.snapshot import SnapshotReader
 from search.index.cpu_pairs import CpuPairs
 from search.index.pair_finder import NearPairs, Progress
 from search.records import Collection, ContentFacts, Embeddings
 from search.storing.commits import Batch, Committer
+from search.storing.removals import remove_images
 from search.storing.store import Store
 from tests.fakes import FAKE_DIMS, facts, new_image, unit
 
@@ -151,3 +153,15 @@ def test_min_score_cuts_the_ranking(local_store: Store, local: Collection) -> No
     snapshot = SnapshotReader(local_store.database, local_store.blobs, local).current()
     found = find_similar(snapshot, local_store.catalogue, unit(1, 0), None, Wanted(k=5, min_score=0.5))
     assert [match.image.id for match in found] == [1]
+
+
+def test_what_was_removed_is_not_looked_at_again(local_store: Store, local: Collection) -> None:
+    pictures = [(str(number), unit(1, number), facts(str(number))) for number in range(30)]
+    commit(local_store, local, *pictures)
+    Generations(local_store.database, local_store.blobs, local).publish(
+        local_store.catalogue.collection("default").sequence
+    )
+    remove_images(local_store.database, local, [1, 30])
+    snapshot = SnapshotReader(local_store.database, local_store.blobs, local).current()
+    report = find_duplicates(snapshot, local_store.catalogue, DuplicateRequest(None, 0.5, ceiling=0.9))
+    assert report.images == 28

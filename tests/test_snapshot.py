@@ -244,3 +244,21 @@ def test_a_commit_that_happens_while_a_snapshot_is_taken_belongs_to_the_next_one
         patch.setattr("search.storing.catalogue.Catalogue.collection", lambda _self, _name: before)
         assert reader.current().delta.ids.tolist() == [1]
     assert reader.current().delta.ids.tolist() == [1, 2]
+
+
+def test_a_sample_holds_none_of_the_images_that_were_removed(
+    store: Store, target: Collection, committer: Committer, reader: SnapshotReader
+) -> None:
+    embeddings = rows(40)
+    committer.commit(Batch([new_image(str(number)) for number in range(40)], embeddings))
+    publish(store, target)
+    gone = [*range(1, 21), 40]
+    with store.database.writing() as connection:
+        connection.execute(update(collection).values(sequence=2))
+        connection.execute(update(image).where(image.c.id.in_(gone)).values(deleted=True, sequence=2))
+    snapshot = reader.current()
+    assert snapshot.sample(1).tolist()[0] in range(21, 40)
+    assert snapshot.sample(100).tolist() == list(range(21, 40))
+    ten = snapshot.sample(10)
+    assert len(set(ten.tolist())) == 10
+    np.testing.assert_allclose(snapshot.embeddings_of(ten), embeddings[ten - 1], atol=1e-3)

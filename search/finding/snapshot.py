@@ -281,12 +281,22 @@ class Snapshot:
     def sample(self, count: int) -> NDArray[np.int64]:
         """Return the ids of `count` images from all over the collection, ascending; fewer where there are fewer.
 
-        Always the same ones, as long as the index is the same.
+        Always the same ones, as long as the index is the same and none of them is removed.
         """
         known = self.generation.ids if self.generation is not None else self.delta.ids
         if len(known) < count <= len(self):
             known = np.union1d(known, self.delta.ids)
-        return known[np.linspace(0, len(known) - 1, min(count, len(known))).astype(np.intp)]
+        looked = min(count, len(known))
+        while True:  # where many were removed, more have to be looked at; all only where few are left
+            found = _spread(known, looked)
+            left = found[~self._are_gone(found)]
+            if len(left) >= count or looked == len(known):
+                return _spread(left, count)
+            looked = min(2 * looked, len(known))
+
+    def _are_gone(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of the ids in the generation or the delta belong to images that were removed."""
+        return np.isin(ids, self.delta.changed) & ~np.isin(ids, self.delta.ids)
 
     def living(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of some image ids that can be found, in the same order."""
@@ -306,6 +316,11 @@ class Snapshot:
 
     def _generation_rows(self) -> int:
         return len(self.generation.ids) if self.generation is not None else 0
+
+
+def _spread(ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return so many ids from all over, all where there are fewer."""
+    return ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.intp)]
 
 
 class SnapshotReader:
