@@ -107,3 +107,8 @@ def test_what_was_found_can_be_told_from_the_other_side() -> None:
     assert turned.model is not None
     assert found.model is not None
     assert np.allclose(turned.model @ found.model, np.eye(3), atol=1e-6)
+
+
+def test_a_strip_too_thin_to_show_an_edge_shows_nothing() -> None:
+    padded = cv2.copyMakeBorder(real_looking(300, 320), 0, 0, 6, 6, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    assert beyond(compressed(np.asarray(padded, np.uint8), 85), box(6, 0, 300, 320), (312, 320)) == "nothing"

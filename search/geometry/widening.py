@@ -20,8 +20,9 @@ _FEWEST: Final = 12  # places of a side of the shared part that lie inside the p
 _EDGE: Final = 3.0  # times the typical step across lines beside it, which a step across a frame is
 _LEAST: Final = 10.0  # levels
 _EVEN: Final = 1.5  # levels: standard deviation along lines that were filled with one colour, after compression
-_OF_ONE: Final = 3.0  # levels: within which nearly all pixels are that have one colour, after compression
-_NEARLY_ALL: Final = 0.98
+_OF_ONE: Final = 8.0  # levels: within which nearly all pixels are that have one colour, after compression
+_NEARLY_ALL: Final = 0.95
+_SPILLS: Final = 2  # pixels beyond its border that resampling spills a picture over
 _PLAIN: Final = 4.0  # levels: standard deviation along a line inside, below which the picture is even there, too
 Beyond = Literal["scene", "frame", "nothing"]
 
@@ -47,7 +48,7 @@ def _is_of_one_colour(pixels: Pixels, corners: Points) -> bool:
     """Tell whether everything outside a part has one colour, but for what compression spills over its border."""
     inside = np.zeros(pixels.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round(corners).astype(np.int32)], 1)
-    rest = pixels[cv2.dilate(inside, np.ones((2 * int(_FAR) + 1,) * 2, np.uint8)) == 0].astype(np.float64)
+    rest = pixels[cv2.dilate(inside, np.ones((2 * _SPILLS + 1,) * 2, np.uint8)) == 0].astype(np.float64)
     if len(rest) < _FEWEST:
         return False
     off = np.abs(rest - np.median(rest, axis=0))
