@@ -280,3 +280,11 @@ OPERATIONS = (
     ("/v1/collections/{collection}/images", "post"),
     ("/v1/collections/{collection}/images/by-key/{key}", "put"),
 )
+
+
+def test_a_key_that_is_no_utf8_is_refused_and_is_no_other_key(client: TestClient) -> None:
+    for address in ("images/by-key/p%ff", "images/by-key/p%fe", "images/by-key/p%ed%a0%80", "images?where=key%ff"):
+        answer = client.request("GET" if "?" in address else "PUT", f"{BASE}/{address}", files={"image": drawn(60)})
+        assert (answer.status_code, "UTF-8" in answer.json()["detail"]) == (422, True), address
+    replaced = client.put(f"{BASE}/images/by-key/p%ef%bf%bd", files={"image": drawn(60)})
+    assert (replaced.status_code, replaced.json()["image"]["key"]) == (201, "p\ufffd"), "a letter as any other"

@@ -1,9 +1,10 @@
 """Everything below /v1, put together: a new module of handlers is named here."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.http.access import bearer
 from api.http.description import operation_id, tag_of
+from api.http.exact_addresses import exact_address
 from api.http.routes import (
     batch_searches,
     checks,
@@ -57,6 +58,6 @@ def include_all(app: FastAPI) -> None:
             module.router,
             prefix="/v1",
             tags=[tag_of(module)],
-            dependencies=[bearer],
+            dependencies=[bearer, Depends(exact_address)],
             generate_unique_id_function=operation_id,
         )
