@@ -140,6 +140,7 @@ FORMS = [
     (FORM, part("image", PICTURE, "a.png") + part("id", b"1") + b"--x--\r\n", ""),
     (FORM, b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--\r\n", ""),
     (FORM, b"--x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n", ""),
+    (FORM, part("image", PICTURE, "a.png") + part("like", b"1").removesuffix(b"1\r\n"), ""),
     (FORM, b"no form at all", ""),
     (FORM, b"", ""),
     ("multipart/form-data", part("image", PICTURE, "a.png"), ""),

@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from api.http.allowed_sources import AllowedSources
+from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import json_body, media_type, parsed, text_fields
 from api.ingesting import Keep, OnDuplicate, Sent
@@ -58,7 +59,7 @@ async def wanted_images(request: Request) -> Wanted:
         return _wanted([sent_of(one)], one.keep, one.on_duplicate)
     if kind != "multipart/form-data":
         raise unsupported_media(kind, WANTED)
-    async with request.form(max_files=MOST_AT_ONCE, max_fields=FIELDS) as form:
+    async with form_of(request, max_files=MOST_AT_ONCE, max_fields=FIELDS) as form:
         fields = parsed(FormFields, text_fields(form, lists=("key", "metadata", "labels")))
         files = _files([(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)])
         said = _said(fields, len(files))
@@ -83,7 +84,7 @@ async def wanted_put(request: Request) -> Wanted:
         return _wanted([_described(Sent(b"", body.uri, uri=body.uri), said)], body.keep, "allow")
     if kind != "multipart/form-data":
         raise unsupported_media(kind, WANTED)
-    async with request.form(max_files=1, max_fields=8) as form:
+    async with form_of(request, max_files=1, max_fields=8) as form:
         fields = parsed(PutFields, text_fields(form))
         (file,) = _files([(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)])
         said = _from_text(None, fields.metadata, fields.labels)

@@ -288,3 +288,26 @@ def test_a_key_that_is_no_utf8_is_refused_and_is_no_other_key(client: TestClient
         assert (answer.status_code, "UTF-8" in answer.json()["detail"]) == (422, True), address
     replaced = client.put(f"{BASE}/images/by-key/p%ef%bf%bd", files={"image": drawn(60)})
     assert (replaced.status_code, replaced.json()["image"]["key"]) == (201, "p\ufffd"), "a letter as any other"
+
+
+@pytest.mark.parametrize("left_out", [b"--", b"-", b"--x--", b"ginal\r\n--x--"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"{BASE}/images"),
+        ("PUT", f"{BASE}/images/by-key/cut"),
+        ("POST", f"{BASE}/search"),
+        ("POST", f"{BASE}/check"),
+        ("POST", f"{BASE}/images/1/explain"),
+        ("POST", "/v1/classify"),
+    ],
+)
+def test_a_form_that_is_cut_off_is_refused_wherever(
+    client: TestClient, method: str, path: str, left_out: bytes
+) -> None:
+    name = b"\r\n--x\r\nContent-Disposition: form-data; name="
+    picture = name + b'"image"; filename="a.png"\r\n\r\n' + drawn(61)
+    whole = picture.removeprefix(b"\r\n") + name + b'"keep"\r\n\r\noriginal\r\n--x--'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.request(method, path, content=whole.removesuffix(left_out), headers=headers)
+    assert (answer.status_code, "closing boundary" in answer.json()["detail"]) == (422, True)

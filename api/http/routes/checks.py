@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from api.checks import check_image, check_picture
 from api.http.access import needs
+from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import (
     ONE_OF,
@@ -55,7 +56,7 @@ async def check(request: Request, workspace: Work, target: Target) -> CheckAnswe
         return await _without_upload(request, workspace, target, parsed(CheckBody, await json_body(request)))
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
-    async with request.form(max_files=1, max_fields=4) as form:
+    async with form_of(request, max_files=1, max_fields=4) as form:
         body = parsed(CheckBody, text_fields(form))
         uploads = uploaded(form, body)
         if not uploads:

@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.http.access import CalledBy, needs
+from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import Work, lines, media_type, parsed, text_fields
 from api.queries import MAX_PICTURES
@@ -51,7 +52,7 @@ async def classify(request: Request, workspace: Work, caller: CalledBy) -> Class
     """Name what uploaded pictures show, by the classifier that the backbone of a collection comes with."""
     if media_type(request) != FORM:
         raise unsupported_media(media_type(request), FORM)
-    async with request.form(max_files=MAX_PICTURES, max_fields=2) as form:
+    async with form_of(request, max_files=MAX_PICTURES, max_fields=2) as form:
         body = parsed(ClassifyBody, text_fields(form))
         if caller.only not in (None, body.collection):
             raise HTTPException(HTTPStatus.FORBIDDEN, f"your key is for {caller.only} only; name it as `collection`")

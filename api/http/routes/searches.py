@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 
 from api.http.access import needs
+from api.http.forms import form_of
 from api.http.named_queries import NamedQuery, require_one_source
 from api.http.problems import unsupported_media
 from api.http.request_parts import (
@@ -93,7 +94,7 @@ async def search(request: Request, workspace: Work, collection: str) -> Response
         return await _answered(request, workspace, collection, body, [])
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
-    async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS) as form:
+    async with form_of(request, max_files=MAX_PICTURES, max_fields=MAX_FIELDS) as form:
         body = parsed(SearchBody, text_fields(form, lists=("like", "unlike")))
         uploads = [(await upload.read(), upload.filename or "upload") for upload in uploaded(form, body)]
     return await _answered(request, workspace, collection, body, uploads)
@@ -110,7 +111,7 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
     if media_type(request) != "multipart/form-data":
         raise unsupported_media(media_type(request), "multipart/form-data")
     image = await run_in_threadpool(workspace.store.catalogue.image_by_id, target.id, image_id)
-    async with request.form(max_files=1, max_fields=2) as form:
+    async with form_of(request, max_files=1, max_fields=2) as form:
         upload, box = form.get("image"), form.get("box")
         if not isinstance(upload, UploadFile):
             raise UsageError("the picture belongs in the form field `image`")
