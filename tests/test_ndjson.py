@@ -134,7 +134,9 @@ LISTS = ("images", "labels", "fields", "verdicts", "failures")
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_comes_line_by_line_to_its_end_for_those_who_accept_only_lines(client: TestClient, name: str) -> None:
     items = client.get(f"{HOME}/{name}").json()["items"]
-    answer = client.get(f"{HOME}/{name}", params={"limit": 5}, headers={"accept": MEDIA_TYPE})
+    answer = client.get(
+        f"{HOME}/{name}", params={} if name == "fields" else {"limit": 5}, headers={"accept": MEDIA_TYPE}
+    )
     assert answer.headers["content-type"] == MEDIA_TYPE
     assert [json.loads(line) for line in answer.text.splitlines()] == items
     both = client.get(f"{HOME}/{name}", headers={"accept": f"application/json, {MEDIA_TYPE}"})

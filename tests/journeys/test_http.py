@@ -264,6 +264,20 @@ def test_what_is_wrong_with_a_request_is_said_with_the_field_its_value_and_what_
     assert problem(answer)["detail"].startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("images?wheer=width%20>%201", "there is no query parameter 'wheer' here; there are cursor, limit, where"),
+        ("images?limit=1&limit=2", "the query parameter `limit` is there twice"),
+        ("images/1?x=1", "there is no query parameter 'x' here; there are none"),
+        ("images/1/thumbnail?w=20", "there is no query parameter 'w' here; there are size"),
+    ],
+)
+def test_a_parameter_that_nobody_knows_is_refused(client: TestClient, path: str, says: str) -> None:
+    assert problem(client.get(f"{BASE}/{path}"))["detail"].startswith(says)
+    assert client.get("/v1/jobs?state=done&state=failed").status_code == 200, "a list is given so"
+
+
 def test_a_form_is_refused_in_the_same_words(client: TestClient) -> None:
     assert problem(upload(client, b"x", k="many"))["detail"] == 'k is "many"; give a whole number'
     assert problem(upload(client, b"x", min_score="nan"))["detail"] == "min_score is nan; give a finite number"
