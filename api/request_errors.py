@@ -21,6 +21,8 @@ REMEDIES = {
     "finite_number": "give a finite number",
     "float_type": "give a number",
     "float_parsing": "give a number",
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
     "string_type": "give a text",
     "string_pattern_mismatch": "give 1 to 16 digits",  # ids and cursors: no other text has a pattern
     "dict_type": "give an object",

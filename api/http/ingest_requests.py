@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from api.http.allowed_sources import AllowedSources
 from api.http.forms import form_of
 from api.http.problems import unsupported_media
-from api.http.request_parts import json_body, media_type, parsed, text_fields
+from api.http.request_parts import json_body, media_type, parsed, parsed_form
 from api.ingesting import Keep, OnDuplicate, Sent
 from api.shapes.images import Label as LabelShape
 from api.shapes.ingest import MOST_AT_ONCE, Described, FormFields, PutFields, PutUri, UriBody, UriItem, UrisBody
@@ -60,7 +60,7 @@ async def wanted_images(request: Request) -> Wanted:
     if kind != "multipart/form-data":
         raise unsupported_media(kind, WANTED)
     async with form_of(request, max_files=MOST_AT_ONCE, max_fields=FIELDS) as form:
-        fields = parsed(FormFields, text_fields(form, lists=("key", "metadata", "labels")))
+        fields = parsed_form(FormFields, form, lists=("key", "metadata", "labels"))
         files = _files([(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)])
         said = _said(fields, len(files))
         items = [
@@ -85,7 +85,7 @@ async def wanted_put(request: Request) -> Wanted:
     if kind != "multipart/form-data":
         raise unsupported_media(kind, WANTED)
     async with form_of(request, max_files=1, max_fields=8) as form:
-        fields = parsed(PutFields, text_fields(form))
+        fields = parsed_form(PutFields, form)
         (file,) = _files([(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)])
         said = _from_text(None, fields.metadata, fields.labels)
         return _wanted([_described(Sent(await file.read(), "the picture"), said)], fields.keep, "allow")

@@ -84,24 +84,40 @@ async def json_body(request: Request) -> object:
 
 
 def parsed(shape: type[Body], values: object) -> Body:
-    """Return values as what they should be.
+    """Return what came as JSON as what it should be; its types are taken as they are.
 
     Raises:
         RequestValidationError: they are something else.
     """
+    return _valid(shape, values, strict=True)
+
+
+def parsed_form(shape: type[Body], form: FormData, lists: Some[str] = ()) -> Body:
+    """Return the fields of a form that are no files, of which each is a text. lists: those that may come several times.
+
+    Raises:
+        RequestValidationError: they are something else.
+        UsageError: a field is there twice, or a picture came as a text.
+    """
+    texts = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+    fields: dict[str, str | list[str]] = {}
+    for name, value in texts:
+        if name == "image":
+            raise UsageError("the form field `image` is a text; send a file there, such as -F image=@FILE of curl")
+        if name in fields and name not in lists:
+            raise UsageError(f"the form field {name[:40]!r} is there twice; give it once")
+        fields[name] = [one for other, one in texts if other == name] if name in lists else value
+    return _valid(shape, fields, strict=False)
+
+
+def _valid(shape: type[Body], values: object, *, strict: bool) -> Body:
     try:
-        return shape.model_validate(values, strict=False)
+        return shape.model_validate(values, strict=strict)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
 
 
-def text_fields(form: FormData, lists: Some[str] = ()) -> dict[str, str | list[str]]:
-    """Return the fields of a form that are no files. lists: those that may be there several times."""
-    fields: dict[str, str | list[str]] = {name: value for name, value in form.items() if isinstance(value, str)}
-    return fields | {name: [str(one) for one in form.getlist(name)] for name in lists if name in fields}
-
-
-def uploaded(form: FormData, body: Naming) -> list[UploadFile]:
+def uploaded(form: FormData, body: Shape) -> list[UploadFile]:
     """Return the uploaded pictures; none when the form names something else.
 
     Raises:

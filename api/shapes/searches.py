@@ -16,6 +16,10 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 EMBEDDING = "of the collection's space, of any length; `lookalike export` writes such"
 WHERE = Field(description="what a match must fulfil", examples=['width >= 1000 and label = "tabby"'])
 URL = Field(description="the address of a picture, where the server has --allow-url", max_length=2048)
+Box = Annotated[
+    str | None,
+    Field(description="the part of the picture to search by: x,y,width,height in pixels", examples=["120,80,640,480"]),
+]
 Relation = Literal["identical", "same_picture", "probable", "similar"]
 Verified = Literal["yes", "no", "cannot"]
 
@@ -128,13 +132,7 @@ class SearchBody(Shape):
     accurate: Annotated[
         bool, Field(description="also turned, mirrored and in parts; the pixels of the likeliest images are looked at")
     ] = False
-    box: Annotated[
-        str | None,
-        Field(
-            description="the part of the picture to search by: x,y,width,height in pixels", examples=["120,80,640,480"]
-        ),
-    ] = None
-
+    box: Box = None
     unique: Annotated[
         bool,
         Field(description="name each duplicate group once, as the last dedup found them; `copies` counts the others"),
@@ -143,3 +141,9 @@ class SearchBody(Shape):
     def request(self) -> QueryRequest:
         """Return what is wanted of the workspace."""
         return QueryRequest(self.k, self.min_score, self.where, self.accurate, self.box, self.unique)
+
+
+class ExplainFields(Shape):
+    """The field of a form beside the picture that is to be explained."""
+
+    box: Box = None

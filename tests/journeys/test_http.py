@@ -252,6 +252,11 @@ def test_a_bad_request_is_a_problem_document(
         ("search", b'{"\\ud800": 1}', "the body holds half of a character; give whole ones"),
         ("search", b'{"id": "' + b"x" * 90 + b'"}', f'id is "{"x" * 39}…; give 1 to 16 digits'),
         ("search", b'{"id": "1", "colour": 1}', "there is no field colour; leave it out, /openapi.json lists those"),
+        ("search", b'{"id": "1", "k": true}', "k is true; give a whole number"),
+        ("search", b'{"id": "1", "k": "5"}', 'k is "5"; give a whole number'),
+        ("search", b'{"id": "1", "min_score": "0.5"}', 'min_score is "0.5"; give a number'),
+        ("search", b'{"id": "1", "unique": "yes"}', 'unique is "yes"; give true or false'),
+        ("check", b'{"id": "1", "accurate": 1}', "accurate is 1; give true or false"),
         ("search", b"[1]", "the body is an array; give an object"),
     ],
 )
@@ -281,6 +286,22 @@ def test_a_parameter_that_nobody_knows_is_refused(client: TestClient, path: str,
 def test_a_form_is_refused_in_the_same_words(client: TestClient) -> None:
     assert problem(upload(client, b"x", k="many"))["detail"] == 'k is "many"; give a whole number'
     assert problem(upload(client, b"x", min_score="nan"))["detail"] == "min_score is nan; give a finite number"
+
+
+def test_a_field_of_a_form_counts_once_and_texts_are_understood(client: TestClient) -> None:
+    picture = {"image": painted(1, (320, 240)).tobytes()}
+    for path in ("search", "check", "images/1/explain"):
+        name = "threshold" if path == "check" else "box"
+        answer = client.post(f"{BASE}/{path}", files=picture, data={name: ["0.5", "0.6"]})
+        assert f"the form field '{name}' is there twice" in problem(answer)["detail"]
+    file = BytesIO()
+    painted(1, (320, 240)).save(file, "png")
+    assert len(upload(client, file.getvalue(), k="2", unique="yes", min_score="-1").json()["matches"]) == 2
+
+
+def test_a_picture_that_came_as_a_text_is_said_to_be_one(client: TestClient) -> None:
+    answer = client.post(f"{BASE}/search", files={"image": (None, b"abc")})
+    assert problem(answer)["detail"].startswith("the form field `image` is a text; send a file there")
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"words, not pixels", "not_an_image")])

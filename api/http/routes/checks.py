@@ -16,8 +16,8 @@ from api.http.request_parts import (
     lines,
     media_type,
     parsed,
+    parsed_form,
     stored_image,
-    text_fields,
     uploaded,
 )
 from api.shapes.checks import CheckAnswer, CheckBody
@@ -57,7 +57,7 @@ async def check(request: Request, workspace: Work, target: Target) -> CheckAnswe
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with form_of(request, max_files=1, max_fields=4) as form:
-        body = parsed(CheckBody, text_fields(form))
+        body = parsed_form(CheckBody, form)
         uploads = uploaded(form, body)
         if not uploads:
             return await _without_upload(request, workspace, target, body)

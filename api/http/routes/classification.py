@@ -10,7 +10,7 @@ from starlette.datastructures import UploadFile
 from api.http.access import CalledBy, needs
 from api.http.forms import form_of
 from api.http.problems import unsupported_media
-from api.http.request_parts import Work, lines, media_type, parsed, text_fields
+from api.http.request_parts import Work, lines, media_type, parsed_form
 from api.queries import MAX_PICTURES
 from api.shapes.classification import ClassifyAnswer, ClassifyBody, NamedPicture, UnnamedPicture
 from api.shapes.images import Label
@@ -53,7 +53,7 @@ async def classify(request: Request, workspace: Work, caller: CalledBy) -> Class
     if media_type(request) != FORM:
         raise unsupported_media(media_type(request), FORM)
     async with form_of(request, max_files=MAX_PICTURES, max_fields=2) as form:
-        body = parsed(ClassifyBody, text_fields(form))
+        body = parsed_form(ClassifyBody, form)
         if caller.only not in (None, body.collection):
             raise HTTPException(HTTPStatus.FORBIDDEN, f"your key is for {caller.only} only; name it as `collection`")
         files = [file for file in form.getlist("image") if isinstance(file, UploadFile)]

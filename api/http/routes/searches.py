@@ -5,7 +5,6 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from starlette.datastructures import UploadFile
 
 from api.http.access import needs
 from api.http.forms import form_of
@@ -21,11 +20,11 @@ from api.http.request_parts import (
     lines,
     media_type,
     parsed,
-    text_fields,
+    parsed_form,
     uploaded,
 )
 from api.queries import MAX_EXAMPLES, MAX_PICTURES
-from api.shapes.searches import SearchAnswer, SearchBody
+from api.shapes.searches import ExplainFields, SearchAnswer, SearchBody
 from api.workspace import Workspace
 from search.errors import UsageError
 
@@ -95,7 +94,7 @@ async def search(request: Request, workspace: Work, collection: str) -> Response
     if kind != "multipart/form-data":
         raise unsupported_media(kind, "application/json or multipart/form-data")
     async with form_of(request, max_files=MAX_PICTURES, max_fields=MAX_FIELDS) as form:
-        body = parsed(SearchBody, text_fields(form, lists=("like", "unlike")))
+        body = parsed_form(SearchBody, form, lists=("like", "unlike"))
         uploads = [(await upload.read(), upload.filename or "upload") for upload in uploaded(form, body)]
     return await _answered(request, workspace, collection, body, uploads)
 
@@ -112,12 +111,13 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
         raise unsupported_media(media_type(request), "multipart/form-data")
     image = await run_in_threadpool(workspace.store.catalogue.image_by_id, target.id, image_id)
     async with form_of(request, max_files=1, max_fields=2) as form:
-        upload, box = form.get("image"), form.get("box")
-        if not isinstance(upload, UploadFile):
+        body = parsed_form(ExplainFields, form)
+        uploads = uploaded(form, body)
+        if not uploads:
             raise UsageError("the picture belongs in the form field `image`")
-        data = await upload.read()
-    part = box if isinstance(box, str) else None
-    explained = await lines(request).looks.run(request, workspace.explain, target, data, "the upload", image, part)
+        data = await uploads[0].read()
+    look = lines(request).looks
+    explained = await look.run(request, workspace.explain, target, data, "the upload", image, body.box)
     if "image/png" in request.headers.get("accept", ""):
         return Response(explained.picture, media_type="image/png", headers={"Cache-Control": "no-store"})
     return JSONResponse(explained.facts)
