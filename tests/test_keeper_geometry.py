@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from search.geometry.bending import unbent
 from search.geometry.consensus import distances
@@ -26,6 +27,23 @@ def test_an_enlarged_picture_has_no_power_beyond_what_it_was_made_of(times: floa
     assert native is not None
     assert enlarged.is_enlarged(times)
     assert not native.is_enlarged(times)
+
+
+@pytest.mark.parametrize("times", [1.5, 2.0, 3.0])
+def test_only_what_an_enlarged_picture_was_made_of_is_sharper(times: float) -> None:
+    """Soft photographs, such as this blurred one, have as little power there as enlarged ones."""
+    soft = np.asarray(cv2.GaussianBlur(real_looking(640, 480), (0, 0), 0.8), np.uint8)
+    small = (int(640 / times), int(480 / times))
+    for filtering in (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX):
+        halved = np.asarray(Image.fromarray(soft).resize(small, filtering))
+        own, made = detail_profile(compressed(soft, 90)), detail_profile(compressed(halved, 90))
+        again = detail_profile(compressed(np.asarray(Image.fromarray(halved).resize((640, 480))), 90))
+        assert own is not None
+        assert made is not None
+        assert again is not None
+        assert own.is_enlarged(times), "which is all that its own spectrum tells"
+        assert not own.is_softer_than(made, times)
+        assert again.is_softer_than(made, times)
 
 
 def test_a_tiny_picture_tells_nothing() -> None:

@@ -17,6 +17,7 @@ from search.duplicates.measuring import Measured
 from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.sidecars import Beside, is_raw
 from search.geometry.edits import model_edits
+from search.geometry.enlargement import DetailProfile
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.transformation import Model
 from search.geometry.verification import Verification, reversed_roles
@@ -119,7 +120,8 @@ class Comparison:
             own = density[copy.image.id]
             as_dense = [one for one in copies if own / _FINER <= density[one.image.id] <= own * _FINER]
             smaller = sorted({one for one in density.values() if one * _TELLING < own})
-            made_of = (one for one in smaller if self._are_enlarged(as_dense, own / one))
+            sources = {name: [one for one in copies if density[one.image.id] == name] for name in smaller}
+            made_of = (one for one in smaller if self._are_enlarged(as_dense, sources[one], own / one))
             real[copy.image.id] = next(made_of, own)
         return density, real
 
@@ -205,11 +207,20 @@ class Comparison:
             return self._facts.beyond(copy.image, found.shared.in_query, found.query_size, self._file)
         return self._facts.beyond(self._centre, found.shared.in_candidate, found.candidate_size, self._file)
 
-    def _are_enlarged(self, copies: Sequence[Copy], times: float) -> bool:
-        """Tell whether most of several copies of one density were made of one with sides so many times shorter."""
+    def _are_enlarged(self, copies: Sequence[Copy], sources: Sequence[Copy], times: float) -> bool:
+        """Tell whether most of several copies of one density were made of such a source, its sides so much shorter."""
+        profiles, smaller = self._profiles(copies), self._profiles(sources)
+
+        def made(profile: DetailProfile) -> bool:
+            if not profile.is_enlarged(times):
+                return False
+            return not smaller or any(profile.is_softer_than(one, times) for one in smaller)
+
+        return 2 * sum(made(profile) for profile in profiles) > len(profiles)
+
+    def _profiles(self, copies: Sequence[Copy]) -> list[DetailProfile]:
         measured = [self._measured.get(copy.image.sha256) for copy in copies]
-        profiles = [one.profile for one in measured if one is not None and one.profile is not None]
-        return 2 * sum(profile.is_enlarged(times) for profile in profiles) > len(profiles)
+        return [one.profile for one in measured if one is not None and one.profile is not None]
 
     def _density(self, copy: Copy) -> float:
         """Return how many pixels along a side show what one pixel of the centre shows."""
