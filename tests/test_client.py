@@ -147,16 +147,25 @@ def test_nobody_waits_for_an_hour_and_the_error_says_when_to_come_back(slept: li
     assert (refused.value.retry_after_s, slept) == (3600.0, [])
 
 
-def test_what_may_not_happen_twice_is_sent_once(slept: list[float]) -> None:
+def test_what_may_not_happen_twice_is_sent_again_under_the_same_name(slept: list[float]) -> None:
     acts: tuple[Callable[[Client], object], ...] = (
         lambda client: client.remove(7),
         lambda client: client.change_metadata(7, {}, if_match='"a"'),
+        lambda client: client.dedup(),
+        lambda client: client.start_import(["/photos"]),
+        lambda client: client.apply("20261123-0a1b2c3d"),
+        lambda client: client.undo("20261123-0a1b2c3d"),
+        lambda client: client.purge("20261123-0a1b2c3d"),
     )
+    names = set()
     for act in acts:
-        server = Server(problem(503, **{"retry-after": "1"}))
-        with pytest.raises(Busy):
+        server = Server(ReadError("gone"), problem(503), problem(422))
+        with pytest.raises(Refused):
             act(server.client())
-        assert (len(server.asked), slept) == (1, [])
+        (name,) = {request.headers["idempotency-key"] for request in server.asked}
+        assert len(server.asked) == 3
+        names.add(name)
+    assert len(names) == len(acts)
 
 
 def test_a_connection_that_broke_is_made_again_and_one_that_cannot_be_made_is_not(slept: list[float]) -> None:

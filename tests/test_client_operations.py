@@ -27,7 +27,8 @@ PICTURE = b"a picture"
 LABELS = {"tabby": 0.9}
 FOUND = {"k": 3, "min_score": 0.5, "where": "width > 1", "accurate": True, "box": "0,0,9,9", "unique": True}
 KEPT: dict[str, Any] = {"on_duplicate": "link", "keep": "none"}
-TOLD: dict[str, Any] = {"webhook": "https://a.test/told"}
+NAMED: dict[str, Any] = {"idempotency_key": "mine"}
+TOLD: dict[str, Any] = {"webhook": "https://a.test/told"} | NAMED
 SAID: dict[str, Any] = {"metadata": {"n": 1}, "labels": LABELS}
 Ask = Callable[[Any], Any]  # of a Client or an AsyncClient
 
@@ -50,16 +51,16 @@ ASKED: dict[str, list[Ask]] = {
     f"GET {IN}/images/{{image_id}}/thumbnail": [lambda to: to.thumbnail(7, size=64)],
     f"GET {IN}/images/{{image_id}}/difference": [lambda to: to.difference(7, 8)],
     f"GET {IN}/labels": [lambda to: to.labels(), lambda to: to.labels(page_size=None)],
-    f"PATCH {IN}/images/{{image_id}}": [lambda to: to.change_metadata(7, {"n": None}, if_match='"a"')],
-    f"DELETE {IN}/images/{{image_id}}": [lambda to: to.remove(7)],
+    f"PATCH {IN}/images/{{image_id}}": [lambda to: to.change_metadata(7, {"n": None}, if_match='"a"', **NAMED)],
+    f"DELETE {IN}/images/{{image_id}}": [lambda to: to.remove(7, **NAMED)],
     f"POST {IN}/images": [
-        lambda to: to.add(PICTURE, key="k", **SAID, **KEPT, idempotency_key="mine"),
+        lambda to: to.add(PICTURE, key="k", **SAID, **KEPT, **NAMED),
         lambda to: to.add(uri="/photos/a.jpg", key="k", **SAID, **KEPT),
         lambda to: to.add_all([PICTURE, PICTURE], keys=["a", "b"], metadata=[{}, {}], labels=[LABELS, {}], **KEPT),
         lambda to: to.add_all(uris=["/a.jpg"], keys=["a"], metadata=[{}], labels=[LABELS], **KEPT),
     ],
     f"PUT {IN}/images/by-key/{{key}}": [
-        lambda to: to.put("shop/17", PICTURE, **SAID, keep="none", idempotency_key="mine"),
+        lambda to: to.put("shop/17", PICTURE, **SAID, keep="none", **NAMED),
         lambda to: to.put("shop/17", uri="/a.jpg", **SAID, keep="none"),
     ],
     f"POST {IN}/imports": [
@@ -124,6 +125,8 @@ BY_JOBS: dict[str, Callable[[Client], Any]] = {
     "POST /v1/jobs/{job_id}/cancel": lambda client: client.job(7).cancel(),
 }
 NOT_ASKED = {f"GET {IN}": "`status` tells the same, and what live searches found of the nearest images"}
+# Takes a name as every write does, and is the same when it is done twice.
+TWICE = {f"POST {IN}/verdicts", f"DELETE {IN}/verdicts/{{first}}/{{second}}"}
 # Lists go on by themselves.
 BY_ITSELF = {"cursor"}
 
@@ -190,16 +193,20 @@ def test_a_method_asks_for_its_operation_with_all_that_it_takes(
     wanted = {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"} - BY_ITSELF
     sent: dict[str, set[str]] = {}
     queries: set[str] = set()
+    named = False
     for ask in ASKED[name]:
         request = asked(client, ask)
         assert leads_to(request, name)
         queries |= set(request.url.params)
+        named |= request.headers.get("idempotency-key") == "mine"
         kind = request.headers.get("content-type", "").partition(";")[0]
         sent[kind] = sent.get(kind, set()) | fields_of(request, kind, operation, document)
         again = asyncio.run(asked_by_async(ask))
         assert (again.method, again.url) == (request.method, request.url), "the async client asks alike"
         assert len(again.content) == len(request.content)
     assert queries - BY_ITSELF == wanted
+    takes_name = any(one["name"] == "idempotency-key" for one in operation.get("parameters", []))
+    assert named == (takes_name and name not in TWICE), "with the caller's own name for it"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         if kind in sent:  # of several kinds that mean the same, one is enough
             assert sent[kind] >= properties(content["schema"], document) - BY_ITSELF, kind

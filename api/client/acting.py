@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from api.client.calls import Call, Listing, below, shaped
+from api.client.calls import Call, Listing, below, named, shaped
 from api.shapes.base import Page
 from api.shapes.jobs import Job
 from api.shapes.plans import Plan, PlannedGroup, PlanPage, Preview
@@ -67,31 +67,41 @@ def apply(  # noqa: PLR0913 -- a caller wants options, not an object of them
     max_fraction: float | None = None,
     dry_run: bool | None = None,
     webhook: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Start moving the copies of a plan into a quarantine, or linking them to what is kept; `undo` reverts it.
 
     action: quarantine, hardlink, reflink, or list, which only tells what would go. near: also near copies that nobody
     confirmed, and large groups. max_fraction: of a folder's images that may go at once; default: a fifth. dry_run:
-    check every file, change nothing. webhook: as of `dedup`. The job's result is the object of the command `apply`.
+    check every file, change nothing. webhook, idempotency_key: as of `dedup`. The job's result is the object of the
+    command `apply`.
 
     Raises:
         Conflict: a guard refused: the plan has expired, was edited, or takes too much at once.
         RemoteError: by name (api/client/errors.py).
     """
     fields: dict[str, object] = {"action": action, "include": ["near"] if near else None}
-    return _job(
-        collection, plan, "apply", fields | {"max_fraction": max_fraction, "dry_run": dry_run, "webhook": webhook}
-    )
+    fields |= {"max_fraction": max_fraction, "dry_run": dry_run, "webhook": webhook}
+    return _job(collection, plan, "apply", fields, idempotency_key)
 
 
-def undo(collection: str, plan: str, *, dry_run: bool | None = None, webhook: str | None = None) -> Call[Job]:
-    """Start bringing back what was moved by a plan, however long ago; it overwrites nothing. webhook: as of `dedup`.
+def undo(
+    collection: str,
+    plan: str,
+    *,
+    dry_run: bool | None = None,
+    webhook: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Job]:
+    """Start bringing back what was moved by a plan, however long ago; it overwrites nothing.
+
+    webhook, idempotency_key: as of `dedup`.
 
     Raises:
         NotFound: the collection has no such plan.
         RemoteError: by name (api/client/errors.py).
     """
-    return _job(collection, plan, "undo", {"dry_run": dry_run, "webhook": webhook})
+    return _job(collection, plan, "undo", {"dry_run": dry_run, "webhook": webhook}, idempotency_key)
 
 
 def purge(
@@ -101,19 +111,19 @@ def purge(
     older_than: str | None = None,
     dry_run: bool | None = None,
     webhook: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Start deleting for good what a plan has moved long ago.
 
-    older_than: how long, as 12h, 2w; default: 30d. webhook: as of `dedup`.
+    older_than: how long, as 12h, 2w; default: 30d. webhook, idempotency_key: as of `dedup`.
 
     Raises:
         NotFound: the collection has no such plan.
         RemoteError: by name (api/client/errors.py).
     """
     fields: dict[str, object] = {"older_than": older_than, "dry_run": dry_run, "webhook": webhook}
-    return _job(collection, plan, "purge", fields)
+    return _job(collection, plan, "purge", fields, idempotency_key)
 
 
-def _job(collection: str, plan: str, act: str, fields: dict[str, object]) -> Call[Job]:
-    # Sent once: a second one would be a second job.
-    return Call("POST", below(collection, "plans", plan, act), shaped(Job), fields=fields, repeatable=False)
+def _job(collection: str, plan: str, act: str, fields: dict[str, object], key: str | None) -> Call[Job]:
+    return Call("POST", below(collection, "plans", plan, act), shaped(Job), fields=fields, headers=named(key))

@@ -1,5 +1,6 @@
 """What a request to the server is, and how its answer is read: the same for the blocking and the async client."""
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar, get_args
@@ -145,6 +146,11 @@ def step(name: str | int) -> str:
 def given(values: Mapping[str, T | None]) -> dict[str, T]:
     """Return what is not None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def named(key: str | None) -> dict[str, str]:
+    """Return what lets the server tell the same request from another one, however often it comes."""
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _as_text(value: object) -> str | list[str]:

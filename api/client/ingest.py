@@ -1,13 +1,12 @@
 """Taking pictures in: sent, or by their addresses. What is acknowledged is durable, and found by searches."""
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from httpx2 import Response
 
-from api.client.calls import Call, below, given, shaped
+from api.client.calls import Call, below, given, named, shaped
 from api.client.pictures import picture_part
 from api.shapes.ingest import IngestAnswer, Ingested
 from search.errors import UsageError
@@ -46,7 +45,7 @@ def add(  # noqa: PLR0913 -- a caller wants options, not an object of them
     said = {"key": key} | _said(metadata, labels, as_text=image is not None)
     fields = {"uri": uri, "on_duplicate": on_duplicate, "keep": keep} | said
     parts = [] if image is None else [picture_part(image)]
-    headers = _once(idempotency_key)
+    headers = named(idempotency_key)
     return Call("POST", below(collection, "images"), _first, fields=fields, parts=parts, headers=headers)
 
 
@@ -78,7 +77,7 @@ def add_all(  # noqa: PLR0913 -- a caller wants options, not an object of them
         if said is not None and len(said) != pictures:
             raise UsageError(f"there are {len(said)} {name} for {pictures} pictures; give one for each, or none")
     fields: dict[str, object] = {"on_duplicate": on_duplicate, "keep": keep}
-    path, headers = below(collection, "images"), _once(idempotency_key)
+    path, headers = below(collection, "images"), named(idempotency_key)
     if uris:
         unsaid = [None] * len(uris)
         each = zip(uris, keys or unsaid, metadata or unsaid, labels or unsaid, strict=True)
@@ -112,7 +111,7 @@ def put(  # noqa: PLR0913 -- a caller wants options, not an object of them
     """
     fields = {"uri": uri, "keep": keep} | _said(metadata, labels, as_text=image is not None)
     parts = [] if image is None else [picture_part(image)]
-    path, headers = below(collection, "images", "by-key", key), _once(idempotency_key)
+    path, headers = below(collection, "images", "by-key", key), named(idempotency_key)
     return Call("PUT", path, shaped(Ingested), fields=fields, parts=parts, headers=headers)
 
 
@@ -133,11 +132,6 @@ def _row(uri: str, key: str | None, said: dict[str, object]) -> dict[str, object
 
 def _labels(labels: Mapping[str, float]) -> list[dict[str, object]]:
     return [{"label": label, "probability": probability} for label, probability in labels.items()]
-
-
-def _once(key: str | None) -> dict[str, str]:
-    """Return what lets the server tell the same request from another one, however often it comes."""
-    return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
 def _first(response: Response) -> Ingested:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.client.calls import Call, Listing, below, shaped, step
+from api.client.calls import Call, Listing, below, named, shaped, step
 from api.client.ingest import Keep, OnDuplicate
 from api.shapes.base import Page
 from api.shapes.groups import Report
@@ -43,7 +43,7 @@ def cancel(_collection: str, id: int | str) -> Call[Job]:  # noqa: A002
     return Call("POST", f"/v1/jobs/{step(id)}/cancel", shaped(Job))
 
 
-def start_import(
+def start_import(  # noqa: PLR0913 -- a caller wants options, not an object of them
     collection: str,
     sources: Sequence[str] = (),
     *,
@@ -51,12 +51,13 @@ def start_import(
     on_duplicate: OnDuplicate | None = None,
     keep: Keep | None = None,
     webhook: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Start taking many pictures in that the server fetches or has; both can be repeated to find what is new.
 
     sources: folders, files and archives below its --allow-root, and addresses where it has --allow-url. manifest: rows
     of {"uri", "key", "metadata", "labels"}, of which only the uri must be there. on_duplicate, keep: as of `add`, for
-    those taken in one by one. webhook: as of `dedup`.
+    those taken in one by one. webhook, idempotency_key: as of `dedup`.
 
     Raises:
         Refused: one of them may not be asked for.
@@ -64,8 +65,7 @@ def start_import(
     """
     fields: dict[str, object] = {"sources": list(sources) or None, "manifest": [dict(row) for row in manifest] or None}
     fields |= {"on_duplicate": on_duplicate, "keep": keep, "webhook": webhook}
-    # Sent once: a second one would be a second job.
-    return Call("POST", below(collection, "imports"), shaped(Job), fields=fields, repeatable=False)
+    return Call("POST", below(collection, "imports"), shaped(Job), fields=fields, headers=named(idempotency_key))
 
 
 def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
@@ -81,13 +81,15 @@ def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
     keep: Sequence[str] | None = None,
     expires: str | None = None,
     webhook: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Start looking for duplicates; the job's result names the plan that is written, and counts. Nothing is moved.
 
     precision: share of the near copies that are right, calibrating first where nobody has; threshold: least cosine of
     a near copy instead. within, protect, prefer: folders of the server. between: another collection, which holds the
     keepers. keep: keeper rules. expires: how long the plan may be applied. webhook: address that is told of the job's
-    end, where the server has --allow-webhook.
+    end, where the server has --allow-webhook. idempotency_key: names this request, so that one job is started however
+    often it is sent, for 7 days; without one, a retry of this call still starts no second one.
 
     Raises:
         RemoteError: by name (api/client/errors.py).
@@ -95,8 +97,7 @@ def dedup(  # noqa: PLR0913 -- a caller wants options, not an object of them
     fields: dict[str, object] = {"precision": precision, "threshold": threshold, "calibrate": calibrate}
     fields |= {"within": within, "between": between, "protect": _list(protect), "prefer": _list(prefer)}
     fields |= {"keep": _list(keep), "expires": expires, "webhook": webhook}
-    # Sent once: a second one would be a second job.
-    return Call("POST", below(collection, "dedup"), shaped(Job), fields=fields, repeatable=False)
+    return Call("POST", below(collection, "dedup"), shaped(Job), fields=fields, headers=named(idempotency_key))
 
 
 def reports(collection: str) -> Listing[Report]:

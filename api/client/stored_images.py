@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from httpx2 import Response
 from pydantic import Field
 
-from api.client.calls import Call, Listing, below, content, nothing
+from api.client.calls import Call, Listing, below, content, named, nothing
 from api.shapes.base import Page
 from api.shapes.collections import Collection
 from api.shapes.images import Image, LabelCount
@@ -82,32 +82,35 @@ def change_metadata(
     patch: Mapping[str, object] | None,
     *,
     if_match: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[TaggedImage]:
     """Merge a patch into an image's metadata (RFC 7396): None takes a key away, or all metadata; return the image.
 
-    if_match: the `etag` of the image as the caller saw it.
+    if_match: the `etag` of the image as the caller saw it. idempotency_key: as of `dedup`.
 
     Raises:
         Conflict: with if_match: it was changed meanwhile, and nothing was written.
         NotFound: it is not there.
         RemoteError: by name (api/client/errors.py).
     """
-    # Not sent again by itself with if_match: its own first success would look like another's change.
-    headers = {} if if_match is None else {"If-Match": if_match}
+    # With if_match, its own first success would look like another's change, but for its name.
+    headers = named(idempotency_key) | ({} if if_match is None else {"If-Match": if_match})
     fields = {"metadata": patch}
     path = below(collection, "images", id)
-    return Call("PATCH", path, _tagged, fields=fields, headers=headers, nulls=True, repeatable=if_match is None)
+    return Call("PATCH", path, _tagged, fields=fields, headers=headers, nulls=True)
 
 
-def remove(collection: str, id: int | str) -> Call[None]:  # noqa: A002
+def remove(collection: str, id: int | str, *, idempotency_key: str | None = None) -> Call[None]:  # noqa: A002
     """Remove an image from the collection; its file stays. No search names it from now on.
+
+    idempotency_key: as of `dedup`.
 
     Raises:
         NotFound: it is not there, or not any more.
         RemoteError: by name (api/client/errors.py).
     """
-    # Not sent again by itself: its own first success would look like a failure.
-    return Call("DELETE", below(collection, "images", id), nothing, repeatable=False)
+    # Without a name, its own first success would look like a failure when it is sent again.
+    return Call("DELETE", below(collection, "images", id), nothing, headers=named(idempotency_key))
 
 
 def _tagged(response: Response) -> TaggedImage:

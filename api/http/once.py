@@ -11,16 +11,17 @@ from search.errors import LookalikeError
 from search.records import Collection
 from search.storing.kept_answers import KeptAnswer, KeptAnswers
 
+NAME: Final = r"^[\x21-\x7e]{1,200}$"
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=NAME,
         description="names the request: sent again, it is answered the same, and nothing is done twice",
     ),
 ]
 JSON: Final = "application/json"
+_KEPT_HEADERS: Final = ("location", "etag")
+_END: Final = "\n\n"  # of the headers; JSON has no such lines here
 
 
 async def once(
@@ -39,13 +40,25 @@ async def once(
     answers = KeptAnswers(request.app.state.workspace.store.database)
     kept = await run_in_threadpool(answers.begin, target, name, digest)
     if kept is not None:
-        return Response(kept.body, kept.status, {"Idempotency-Replayed": "true"}, JSON)
+        return _again(kept)
     try:
         answer = await do()
-        text = bytes(answer.body).decode()
-        await run_in_threadpool(answers.answered, target, name, KeptAnswer(answer.status_code, text))
+        await run_in_threadpool(answers.answered, target, name, _kept(answer))
     except BaseException:
         with suppress(LookalikeError):
             await run_in_threadpool(answers.failed, target, name)
         raise
     return answer
+
+
+def _kept(answer: Response) -> KeptAnswer:
+    """Return an answer as it is kept: the headers that mean something, and the body."""
+    head = "\n".join(f"{name}: {answer.headers[name]}" for name in _KEPT_HEADERS if name in answer.headers)
+    body = bytes(answer.body).decode()
+    return KeptAnswer(answer.status_code, f"{head}{_END}{body}" if head else body)
+
+
+def _again(kept: KeptAnswer) -> Response:
+    head, _, body = kept.body.rpartition(_END)
+    headers = dict(line.split(": ", 1) for line in head.splitlines())
+    return Response(body, kept.status, headers | {"Idempotency-Replayed": "true"}, JSON if body else None)

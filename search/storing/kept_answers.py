@@ -19,7 +19,7 @@ AT_WORK_S: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer that was given. body: JSON as text."""
+    """An answer that was given. body: JSON as text, after headers, if any."""
 
     status: int
     body: str

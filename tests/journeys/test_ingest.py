@@ -208,6 +208,33 @@ def test_a_request_that_names_itself_is_done_once_and_answered_the_same(client: 
     assert "idempotency-replayed" not in good.headers, "what failed is tried again"
 
 
+def test_every_write_that_names_itself_is_done_once(client: TestClient) -> None:
+    image = one(send(client, drawn(73)))["image"]
+    place = f"{BASE}/images/{image['id']}"
+    asked: list[tuple[str, str, object, object]] = [
+        ("PATCH", place, {"metadata": {"n": 1}}, {"metadata": {"n": 2}}),
+        ("POST", f"{BASE}/verdicts", {"first": image["id"], "second": "1", "verdict": "different"}, {"items": []}),
+        ("DELETE", f"{BASE}/verdicts/{'0' * 64}/{'1' * 64}", None, {}),
+        ("DELETE", place, None, {}),
+        ("POST", f"{BASE}/imports", {"sources": ["/a"]}, {"sources": ["/b"]}),
+        ("POST", f"{BASE}/dedup", {"threshold": 0.9}, {"threshold": 0.8}),
+    ]
+    for number, (method, path, body, other) in enumerate(asked):
+        name = {"Idempotency-Key": f"write-{number}"}
+        first, again, reused = (client.request(method, path, json=one, headers=name) for one in (body, body, other))
+        if path.endswith("imports"):
+            assert (first.status_code, again.status_code) == (422, 422), "what failed is tried again"
+            continue
+        assert first.is_success, first.text
+        assert (again.status_code, again.content) == (first.status_code, first.content), path
+        assert [again.headers.get(name) for name in ("location", "etag")] == [
+            first.headers.get(name) for name in ("location", "etag")
+        ]
+        assert ("idempotency-replayed" in first.headers, again.headers["idempotency-replayed"]) == (False, "true")
+        assert reused.json()["type"] == "urn:lookalike:problem:KeyReused", path
+    assert client.get(place).status_code == 404
+
+
 def test_addresses_lead_only_below_the_folders_that_the_owner_named(client: TestClient, album: Path) -> None:
     inside, outside = album / "allowed" / "in side.png", album / "photos" / "0.png"
     inside.write_bytes(drawn(80))

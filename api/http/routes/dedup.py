@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
 from api.http.job_requests import iso, start_job
+from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import Cursor, ImageId, Limit, Target, Work, lines
 from api.http.routes.images import names_tag
 from api.jobs.dedup_job import wanted
@@ -20,10 +21,16 @@ from search.duplicates.groups import DuplicateKind
 from search.duplicates.kept_reports import KeptReport, KeptReports, current_groups, of_kinds
 from search.records import Collection
 
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 
 
-@router.post("/collections/{collection}/dedup", status_code=HTTPStatus.ACCEPTED, summary="Look for duplicates")
+@router.post(
+    "/collections/{collection}/dedup",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Look for duplicates",
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
+)
 @needs("dedup")
 def dedup(request: Request, response: Response, workspace: Work, target: Target, body: DedupBody) -> Job:
     """Start a job that finds duplicate groups and writes a plan; it changes no file."""

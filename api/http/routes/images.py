@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
 from api.http.problems import unsupported_media
+from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import (
     Cursor,
     ImageId,
@@ -29,7 +30,7 @@ from search.records import ImageRecord
 from search.storing.metadata_changes import change_metadata, version
 from search.storing.removals import remove_image
 
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 MAX_THUMBNAIL = 2048
 PATCH_TYPES = ("application/merge-patch+json", "application/json")
 
@@ -80,7 +81,8 @@ _patch_bodies = {
     "/collections/{collection}/images/{image_id}",
     response_model_exclude_unset=True,
     openapi_extra=_patch_bodies,
-    responses={412: {"model": Problem, "description": "the image is not what If-Match names"}},
+    dependencies=[names_itself],
+    responses=SAME_REQUEST | {412: {"model": Problem, "description": "the image is not what If-Match names"}},
 )
 @needs("write")
 async def change_image(
@@ -100,7 +102,12 @@ async def change_image(
     return _tagged(response, changed)
 
 
-@router.delete("/collections/{collection}/images/{image_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "/collections/{collection}/images/{image_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
+)
 @needs("write")
 def delete_image(request: Request, workspace: Work, target: Target, image_id: ImageId) -> None:
     """Remove an image from the collection. Its file stays, unless it was sent here and no other image needs it."""

@@ -10,6 +10,7 @@ from fastapi import Path as PathParameter
 
 from api.http.access import needs
 from api.http.job_requests import start_job
+from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import Cursor, Limit, Target, Work
 from api.jobs.plan_jobs import listed, wanted
 from api.shapes.base import Page, Shape
@@ -40,7 +41,7 @@ from search.plans.previewing import preview
 from search.records import Collection, shown_path
 
 log = logging.getLogger(__name__)
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 PlanId = Annotated[str, PathParameter(pattern=r"^\d{8}-[0-9a-f]{8}$", examples=["20261123-0a1b2c3d"])]
 
 
@@ -97,7 +98,11 @@ def plan_preview(  # noqa: PLR0913, PLR0917 -- the parts of a request
 
 
 @router.post(
-    "/collections/{collection}/plans/{plan_id}/apply", status_code=HTTPStatus.ACCEPTED, summary="Do what a plan says"
+    "/collections/{collection}/plans/{plan_id}/apply",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Do what a plan says",
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
 )
 @needs("dedup")
 def apply(
@@ -113,7 +118,13 @@ def apply(
     return start_job(request, response, "apply", target, body, plan=plan_id)
 
 
-@router.post("/collections/{collection}/plans/{plan_id}/undo", status_code=HTTPStatus.ACCEPTED, summary="Take it back")
+@router.post(
+    "/collections/{collection}/plans/{plan_id}/undo",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Take it back",
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
+)
 @needs("dedup")
 def undo(request: Request, response: Response, workspace: Work, target: Target, plan_id: PlanId, body: UndoBody) -> Job:
     """Start a job that brings back what was moved by a plan, however long ago; it overwrites nothing."""
@@ -122,7 +133,11 @@ def undo(request: Request, response: Response, workspace: Work, target: Target, 
 
 
 @router.post(
-    "/collections/{collection}/plans/{plan_id}/purge", status_code=HTTPStatus.ACCEPTED, summary="Delete what it moved"
+    "/collections/{collection}/plans/{plan_id}/purge",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Delete what it moved",
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
 )
 @needs("dedup")
 def purge(

@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from fastapi import Path as PathParameter
 
 from api.http.access import needs
+from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import Cursor, Limit, Target, Work
 from api.saying import say
 from api.shapes.base import Page
 from api.shapes.verdicts import Verdict, VerdictBody, VerdictsBody
 from search.storing.verdicts import Verdicts
 
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 Sha256 = Annotated[str, PathParameter(pattern="^[0-9a-fA-F]{64}$", description="of a content, as images name it")]
 
 
@@ -27,7 +28,13 @@ def verdicts(workspace: Work, target: Target, limit: Limit = 100, cursor: Cursor
     return Page(items=items, next_cursor=str(start + limit) if start + limit < len(found) else None)
 
 
-@router.post("/collections/{collection}/verdicts", status_code=HTTPStatus.CREATED, summary="Say what pictures are")
+@router.post(
+    "/collections/{collection}/verdicts",
+    status_code=HTTPStatus.CREATED,
+    summary="Say what pictures are",
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
+)
 @needs("dedup")
 def say_verdicts(workspace: Work, target: Target, body: VerdictBody | VerdictsBody) -> Page[Verdict]:
     """Write down one verdict or several, all or none; the last on a pair counts, in every collection."""
@@ -37,7 +44,12 @@ def say_verdicts(workspace: Work, target: Target, body: VerdictBody | VerdictsBo
     return Page(items=[Verdict.model_validate(one.as_json()) for one in said], next_cursor=None)
 
 
-@router.delete("/collections/{collection}/verdicts/{first}/{second}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "/collections/{collection}/verdicts/{first}/{second}",
+    status_code=HTTPStatus.NO_CONTENT,
+    dependencies=[names_itself],
+    responses=SAME_REQUEST,
+)
 @needs("dedup")
 def take_back(workspace: Work, target: Target, first: Sha256, second: Sha256) -> None:
     """Forget what was said of two contents, in either order; that nothing was said is fine, too."""
