@@ -101,8 +101,23 @@ DETAIL = {"detail": "there is no image 9"}
 def test_a_batch_takes_no_pictures_and_names_the_query() -> None:
     with pytest.raises(UsageError, match="query 2 has a picture"):
         list(Server().client().batch_search([{"id": 7}, {"image": b"x"}]))
-    with pytest.raises(TypeError, match="colour"):
-        list(Server().client().batch_search([{"colour": "red"}]))
+
+
+def test_a_wrong_query_of_a_batch_is_left_to_the_server_and_stops_no_other() -> None:
+    server = Server(lines(answer_to(1), answer_to(2), answer_to(3), answer_to(4)))
+    queries: list[dict[str, object]] = [{"id": 7, "k": float("nan")}, {"colour": "red"}, {"embedding": "x"}, {"id": 8}]
+    assert len(list(server.client().batch_search(queries))) == 4
+    assert server.asked[0].content.splitlines() == [
+        b'{"id": "7", "k": NaN}',
+        b'{"colour": "red"}',
+        b'{"embedding": "x"}',
+        b'{"id": "8"}',
+    ]
+
+
+def test_what_no_json_can_hold_is_refused_by_its_name() -> None:
+    with pytest.raises(UsageError, match="min_score is nan"):
+        Server().client().search(id=7, min_score=float("nan"))
 
 
 def map_of(ids: list[int], points: list[list[float]]) -> Response:

@@ -1,5 +1,6 @@
 """What a request to the server is, and how its answer is read: the same for the blocking and the async client."""
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from api.client.errors import NotLookalike, refusal
 from api.client.waiting import BUSY, retry_after_s
 from api.shapes.base import Page, Shape
 from api.shapes.problems import Problem
+from search.errors import UsageError
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Shape)
@@ -63,7 +65,7 @@ class Call(Generic[T]):
         if self.body is not None:
             asked["content"] = self.body
         elif self.fields is not None:
-            asked["json"] = dict(self.fields) if self.nulls else given(self.fields)
+            asked["json"] = _writable(dict(self.fields) if self.nulls else given(self.fields))
         return asked
 
     def answered(self, response: Response) -> T:
@@ -151,6 +153,20 @@ def given(values: Mapping[str, T | None]) -> dict[str, T]:
 def named(key: str | None) -> dict[str, str]:
     """Return what lets the server tell the same request from another one, however often it comes."""
     return {"Idempotency-Key": key or uuid.uuid4().hex}
+
+
+def _writable(fields: dict[str, T]) -> dict[str, T]:
+    """Return fields that JSON can hold.
+
+    Raises:
+        UsageError: one of them it cannot.
+    """
+    for name, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name} is {value!r}, which no request can hold: {error}") from error
+    return fields
 
 
 def _as_text(value: object) -> str | list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from httpx2 import Response
@@ -70,22 +71,38 @@ def batch_search(collection: str, queries: Iterable[Mapping[str, object]]) -> It
     which stops no other.
 
     Raises:
-        UsageError: a query has a picture.
+        UsageError: a query has a picture, which is no part of a line.
         RemoteError: by name (api/client/errors.py); what was answered until then counts.
     """
     lines: list[bytes] = []
     first, held = 1, 0
     for query in queries:
-        asked = search(collection, **query)  # type: ignore[arg-type]
-        if asked.parts:
-            raise UsageError(f"query {first + len(lines)} has a picture, which no batch takes; search by it alone")
-        lines.append(json.dumps(given(asked.fields or {}), allow_nan=False).encode() + b"\n")
+        lines.append(_query_line(collection, query, first + len(lines)))
         held += len(lines[-1])
         if len(lines) == BATCH_LINES or held >= BATCH_BYTES:
             yield _batch(collection, first, lines)
             first, lines, held = first + len(lines), [], 0
     if lines:
         yield _batch(collection, first, lines)
+
+
+def _query_line(collection: str, query: Mapping[str, object], number: int) -> bytes:
+    """Return a line of a batch. What no search knows and what is no number is sent for the server to name.
+
+    Raises:
+        UsageError: the query has a picture.
+    """
+    if not isinstance(query, Mapping):
+        raise UsageError(f"query {number} is {query!r}; give the arguments of `search` by name, as {{'id': 17}}")
+    if query.get("image") is not None:
+        raise UsageError(f"query {number} has a picture, which no batch takes; search by it alone")
+    known = {name: value for name, value in query.items() if name in _ARGUMENTS}
+    strange = {name: value for name, value in query.items() if name not in _ARGUMENTS}
+    try:
+        fields = dict(search(collection, **known).fields or {})  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        fields = dict(known)
+    return json.dumps(given(fields) | strange, default=str).encode() + b"\n"
 
 
 def classify(collection: str, images: "Sequence[Picture]", *, k: int | None = None) -> Call[ClassifyAnswer]:
@@ -168,6 +185,9 @@ def _batch(collection: str, first: int, lines: Sequence[bytes]) -> Lines[BatchLi
     headers = {"Content-Type": LINES, "Accept": LINES}
     path = below(collection, "batch-search")
     return Lines(Call("POST", path, nothing, body=b"".join(lines), headers=headers), answered)
+
+
+_ARGUMENTS: Final = frozenset(signature(search).parameters) - {"collection"}
 
 
 def _text(id: int | str | None) -> str | None:  # noqa: A002
