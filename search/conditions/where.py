@@ -65,6 +65,8 @@ WORDS = {
     "$END": "the end",
 }
 
+# Texts in quotes may hold parentheses.
+_PARENTHESES = re.compile(r"""\"[^\"]*\"|'[^']*'|[()]""")
 _LIKE_A_NUMBER = re.compile(r"[+-]?\.?[0-9][\w.]*")
 
 
@@ -129,8 +131,7 @@ def parse(text: str) -> Condition:
         raise bad_condition(text, _explained(text, error)) from error
     if condition.values > MAX_VALUES:
         raise UsageError(f"where compares with {condition.values} values, the limit is {MAX_VALUES}")
-    if condition.depth > MAX_DEPTH:
-        raise UsageError(f"where is nested {condition.depth} levels deep, the limit is {MAX_DEPTH}")
+    _require_shallow(condition.depth)
     return condition
 
 
@@ -150,6 +151,17 @@ def _refuse_unusable(text: str) -> None:
     for at, letter in enumerate(text):
         if letter == "\0" or "\ud800" <= letter <= "\udfff":
             raise Misplaced(at, repr(letter), "is no letter that a name can have; take it out")
+    # Before the parser, which takes its time for thousands of them.
+    deepest = depth = 0
+    for found in _PARENTHESES.finditer(text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        deepest = max(deepest, depth)
+    _require_shallow(deepest)
+
+
+def _require_shallow(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise UsageError(f"where is nested {depth} levels deep, the limit is {MAX_DEPTH}")
 
 
 @v_args(inline=True)
