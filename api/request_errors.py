@@ -5,7 +5,7 @@ The framework names a kind of mistake (pydantic's `type`); its own sentence name
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SHOWN_LETTERS = 40
@@ -24,33 +24,74 @@ REMEDIES = {
     "bool_type": "give true or false",
     "bool_parsing": "give true or false",
     "string_type": "give a text",
-    "string_pattern_mismatch": "give 1 to 16 digits",  # ids and cursors: no other text has a pattern
+    "string_too_short": "give {min_length} letters or more",
+    "string_too_long": "give {max_length} letters at most",
+    "greater_than": "give more than {gt}",
+    "too_short": "give {min_length} or more of them",
+    "too_long": "give {max_length} of them at most",
+    "list_type": "give an array",
+    "literal_error": "give {expected}",
     "dict_type": "give an object",
     "model_type": "give an object",
     "model_attributes_type": "give an object",
 }
+# What a text must be, by its pattern.
+PATTERNS = {
+    r"^[0-9]{1,16}$": "give 1 to 16 digits",
+    r"^[0-9]{0,16}$": "give up to 16 digits",
+    r"^[^\x00]+$": "give a text that is not empty and holds no NUL",
+    r"^[\x21-\x7e]+$": "give letters, digits and signs of ASCII, and no blanks",
+    "^[0-9a-fA-F]{64}$": "give the 64 hexadecimal digits of a sha256",
+    r"^\d{8}-[0-9a-f]{8}$": "give the id of a plan, such as 20261123-0a1b2c3d",
+}
 UNKNOWN = "/openapi.json says what it can be"
-HALF_CHARACTERS = ("value_error", "string_unicode", "invalid_key")  # JSON can escape one
+HALF_CHARACTERS = ("string_unicode", "invalid_key")  # JSON can escape one
 WHERE_FROM = ("query", "path", "body")  # of the request, as the framework calls it
 
 
 def in_words(error: Mapping[str, Any]) -> str:
     """Return a sentence about one of the framework's validation errors."""
-    place = _cut(".".join(str(part) for part in error["loc"] if part not in WHERE_FROM)) or "the body"
     kind, given = error["type"], error["input"]
+    place = _cut(".".join(_steps(error["loc"]))) or "the body"
+    why = error.get("ctx", {}).get("error")
     if kind == "missing":
         said = f"{place} is missing; give it"
     elif kind == "extra_forbidden":
         said = f"there is no field {place}; leave it out, /openapi.json lists those there are"
-    elif kind in HALF_CHARACTERS:
+    elif kind in HALF_CHARACTERS or isinstance(why, UnicodeError):
         said = f"{place} holds half of a character; give whole ones"
+    elif kind == "value_error":  # of a shape of this project, which says it in words
+        said = f"{place} cannot be used: {why}"
     elif not _is_finite(given):
         said = f"{place} is {given}; give a finite number"
     else:
-        limits = {name: _whole(value) for name, value in error.get("ctx", {}).items()}
-        said = f"{place} is {_shown(given)}; {REMEDIES.get(kind, UNKNOWN).format(**limits)}"
+        said = f"{place} is {_shown(given)}; {_remedy(kind, error.get('ctx', {}))}"
     # Names and values come from outside, and half of a character cannot be sent back.
     return said.encode("utf-8", "backslashreplace").decode()
+
+
+def closest(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the first error of the shape that a request comes closest to, where its body can be of several shapes."""
+    by_shape: dict[object, list[Mapping[str, Any]]] = {}
+    for error in errors:
+        by_shape.setdefault(error["loc"][1] if _names_shape(error["loc"]) else None, []).append(error)
+    return min(by_shape.values(), key=len)[0]
+
+
+def _names_shape(place: Sequence[object]) -> bool:
+    """Tell whether a place begins with the name of a shape, as those in bodies of several shapes do."""
+    return len(place) > 1 and place[0] == "body" and str(place[1]).endswith("Body")
+
+
+def _steps(place: Sequence[object]) -> list[str]:
+    named = place[2:] if _names_shape(place) else place[1:] if place[:1] and place[0] in WHERE_FROM else place
+    return [str(part) for part in named]
+
+
+def _remedy(kind: str, limits: Mapping[str, object]) -> str:
+    if kind == "string_pattern_mismatch":
+        return PATTERNS[str(limits["pattern"])]
+    return REMEDIES.get(kind, UNKNOWN).format(**{name: _whole(value) for name, value in limits.items()})
 
 
 def _is_finite(given: object) -> bool:
@@ -66,7 +107,7 @@ def _whole(limit: object) -> object:
 
 def _shown(given: object) -> str:
     if isinstance(given, list | dict):
-        return "an array" if isinstance(given, list) else "an object"
+        return "an empty array" if given == [] else "an array" if isinstance(given, list) else "an object"
     return _cut(json.dumps(given, ensure_ascii=False, default=str))
 
 

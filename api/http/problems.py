@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from api.request_errors import in_words
+from api.request_errors import closest, in_words
 from api.shapes.problems import Problem
 from search import errors
 
@@ -102,7 +102,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 def invalid_request(error: RequestValidationError) -> Problem:
     """Return what is wrong with the fields of a request, as a problem document."""
-    return _document("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, in_words(error.errors()[0]))
+    return _document("InvalidRequest", HTTPStatus.UNPROCESSABLE_ENTITY, in_words(closest(error.errors())))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

@@ -1,6 +1,8 @@
 """The HTTP API, with the built-in backbone, over a small album."""
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ from api.http.app import MAX_BODY_BYTES, Parts, create_app
 from api.http.readiness import Readiness
 from api.http.safe_fetch import REFUSED, AddressRefused
 from api.http.thumbnails import Thumbnails
+from api.request_errors import PATTERNS
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
@@ -257,6 +260,22 @@ def test_a_bad_request_is_a_problem_document(
         ("search", b'{"id": "1", "min_score": "0.5"}', 'min_score is "0.5"; give a number'),
         ("search", b'{"id": "1", "unique": "yes"}', 'unique is "yes"; give true or false'),
         ("check", b'{"id": "1", "accurate": 1}', "accurate is 1; give true or false"),
+        ("search", b'{"embedding": []}', "embedding is an empty array; give 1 or more of them"),
+        ("search", b'{"like": "1"}', 'like is "1"; give an array'),
+        ("dedup", b'{"precision": 0}', "precision is 0; give more than 0"),
+        ("imports", b"{}", "the body cannot be used: name pictures in `sources`, in `manifest`, or in both"),
+        ("imports", b'{"manifest": [{"uri": "a", "key": ""}]}', 'manifest.0.key is ""; give a text that is not empty'),
+        (
+            "images",
+            b'{"uri": "a", "key": "\\u0000"}',
+            'key is "\\u0000"; give a text that is not empty and holds no NUL',
+        ),
+        ("images", b'{"uri": "a", "on_duplicate": "zz"}', "on_duplicate is \"zz\"; give 'allow', 'link' or 'reject'"),
+        ("images", b'{"uri": "a", "labels": {"dog": 0.9}}', "labels is an object; give an array"),
+        ("plans/nosuch", None, 'plan_id is "nosuch"; give the id of a plan, such as 20261123-0a1b2c3d'),
+        ("verdicts", b'{"first": "1", "second": "2", "verdict": "zz"}', "verdict is \"zz\"; give 'duplicate'"),
+        ("verdicts", b'{"items": [{"first": "1", "second": "2"}]}', "items.0.verdict is missing; give it"),
+        ("verdicts", b"[]", "the body is an empty array; give an object"),
         ("search", b"[1]", "the body is an array; give an object"),
     ],
 )
@@ -267,6 +286,11 @@ def test_what_is_wrong_with_a_request_is_said_with_the_field_its_value_and_what_
     answer = client.request("GET" if body is None else "POST", f"{BASE}/{path}", content=body, headers=json_type)
     assert answer.status_code == 422
     assert problem(answer)["detail"].startswith(says)
+
+
+def test_every_pattern_that_a_text_must_fit_is_said_in_words(client: TestClient) -> None:
+    document = client.get("/openapi.json").text
+    assert set(re.findall(r'"pattern":("(?:[^"\\\\]|\\\\.)*")', document)) <= {json.dumps(one) for one in PATTERNS}
 
 
 @pytest.mark.parametrize(
