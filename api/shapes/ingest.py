@@ -65,9 +65,11 @@ class UrisBody(Shape):
 
 
 class FormFields(Shape):
-    """The fields of a form beside its pictures. key, metadata, labels: none, or as many as pictures, in their order."""
+    """The fields of a form beside its pictures. key, metadata, labels: none, or as many as pictures, in their order; an
+    empty one says nothing.
+    """
 
-    key: list[Key] = []
+    key: list[str] = []
     metadata: list[str] = []
     labels: list[str] = []
     on_duplicate: OnDuplicate = "allow"

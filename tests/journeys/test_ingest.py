@@ -338,3 +338,17 @@ def test_a_form_that_is_cut_off_is_refused_wherever(
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = client.request(method, path, content=whole.removesuffix(left_out), headers=headers)
     assert (answer.status_code, "closing boundary" in answer.json()["detail"]) == (422, True)
+
+
+def test_empty_fields_say_nothing_of_their_pictures(client: TestClient) -> None:
+    answer = send(client, drawn(70), drawn(71), key=["", "seventy-one"], metadata=["", "{}"], labels=["", ""])
+    assert answer.status_code == 201
+    first, second = (item["image"]["key"] for item in answer.json()["items"])
+    assert (first.startswith("sha256:"), second) == (True, "seventy-one")
+
+
+def test_of_pictures_with_one_key_the_first_is_taken(client: TestClient) -> None:
+    pictures = [drawn(72, (1600, 1200)), *(drawn(number, (16, 16)) for number in range(73, 79))]
+    answer = send(client, *pictures, key=["one key"] * 7).json()["items"]
+    assert [item["outcome"] for item in answer] == ["added", *["rejected"] * 6]
+    assert (answer[0]["image"]["width"], "KeyTaken" in answer[6]["problem"]["type"]) == (1600, True)

@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 from http import HTTPStatus
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -122,10 +124,19 @@ async def put_image(request: Request, target: Target, key: str, idempotency_key:
 
 
 async def _all(request: Request, target: Collection, wanted: Wanted) -> list[Done]:
-    """Take pictures in, a few side by side; in their order where each is compared with those before it."""
-    if wanted.on_duplicate != "allow":
-        return [await _one(request, target, wanted, sent) for sent in wanted.items]
-    return list(await asyncio.gather(*(_one(request, target, wanted, sent) for sent in wanted.items)))
+    """Take pictures in, a few side by side; in their order where each is compared with those before it, and those of
+    one key.
+    """
+    turns: dict[object, list[int]] = {}
+    for number, sent in enumerate(wanted.items):
+        turn = (sent.key or sent.uri or number) if wanted.on_duplicate == "allow" else None
+        turns.setdefault(turn, []).append(number)
+
+    async def in_turn(numbers: list[int]) -> list[tuple[int, Done]]:
+        return [(number, await _one(request, target, wanted, wanted.items[number])) for number in numbers]
+
+    done = await asyncio.gather(*(in_turn(numbers) for numbers in turns.values()))
+    return [one for _, one in sorted(chain.from_iterable(done), key=itemgetter(0))]
 
 
 async def _one(request: Request, target: Collection, wanted: Wanted, sent: Sent) -> Done:
