@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.plan_calls import PlanCalls
+from search.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,13 +104,13 @@ class Lookalike(PlanCalls):
 
         Raises:
             LookalikeError: by name, whatever stopped it.
-            ValueError: max_fraction is not between 0 and 1.
+            UsageError: max_fraction is not between 0 and 1.
         """
         from api.console import Session
         from api.indexing import IndexRequest, run_index
 
         if max_fraction is not None and not 0 <= max_fraction <= 1:
-            raise ValueError(f"max_fraction is {max_fraction}, expected a share between 0 and 1")
+            raise UsageError(f"max_fraction is {max_fraction}, expected a share between 0 and 1")
         session = Session(self.store, self.collection, json=False, progress="auto" if progress else "none")
         file = None if weights is None else Path(weights)
         request = IndexRequest(
@@ -157,7 +158,7 @@ class Lookalike(PlanCalls):
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
-            ValueError: not exactly one of image, id, key and embedding is given, and no `like` either.
+            UsageError: not exactly one of image, id, key and embedding is given, and no `like` either.
         """
         from api.named_pictures import read_picture
         from api.queries import QueryRequest
@@ -166,7 +167,7 @@ class Lookalike(PlanCalls):
         images = () if image is None else (image,) if isinstance(image, str | os.PathLike) else tuple(image)
         sources = (bool(images), id is not None, key is not None, embedding is not None)
         if sum(sources) > 1 or not (any(sources) or like):
-            raise ValueError("give exactly one of: image, id, key, embedding; or images to be `like`")
+            raise UsageError("give exactly one of: image, id, key, embedding; or images to be `like`")
         workspace = self._open()
         target = workspace.collection(self.collection)
         wanted = QueryRequest(k, min_score, where, accurate, box, unique)
@@ -197,14 +198,14 @@ class Lookalike(PlanCalls):
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
-            ValueError: not exactly one of image, id and key is given.
+            UsageError: not exactly one of image, id and key is given.
         """
         from api.checks import check_image, check_picture
         from api.named_pictures import read_picture
         from api.queries import CheckRequest
 
         if sum(given is not None for given in (image, id, key)) != 1:
-            raise ValueError("give exactly one of: image, id, key")
+            raise UsageError("give exactly one of: image, id, key")
         workspace = self._open()
         target, wanted = workspace.collection(self.collection), CheckRequest(threshold, accurate)
         if image is not None:
@@ -267,14 +268,14 @@ class Lookalike(PlanCalls):
 
         Raises:
             LookalikeError: by name: no such image, a condition that is none, ...
-            ValueError: not exactly one of id, key, path and where is given.
+            UsageError: not exactly one of id, key, path and where is given.
         """
         from api.removing import Which, chosen_ids
         from search.storing.removals import remove_images
 
         which = Which(id, key, None if path is None else os.fspath(path), where)
         if which.named != 1:
-            raise ValueError("give exactly one of: id, key, path, where")
+            raise UsageError("give exactly one of: id, key, path, where")
         store = self._open().store
         target = store.catalogue.collection(self.collection)
         ids = chosen_ids(store, target, which)

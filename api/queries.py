@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from search.errors import UsageError
@@ -57,7 +58,7 @@ class QueryRequest:
     of the picture to search by (indexer/query_box.py). unique: name each stored duplicate group once.
 
     Raises:
-        UsageError: k is not 1 to MAX_K, where is no condition, or box is no box.
+        UsageError: k is not 1 to MAX_K, min_score no cosine, where no condition, or box no box.
     """
 
     k: int = 10
@@ -68,8 +69,10 @@ class QueryRequest:
     unique: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= MAX_K:
-            raise UsageError(f"k is {self.k}, choose 1 to {MAX_K}")
+        # Python hands over whatever a caller writes.
+        if isinstance(self.k, bool) or not isinstance(self.k, Integral) or not 1 <= self.k <= MAX_K:
+            raise UsageError(f"k is {self.k!r}, choose a whole number, 1 to {MAX_K}")
+        _require_cosine("min_score", self.min_score)
         # Before a backbone is loaded for a question that cannot be asked.
         self.condition()
         self.part()
@@ -84,6 +87,8 @@ class QueryRequest:
             return None
         from indexer.query_box import Box
 
+        if not isinstance(self.box, str):
+            raise UsageError(f'box is {self.box!r}; give a text, "x,y,width,height" in pixels')
         return Box.parse(self.box)
 
     def condition(self) -> "Condition | None":
@@ -96,6 +101,8 @@ class QueryRequest:
             return None
         from search.conditions.where import parse
 
+        if not isinstance(self.where, str):
+            raise UsageError(f"where is {self.where!r}; give a text, such as 'width >= 1000'")
         return parse(self.where)
 
 
@@ -112,8 +119,12 @@ class CheckRequest:
     accurate: bool = False
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not -1 <= self.threshold <= 1:
-            raise UsageError(f"threshold is {self.threshold}, choose -1 to 1")
+        _require_cosine("threshold", self.threshold)
+
+
+def _require_cosine(name: str, given: object) -> None:
+    if given is not None and not (isinstance(given, Real) and -1 <= float(given) <= 1):
+        raise UsageError(f"{name} is {given!r}, choose -1 to 1")
 
 
 ThresholdSource = Literal["calibrated", "user", "none"]

@@ -254,7 +254,7 @@ def test_a_notebook_asks_the_same(album: lookalike.Lookalike, uploads: Path, fol
     found = album.check(uploads / "near.jpg")
     assert (found.checked.status, found.checked.evidence.verified) == ("near", "yes")
     assert album.check(key=(folder / "4.png").as_uri()).checked.status == "exact"
-    with pytest.raises(ValueError, match="exactly one of"):
+    with pytest.raises(UsageError, match="exactly one of"):
         album.check()
     with pytest.raises(UsageError, match="choose -1 to 1"):
         album.check(uploads / "near.jpg", threshold=1.5)

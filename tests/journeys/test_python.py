@@ -1,9 +1,12 @@
 """Notebooks and scripts."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import lookalike
@@ -162,12 +165,12 @@ def test_removed_images_are_found_no_more_and_compacted_away(tmp_path: Path, pho
 def test_exactly_one_way_to_name_what_is_removed_is_wanted(tmp_path: Path) -> None:
     with lookalike.open(tmp_path / "store") as album:
         for named in ({}, {"id": 1, "where": "id = 1"}):
-            with pytest.raises(ValueError, match="exactly one of: id, key, path, where"):
+            with pytest.raises(UsageError, match="exactly one of: id, key, path, where"):
                 album.remove(**named)  # type: ignore[arg-type]
 
 
 def test_exactly_one_query_is_wanted(tmp_path: Path) -> None:
-    with lookalike.open(tmp_path / "store") as album, pytest.raises(ValueError, match="exactly one"):
+    with lookalike.open(tmp_path / "store") as album, pytest.raises(UsageError, match="exactly one"):
         album.search("a.jpg", id=3)
 
 
@@ -179,7 +182,7 @@ def test_wrong_values_are_clear_errors(tmp_path: Path, draw: Draw) -> None:
             with pytest.raises(UsageError, match=f"k is {k}"):
                 album.search(path, k=k)
         for share in (-0.1, 5, float("nan")):
-            with pytest.raises(ValueError, match="max_fraction is"):
+            with pytest.raises(UsageError, match="max_fraction is"):
                 album.index(path, prune=True, max_fraction=share)
         with pytest.raises(UsageError, match="threshold is nan"):
             album.dedup(float("nan"))
@@ -197,5 +200,19 @@ def test_examples_and_unique_from_a_script(copies: tuple[lookalike.Lookalike, Du
     both = album.search([photos / "3.png", photos / "4.png"], k=2)
     assert {match.image.id for match in both} == set(like)
     assert not set(like) & {match.image.id for match in album.search(like=like, unlike=[ids["0.png"]])}
-    with pytest.raises(ValueError, match="exactly one of: image, id, key, embedding"):
+    with pytest.raises(UsageError, match="exactly one of: image, id, key, embedding"):
         album.search(unlike=like)
+    wrong: list[dict[str, Any]] = [
+        {"box": (0, 0, 100, 100)},
+        {"k": "5"},
+        {"k": 2.5},
+        {"k": True},
+        {"min_score": math.nan},
+        {"min_score": "0.5"},
+        {"where": 3},
+    ]
+    for options in wrong:
+        (name,) = options
+        with pytest.raises(UsageError, match=f"^{name} is "):
+            album.search(photos / "0.png", **options)
+    assert len(album.search(photos / "0.png", k=np.int64(2), min_score=np.float32(-1))) == 2  # type: ignore[arg-type]
