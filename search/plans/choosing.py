@@ -178,7 +178,7 @@ def require_modest(plan: Plan, done: History, choice: Choice, wanted: Wanted) ->
         these = f"{found.going} of the {found.images} images in {shown_path(found.root)}"
         raise GuardRefused(
             f"nothing was changed: {these} would go, more than {found.limit:.0%}; if that is right, say "
-            f"--max-fraction {found.enough:g}"
+            f"--max-fraction {found.enough:g} (over HTTP and in Python max_fraction)"
         )
 
 
