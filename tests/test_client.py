@@ -281,7 +281,7 @@ def test_a_search_without_a_picture_is_json_and_leaves_out_what_nobody_asked_for
     server = Server(Response(200, json=answer))
     assert server.client().search(id=17, min_score=0.5).matches == []
     assert json.loads(server.asked[0].content) == {"id": "17", "min_score": 0.5}
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(UsageError, match="min_score is nan"):
         server.client().search(id=17, min_score=float("nan"))
 
 
