@@ -272,6 +272,8 @@ class Results {
     if (this.examples.some) return this.matches.length ? "Like your examples" : "Nothing is like your examples";
     const others = this.matches.filter((match) => match.id !== this.query.id);
     const found = verdictOn(others);
+    const own = this.matches.find((match) => match.id === this.query.id)?.copies;
+    if (own) return `${count(own, "other copy", "other copies")} of it${found.words && `, and ${found.words}`}`;
     if (!found.words && this.looking) return "Looking for copies…";
     if (!found.words) return this.query.id ? "No other copy found" : "No copy found";
     const more = found.copies === others.length && this.matches.length === this.view.memory.k;

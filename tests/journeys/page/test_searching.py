@@ -38,6 +38,13 @@ def test_a_blank_picture_says_why_nothing_is_found(page: Page) -> None:
     expect(page.locator("main .teach")).to_have_count(0)
 
 
+def test_collapsed_copies_of_the_picture_itself_count_as_found(page: Page) -> None:
+    keeper = page.request.get("/v1/collections/default/groups").json()["items"][0]["keeper"]["id"]
+    page.goto(f"/#/search/default/{keeper}?unique=true")
+    expect(page.locator(".tile.self .badge.copies")).to_have_text("+2 copies")
+    expect(page.get_by_role("heading", level=1)).to_have_text("2 other copies of it")
+
+
 def test_pasting_a_picture_searches_for_it(page: Page) -> None:
     page.goto("/#/browse/default")
     expect(tiles(page).first).to_be_visible()
