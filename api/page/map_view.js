@@ -12,6 +12,7 @@ import { count, number } from "./words.js";
 
 const LISTED = 12;
 const LEAST = 3;
+const MOST = 20_000; // images on a map
 const LOOK_MS = 700;
 
 /** Show the map. */
@@ -55,7 +56,8 @@ class MapView {
     });
     this.stage.replaceChildren(this.map.canvas, this.controls());
     const sample = points.count < points.images ? `${number(points.count)} of ` : "";
-    this.note.textContent = `${sample}${count(points.images, "image")}: those that look alike lie together`;
+    const later = points.count < Math.min(points.images, MOST) ? ". The newest are not on it yet" : "";
+    this.note.textContent = `${sample}${count(points.images, "image")}: those that look alike lie together${later}`;
   }
 
   controls() {

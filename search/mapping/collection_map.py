@@ -17,6 +17,7 @@ from search.pairing.kept_arrays import keep_arrays, kept_arrays
 
 SAMPLE: Final = 20_000
 FOLDER: Final = "maps"
+_PARTS: Final = 8  # of a generation; so much of what is newer, and the map is made anew
 RECIPE: Final = 1  # raised when the same embeddings are laid out otherwise
 
 
@@ -36,10 +37,15 @@ class CollectionMap:
 def map_name(snapshot: Snapshot) -> str:
     """Return a name that differs when a map of the collection should be made anew: with its generation.
 
-    What is newer than the generation is not on the map before the next one; without a generation every commit counts.
+    What is newer than the generation is on the map once there is more of it by an eighth of the generation; without a
+    generation every commit counts.
     """
     target, made = snapshot.collection, snapshot.generation
-    state = f"sequence {target.sequence}" if made is None else f"generation {made.record.id}"
+    if made is None:
+        state = f"sequence {target.sequence}"
+    else:
+        newer = _PARTS * len(snapshot.delta.ids) // max(1, len(made.ids))
+        state = f"generation {made.record.id} and {newer} parts of newer ones"
     return f"map {RECIPE} of space {target.space_id}, transform {snapshot.transform.fingerprint}, {state}"
 
 
@@ -49,7 +55,7 @@ def make_map(snapshot: Snapshot, tell: Callable[[float], None] = lambda share: N
     Raises:
         CorruptFile: a segment is damaged.
     """
-    ids = snapshot.living(snapshot.sample(SAMPLE))
+    ids = snapshot.living(snapshot.sample(min(SAMPLE, len(snapshot))))
     return CollectionMap(map_name(snapshot), ids, layout(snapshot.embeddings_of(ids), tell), len(snapshot))
 
 

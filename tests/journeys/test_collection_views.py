@@ -1,6 +1,7 @@
 """The views of a collection over HTTP: facets, timeline, map, failures, status, and lists narrowed by a condition."""
 
 import gzip
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,25 @@ def test_the_map_has_a_place_for_every_image_and_is_the_same_as_json_and_as_byte
     points = np.frombuffer(data, "<f4", offset=8 * (count + 1)).reshape(-1, 2)
     assert numbers.tolist() == [IMAGES, *map(int, ids)]
     assert points.tolist() == [[one["x"], one["y"]] for one in told["points"]]
+
+
+def test_images_that_come_later_are_counted_and_soon_on_the_map(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = shutil.copytree(root, tmp_path / "store")
+    (tmp_path / "later").mkdir()
+    for number in range(2):
+        painted(number + 50, (320, 240)).save(tmp_path / "later" / f"{number}.jpg")
+    for client in serving(store):
+        assert len(made_map(client).json()["points"]) == IMAGES
+        monkeypatch.setattr("api.http.maps.Maps._make", lambda *_: None)
+        with pytest.raises(SystemExit):
+            main(["--store", str(store), "--progress", "none", "index", str(tmp_path / "later")])
+        told = made_map(client).json()
+        assert (told["images"], len(told["points"])) == (IMAGES + 2, IMAGES), "the one before, while the next is made"
+        monkeypatch.undo()
+    for client in serving(store):
+        assert len(made_map(client).json()["points"]) == IMAGES + 2
 
 
 def test_the_map_is_packed_for_those_who_take_it_and_known_by_its_tag(client: TestClient) -> None:

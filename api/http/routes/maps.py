@@ -37,16 +37,17 @@ def collection_map(request: Request, workspace: Work, target: Target) -> Respons
     if found is None:
         body = MapProgress(state="making", done=done or 0.0).model_dump()
         return JSONResponse(body, HTTPStatus.ACCEPTED, headers={"Retry-After": "1", "Cache-Control": "no-store"})
-    return _answer(request, found, workspace.snapshot(target).living(found.ids))
+    now = workspace.snapshot(target)
+    return _answer(request, found, now.living(found.ids), len(now))
 
 
-def _answer(request: Request, found: CollectionMap, living: NDArray[np.int64]) -> Response:
-    """living: ids of the map's images that are still there."""
+def _answer(request: Request, found: CollectionMap, living: NDArray[np.int64], images: int) -> Response:
+    """living: ids of the map's images that are still there. images: how many there are."""
     kept = np.isin(found.ids, living)
     ids, points = found.ids[kept], found.points[kept]
     binary = BINARY in request.headers.get("accept", "")
     small = binary and takes_gzip(request)
-    told = hashlib.sha256(f"{found.name} {found.images} {binary} {small}".encode() + ids.tobytes())
+    told = hashlib.sha256(f"{found.name} {images} {binary} {small}".encode() + ids.tobytes())
     headers = {
         "ETag": f'"{told.hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",
@@ -55,14 +56,12 @@ def _answer(request: Request, found: CollectionMap, living: NDArray[np.int64]) -
     if names_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if binary:
-        data = _binary(found.images, ids, points)
+        data = _binary(images, ids, points)
         if small:
             data, headers["Content-Encoding"] = packed(data), "gzip"
         return Response(data, media_type=BINARY, headers=headers)
     shown = [MapPoint(id=str(one), x=x, y=y) for one, (x, y) in zip(ids.tolist(), points.tolist(), strict=True)]
-    return Response(
-        Map(images=found.images, points=shown).model_dump_json(), media_type="application/json", headers=headers
-    )
+    return Response(Map(images=images, points=shown).model_dump_json(), media_type="application/json", headers=headers)
 
 
 def _binary(images: int, ids: NDArray[np.int64], points: NDArray[np.float32]) -> bytes:
