@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -60,6 +61,14 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attributes)))
+
+
+def test_a_file_that_several_images_share_is_counted_once_and_not_where_the_keeper_needs_it() -> None:
+    """Pictures of the same bytes that were sent under several keys are one file of the store."""
+    keeper, copy = image_named(1), member(2, "same_bytes")
+    shared = replace(copy, image=replace(copy.image, uri=keeper.uri))
+    found = DuplicateReport(4, 0.8, (DuplicateGroup(keeper, "first", (shared, copy, copy)),))
+    assert found.bytes_reclaimable == copy.image.size_bytes
 
 
 def test_all_tables_hold_the_same_rows(tmp_path: Path) -> None:

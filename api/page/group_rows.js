@@ -18,7 +18,10 @@ export function groupRow(collection, { keeper, members }, review) {
   const later = members.slice(SHOWN_MEMBERS);
   const tileOf = (member) => review.add(memberTile(collection, member), keeper, member);
   list.append(keeperTile(collection, keeper), ...members.slice(0, SHOWN_MEMBERS).map(tileOf));
-  const freed = members.reduce((sum, member) => sum + member.bytes, 0);
+  // Images of the same bytes that were sent under several keys share one file, which the keeper may need.
+  const files = new Map(members.map((member) => [member.uri, member.bytes]));
+  files.delete(keeper.uri);
+  const freed = [...files.values()].reduce((sum, bytes) => sum + bytes, 0);
   const row = el(
     "section",
     { class: `group ${width(everyone.length)}` },

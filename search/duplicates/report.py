@@ -51,5 +51,6 @@ class DuplicateReport:
 
     @property
     def bytes_reclaimable(self) -> int:
-        """Return how many bytes removing every member would free."""
-        return sum(member.image.size_bytes for group in self.groups for member in group.members)
+        """Return how many bytes removing every member would free: each file once, and none that a keeper has, too."""
+        files = {member.image.uri: member.image.size_bytes for group in self.groups for member in group.members}
+        return sum(files.values()) - sum(files.get(uri, 0) for uri in {group.keeper.uri for group in self.groups})
