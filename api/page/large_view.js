@@ -121,6 +121,7 @@ function factList(image) {
     Format: image.format.toUpperCase(),
     Taken: image.taken_at === undefined ? null : image.taken_at.replace("T", " "),
     Id: image.id,
+    Key: image.key === image.uri ? null : image.key,
     Score: image.score === undefined ? null : score(image.score),
     "Part that matches": image.region === undefined ? null : part(image.region),
   };

@@ -133,8 +133,12 @@ export function place(image) {
   return image.path ?? image.uri ?? image.key;
 }
 
-/** Return the last part of an image's place. */
+// The file of a picture that was sent, in the store's folder `uploads`, and one that nobody kept.
+const SENT = /(\/[0-9a-f]{64}(\.\w+)?|^upload:.*)$/;
+
+/** Return the last part of an image's place; of one that was sent, its key, as its file is named by its content. */
 export function name(image) {
+  if (SENT.test(image.uri) && !image.key.startsWith("sha256:")) return image.key;
   if (image.path) return lastPart(image.path);
   try {
     return lastPart(decodeURIComponent(image.uri));
@@ -145,6 +149,7 @@ export function name(image) {
 
 /** Return the folder that holds an image, without those above it. */
 export function folder(image) {
+  if (SENT.test(image.uri)) return "uploads";
   return lastPart(place(image).split(/[\\/]/).slice(0, -1).join("/"));
 }
 

@@ -11,6 +11,24 @@ from tests.web_page import (
 )
 
 
+def test_what_was_sent_is_called_by_its_key(page: Page) -> None:
+    page.goto("/")
+    digits = "05" * 32
+    uri = f"file:///store/uploads/05/{digits}.jpeg"
+    called = page.evaluate(
+        """async (images) => {
+          const { name, folder } = await import("/page/words.js");
+          return images.map((image) => [name(image), folder(image)]);
+        }""",
+        [
+            {"key": "shop/17", "uri": uri, "path": uri.removeprefix("file://")},
+            {"key": f"sha256:{digits}", "uri": uri, "path": uri.removeprefix("file://")},
+            {"key": "shop/18", "uri": "file:///photos/a.jpeg", "path": "/photos/a.jpeg"},
+        ],
+    )
+    assert called == [["shop/17", "uploads"], [f"{digits}.jpeg", "uploads"], ["a.jpeg", "photos"]]
+
+
 def test_browsing_loads_the_whole_collection_while_one_scrolls(page: Page) -> None:
     page.goto("/#/browse/default")
     expect(tiles(page).first).to_be_visible()
