@@ -26,7 +26,7 @@ export function stateBadge(job) {
 /** Return how far a job is, as one line. */
 export function progressLine({ kind, state, progress }) {
   if (state === "queued") return "Waiting for other jobs of the server";
-  if (progress === null) return "Begins";
+  if (progress === null) return state === "running" ? "Begins" : "";
   const far = OF_PLANS.has(kind) ? size : number;
   const of = progress.total === null ? far(progress.done) : `${far(progress.done)} of ${far(progress.total)}`;
   const left = progress.left_s === null ? "" : `, ${duration(progress.left_s)} left`;

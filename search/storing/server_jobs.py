@@ -210,6 +210,8 @@ class ServerJobs:
         """
         with self._database.writing() as connection:
             ended = _ending(state, moment_of(connection)) | {"result": _text(result), "problem": _text(problem)}
+            if state == "done":  # the last word of a stage may never have come; of others it says how far they got
+                ended["progress"] = None
             return bool(connection.execute(update(server_job).where(_of(job_id, owner)).values(ended)).rowcount)
 
     def release(self, job_id: int, owner: Owner) -> None:
