@@ -25,8 +25,12 @@ BASE = "/v1/collections/default"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pictures and a copy of the first, each with a copy of the same bytes."""
-    folder = tmp_path_factory.mktemp("jobs")
+    """The store of an album, which tests change one after the other."""
+    return album(tmp_path_factory.mktemp("jobs"))
+
+
+def album(folder: Path) -> Path:
+    """Return a store of four pictures and a copy of the first."""
     (folder / "photos").mkdir()
     for number in range(4):
         painted(number, (160, 120)).save(folder / "photos" / f"{number}.png")
@@ -254,9 +258,9 @@ def killed_while_both_run(client: httpx.Client, process: "subprocess.Popen[str]"
 
 
 def test_an_import_takes_in_folders_and_addresses_beside_a_dedup_and_survives_the_death_of_its_server(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, body = shutil.copytree(store, tmp_path / "store"), to_import(tmp_path)
+    store, body = album(tmp_path), to_import(tmp_path)
     outside = str(tmp_path / "many" / ".." / ".." / "etc")
     monkeypatch.setenv("LOOKALIKE_FAULT", "plan.write:1:stop")
     with asked(store, "--allow-root", str(tmp_path)) as (client, process):
