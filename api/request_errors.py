@@ -40,7 +40,7 @@ PATTERNS = {
     r"^[0-9]{1,16}$": "give 1 to 16 digits",
     r"^[0-9]{0,16}$": "give up to 16 digits",
     r"^[^\x00]+$": "give a text that is not empty and holds no NUL",
-    r"^[\x21-\x7e]+$": "give letters, digits and signs of ASCII, and no blanks",
+    r"^[\x21-\x7e]{1,200}$": "give 1 to 200 letters, digits and signs of ASCII, and no blanks",
     "^[0-9a-fA-F]{64}$": "give the 64 hexadecimal digits of a sha256",
     r"^\d{8}-[0-9a-f]{8}$": "give the id of a plan, such as 20261123-0a1b2c3d",
 }
@@ -90,7 +90,7 @@ def _steps(place: Sequence[object]) -> list[str]:
 
 def _remedy(kind: str, limits: Mapping[str, object]) -> str:
     if kind == "string_pattern_mismatch":
-        return PATTERNS[str(limits["pattern"])]
+        return PATTERNS.get(str(limits["pattern"]), UNKNOWN)
     return REMEDIES.get(kind, UNKNOWN).format(**{name: _whole(value) for name, value in limits.items()})
 
 

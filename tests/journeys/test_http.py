@@ -476,7 +476,7 @@ def test_a_deleted_image_is_named_by_no_answer_from_then_on(client: TestClient, 
 
 
 def test_why_two_pictures_are_the_same_is_told_as_facts_and_as_a_picture(client: TestClient, album: Path) -> None:
-    path = next(path for path in sorted(album.parent.rglob("*.png")))
+    path = next(path for path in sorted(album.rglob("*.png")))
     image = upload(client, path.read_bytes(), k="1").json()["matches"][0]
     url = f"/v1/collections/default/images/{image['id']}/explain"
     facts = client.post(url, files={"image": path.read_bytes()})
@@ -491,7 +491,7 @@ def test_why_two_pictures_are_the_same_is_told_as_facts_and_as_a_picture(client:
 
 
 def test_an_accurate_search_by_form_and_by_json_says_what_was_verified(client: TestClient, album: Path) -> None:
-    path = next(path for path in sorted(album.parent.rglob("*.png")))
+    path = next(path for path in sorted(album.rglob("*.png")))
     answer = upload(client, path.read_bytes(), accurate="true", k="1").json()
     assert (answer["matches"][0]["verified"], answer["took_ms"]["verify"] > 0) == ("yes", True)
     by_id = client.post("/v1/collections/default/search", json={"id": answer["matches"][0]["id"], "accurate": True})
