@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from indexer.decoding.decode import DecodeLimits, small_pixels
-from indexer.stored_pictures import READ_PIXELS, StoredFilePictures, keypoints_of
+from indexer.stored_pictures import KEPT, READ_PIXELS, StoredFilePictures, keypoints_of
 from search.errors import BadImage
 from search.geometry.keypoint_cache import KeypointCache
 from search.records import ImageRecord, uri_of_path
@@ -64,6 +64,25 @@ def test_who_needs_keypoints_and_pixels_has_the_file_read_once(file: Path, tmp_p
     assert whole is not None
     np.testing.assert_array_equal(whole.pixels, DRAWN)
     assert pool.decoded == 1
+
+
+def test_pixels_asked_for_again_are_not_decoded_again_but_those_of_many_others_push_them_out(tmp_path: Path) -> None:
+    pool, images = CountingPool(), []
+    for number in range(KEPT + 1):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.roll(DRAWN, number, axis=0)).save(path)
+        images.append(image_at(uri_of_path(str(path)), path.read_bytes(), number))
+    here = pictures(pool, tmp_path)
+    first, again = here.file(images[0]), here.file(images[0])
+    assert first is not None
+    assert again is not None
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert pool.decoded == 1
+    for image in images:
+        here.file(image)
+    assert pool.decoded == KEPT + 1
+    here.file(images[0])
+    assert pool.decoded == KEPT + 2
 
 
 def test_of_a_file_that_is_gone_the_keypoints_may_be_remembered(file: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ _FEWEST_FREQUENCIES: Final = 4
 _STANDARD: Final = np.array((11, 12, 14, 12, 10, 16, 14, 13, 14), np.float64)  # their steps at quality 50
 _NOISE: Final = 0.3  # levels of a frequency, beyond which rounding pixels to levels seldom moves it
 _SURELY: Final = 0.5  # of the way from what chance leaves to all of them
-# Steps that are compared: below the first, rounding of pixels hides them; so many times coarser. Of 198
-# photographs and coarser copies 3 are taken for the copy's copy so; of 99 finer copies 72 are known, turned 57.
+# Steps that are compared: below the first, rounding of pixels hides them; so many times coarser; and so far apart that
+# half a finer step and the noise are well below half a coarser one, else either copy could be the other's.
 _LEAST_STEP, _STEPS_APART, _TELLS = 4.0, 1.1, 0.85
 
 
