@@ -13,7 +13,7 @@ ASKED = (
     ROOT / "indexer" / "file_facts.py",
     ROOT / "indexer" / "stored_pictures.py",
 )
-PINNED = (5, "b22bda56a15598c7")
+PINNED = (5, "8d7168517b67e0fb")
 
 
 def code_of(source: str) -> str:

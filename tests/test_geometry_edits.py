@@ -1,5 +1,7 @@
 """What was done to an indexed picture: each edit is made here, and must be told, with its amount and nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from search.geometry.edits import sentence
 from search.geometry.explanation import LINES, PANEL, as_png, draw, explain
 from search.geometry.keypoints import extract
-from search.geometry.pixel_edits import PictureFile, edits_between
+from search.geometry.pixel_edits import PictureFile, blur_between, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import prepare, verify
 from search.records import Edit
@@ -25,7 +27,10 @@ def told(query: Pixels, candidate: Pixels = ORIGINAL, query_format: str = "PNG")
     """Return the amounts of the edits that made the query, by their kinds."""
     found = verify(prepare(query), indexed(1) if candidate is ORIGINAL else extract(candidate))
     assert found.answer == "yes"
-    edits = edits_between(found, PictureFile(query, query_format, "q"), PictureFile(candidate, "PNG", "c"))
+    files = PictureFile(query, query_format, "q"), PictureFile(candidate, "PNG", "c")
+    edits = edits_between(found, *files)
+    with ThreadPoolExecutor(1) as beside:
+        assert edits_between(found, *files, beside.submit(blur_between, found, *files)) == edits
     return {edit.kind: edit.amount for edit in edits}
 
 

@@ -18,10 +18,10 @@ from search.finding.plain_pictures import why_plain_image
 from search.finding.snapshot import Snapshot
 from search.geometry.keypoints import Keypoints
 from search.geometry.pages import File, page_by_page
-from search.geometry.pixel_edits import PictureFile, edits_between
+from search.geometry.pixel_edits import PictureFile, blur_between, edits_between
 from search.geometry.verification import Verification
 from search.geometry.verify import Query, verify
-from search.records import Collection, Embeddings, ImageRecord, Match, Verified
+from search.records import Collection, Edit, Embeddings, ImageRecord, Match, Verified
 from search.storing.catalogue import Catalogue
 
 Status = Literal["new", "exact", "near"]
@@ -144,11 +144,18 @@ class NearGate:
             looking: Future[Seen] = beside.submit(see)
             for one, (keypoints, file) in zip(worth, _images_seen(stored, worth), strict=True):
                 seen = looking.result()
-                read = partial(_file_of, one, file, stored)
-                answer = None if seen is None or keypoints is None else _compared(seen, keypoints, read)
-                if seen is not None and answer is not None and answer.answer == "yes":
-                    return _near(one, answer, _edited(one, answer, seen[1], read()))
-                answers.append(answer)
+                if seen is None or keypoints is None:
+                    answers.append(None)
+                    continue
+                found = verify(seen[0], keypoints)
+                if found.answer == "yes":
+                    read = partial(_file_of, one, file, stored)
+                    # Begun before pages are told apart: most pictures cannot be taken for any.
+                    blurring = None if file is None else beside.submit(blur_between, found, seen[1], file)
+                    found = _page_by_page(found, seen, keypoints, read)
+                    if found.answer == "yes":
+                        return _near(one, found, _edited(one, found, seen[1], read(), blurring))
+                answers.append(found)
         for one, answer in zip(worth, answers, strict=True):
             if one.score >= self.limits.threshold and (answer is None or answer.answer == "cannot"):
                 return _near(one, answer, Match(one.image, one.score, "probable", "cannot"))
@@ -171,16 +178,23 @@ def _file_of(one: _Candidate, file: PictureFile | None, stored: GatePictures) ->
     return file or stored.file(one.image)
 
 
-def _compared(seen: tuple[Query, PictureFile], keypoints: Keypoints, read: File) -> Verification:
-    """Return what keypoints say, and of what may be pages the files, where both can be had. read: that of the image."""
+def _page_by_page(
+    found: Verification, seen: tuple[Query, PictureFile], keypoints: Keypoints, read: File
+) -> Verification:
+    """Return the answer as the files say it of what may be pages, where both can be had. read: that of the image."""
     query, own = seen
-    found = verify(query, keypoints)
     return page_by_page(found, query.keypoints, keypoints, lambda: own, read) or found
 
 
-def _edited(one: _Candidate, answer: Verification, picture: PictureFile, file: PictureFile | None) -> Match:
+def _edited(
+    one: _Candidate,
+    answer: Verification,
+    picture: PictureFile,
+    file: PictureFile | None,
+    blurring: Future[list[Edit]] | None,
+) -> Match:
     """Return the match with what was done to its image. file: of the image, None where it cannot be had."""
-    edits = None if file is None else tuple(edits_between(answer, picture, file))
+    edits = None if file is None else tuple(edits_between(answer, picture, file, blurring))
     return Match(one.image, one.score, "same_picture", "yes", edits)
 
 

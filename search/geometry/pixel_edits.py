@@ -1,6 +1,8 @@
 """The edits that changed pixels where they are: colours, light, blur, things laid over, another file of the same."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -48,25 +50,44 @@ class PictureFile:
     sha256: str
 
 
-def edits_between(found: Verification, query: PictureFile, candidate: PictureFile) -> list[Edit]:
+def edits_between(
+    found: Verification, query: PictureFile, candidate: PictureFile, blurring: Future[list[Edit]] | None = None
+) -> list[Edit]:
     """Return what was done to the candidate to get the query, largest changes of place first; [] for the same file.
 
-    Meant for a "yes"; without a model the list is empty.
+    Meant for a "yes"; without a model the list is empty. blurring: `blur_between` of the same, in another thread.
     """
     if query.sha256 == candidate.sha256 or found.model is None:
         return []
-    edits, blur = model_edits(found), _blur(found, query.pixels, candidate.pixels)
-    # What blur alone has changed, such as colours that ran into each other, is no edit of its own.
-    before, after = _blurred_as(found, candidate.pixels, blur), _bounded(query.pixels)
-    layers = _colour_layers(found, after, before)
-    if layers:
-        edits += _colours(layers) + blur + _cover(found, after, before)
+    edits, before, after = model_edits(found), _bounded(candidate.pixels), _bounded(query.pixels)
+    if blurring is None:
+        blur = blur_between(found, query, candidate)
+        changed = _changed(found, after, before, blur)
+    else:
+        changed = _changed(found, after, before, [])  # meanwhile, as if there were no blur: mostly there is none
+        blur = blurring.result()
+        changed = _changed(found, after, before, blur) if blur else changed
+    if changed is not None:
+        colours, cover = changed
+        edits += colours + blur + cover
     return edits + _files(query, candidate, others=bool(edits))
 
 
-def _blurred_as(found: Verification, candidate: Pixels, blur: list[Edit]) -> Pixels:
-    """Return the candidate, reduced to what is compared, as blurred as the query is."""
-    small = _bounded(candidate)
+def _changed(
+    found: Verification, after: Pixels, before: Pixels, blur: list[Edit]
+) -> tuple[list[Edit], list[Edit]] | None:
+    """Return what changed colours, and what was laid over, None where the pictures do not meet.
+
+    after, before: query and candidate, reduced. What blur alone has changed, such as colours that ran into each other,
+    is no edit of its own.
+    """
+    blurred = _blurred_as(found, before, blur)
+    layers = _colour_layers(found, after, blurred)
+    return (_colours(layers), _cover(found, after, blurred)) if layers else None
+
+
+def _blurred_as(found: Verification, small: Pixels, blur: list[Edit]) -> Pixels:
+    """Return the candidate as blurred as the query is. small: the candidate, reduced to what is compared."""
     if found.model is None or not blur:
         return small
     middle = np.array((found.query_size[0] / 2, found.query_size[1] / 2))
@@ -132,27 +153,44 @@ def _typical(values: NDArray[np.float32]) -> float:
     return float(pixels[edge : len(pixels) - edge].mean())
 
 
-def _blur(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
-    """Return the blur that takes as much detail off the candidate as the query lacks, at the query's resolution."""
+def blur_between(found: Verification, query: PictureFile, candidate: PictureFile) -> list[Edit]:
+    """Return the blur that takes as much detail off the candidate as the query lacks, at the query's resolution.
+
+    The part of `edits_between` that takes half of its time.
+    """
     if found.model is None:
         return []
-    asked = resized(as_grey(query), min(1.0, 2 * _SIDE / max(query.shape[:2])))
-    between = between_copies(found.model, found.query_size, found.candidate_size, asked, candidate)
+    asked = resized(as_grey(query.pixels), min(1.0, 2 * _SIDE / max(query.pixels.shape[:2])))
+    between = between_copies(found.model, found.query_size, found.candidate_size, asked, candidate.pixels)
     # The candidate is laid over the query here, so `aligned.query` is the candidate before the edit.
-    aligned = align(as_grey(candidate), asked, np.asarray(np.linalg.inv(between), np.float64))
+    aligned = align(as_grey(candidate.pixels), asked, np.asarray(np.linalg.inv(between), np.float64))
     if aligned is None:
         return []
-    before, after, both = aligned.query, aligned.candidate, aligned.both
+    before, after, both = _Detailed.of(aligned.query), _Detailed.of(aligned.candidate), aligned.both
     # A bar has no detail to lose, and all the contrast: looked at again without what the blur does not explain.
-    seen = both & ~_near(_off_level(before, after, both))
+    seen = both & ~_near(_off_level(before.coarse, after.coarse, both))
     sigma = _lost_detail(before, after, seen if np.count_nonzero(seen) > np.count_nonzero(both) / 2 else both)
     for _ in range(_LOOKS):
         if sigma:
             sigma = _lost_detail(before, after, _explained(before, after, both, sigma))
-    return [Edit("blurred", round(sigma * found.query_size[0] / before.shape[1], 1))] if sigma else []
+    return [Edit("blurred", round(sigma * found.query_size[0] / asked.shape[1], 1))] if sigma else []
 
 
-def _lost_detail(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+class _Detailed(NamedTuple):
+    """A picture and its coarse details. levels, coarse: (h, w) float32."""
+
+    levels: NDArray[np.float32]
+    coarse: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, levels: NDArray[np.float32]) -> Self:
+        return cls(levels, np.asarray(cv2.GaussianBlur(levels, (0, 0), _COARSE), np.float32))
+
+    def blurred(self, sigma: float) -> Self:
+        return self.of(np.asarray(cv2.GaussianBlur(self.levels, (0, 0), sigma), np.float32))
+
+
+def _lost_detail(before: _Detailed, after: _Detailed, both: NDArray[np.bool_]) -> float:
     """Return the standard deviation in pixels of the blur between two pictures, 0 where there is none to speak of."""
     sharp = _detail(before, both)
     if sharp <= 0 or _detail(after, both) > sharp * _SHARPNESS_LEFT:
@@ -161,20 +199,17 @@ def _lost_detail(before: NDArray[np.float32], after: NDArray[np.float32], both: 
     return sigma if sigma >= _LEAST_BLUR else 0.0
 
 
-def _explained(
-    before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_], sigma: float
-) -> NDArray[np.bool_]:
+def _explained(before: _Detailed, after: _Detailed, both: NDArray[np.bool_], sigma: float) -> NDArray[np.bool_]:
     """Return (h, w) the pixels that look as they did before but for a blur and the light, away from all others."""
-    blurred = np.asarray(cv2.GaussianBlur(before, (0, 0), sigma), np.float32)
-    unlike = (correlation_map(Aligned(blurred, after, both)) < _UNLIKE) & both
+    blurred = before.blurred(sigma)
+    unlike = (correlation_map(Aligned(blurred.levels, after.levels, both)) < _UNLIKE) & both
     # Where both are flat nothing correlates: there the levels tell.
-    return both & ~_near(unlike | _off_level(blurred, after, both & ~unlike))
+    return both & ~_near(unlike | _off_level(blurred.coarse, after.coarse, both & ~unlike))
 
 
 def _off_level(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (h, w) where two pictures differ in their coarse levels, in the same light. both: where they are laid."""
-    coarse_before, coarse = (cv2.GaussianBlur(values, (0, 0), _COARSE) for values in (before, after))
-    return np.asarray((np.abs(coarse - _lit(coarse_before, coarse, both)) > _OFF_LEVEL) & both)
+    """Return (h, w) where the coarse levels of two pictures differ, in the same light. both: where they are laid."""
+    return np.asarray((np.abs(after - _lit(before, after, both)) > _OFF_LEVEL) & both)
 
 
 def _near(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -206,16 +241,16 @@ def _lit(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[
     return np.asarray(factor * before + offset, np.float32) if _FAINTEST < factor < 1 / _FAINTEST else before
 
 
-def _sigma_between(before: NDArray[np.float32], after: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+def _sigma_between(before: _Detailed, after: _Detailed, both: NDArray[np.bool_]) -> float:
     """Return the standard deviation in pixels of the blur that leaves as much detail of `before` as `after` has.
 
     Both are softened: of the finest details, rounding to levels and lossy formats leave more than a strong blur does.
     """
-    left = _detail(cv2.GaussianBlur(after, (0, 0), _SOFTENING), both)
+    left = _detail(after.blurred(_SOFTENING), both)
     sigmas = [0.0, *_COARSENESS]
     details = list[float]()
     for sigma in sigmas:
-        details.append(_detail(cv2.GaussianBlur(before, (0, 0), float(np.hypot(sigma, _SOFTENING))), both))
+        details.append(_detail(before.blurred(float(np.hypot(sigma, _SOFTENING))), both))
         if details[-1] <= left:
             break
     # Between two that were tried it falls about as a power of what both blurs are together.
@@ -225,7 +260,7 @@ def _sigma_between(before: NDArray[np.float32], after: NDArray[np.float32], both
     return float(np.sqrt(max(0.0, width**2 - _SOFTENING**2)))
 
 
-def _detail(values: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
+def _detail(picture: _Detailed, both: NDArray[np.bool_]) -> float:
     """Return the energy of the finest details by that of the coarse ones, so that less contrast is not less detail.
 
     The tenth of the pixels that has most of it is left out: captions, frames.
@@ -233,9 +268,10 @@ def _detail(values: NDArray[np.float32], both: NDArray[np.bool_]) -> float:
     inside = cv2.erode(both.astype(np.uint8), np.ones((3, 3))) > 0
     if not inside.any():
         return 0.0
-    energy = np.sort((cv2.Laplacian(values, cv2.CV_32F) ** 2)[inside])
-    coarse = float(cv2.GaussianBlur(values, (0, 0), _COARSE)[inside].var())
-    return float(energy[: max(1, len(energy) * 9 // 10)].mean()) / max(coarse, 1.0)
+    energy = (cv2.Laplacian(picture.levels, cv2.CV_32F) ** 2)[inside]
+    least = max(1, len(energy) * 9 // 10)
+    energy = np.partition(energy, least - 1)[:least]  # sorting them all takes five times as long
+    return float(energy.mean()) / max(float(picture.coarse[inside].var()), 1.0)
 
 
 def _cover(found: Verification, query: Pixels, candidate: Pixels) -> list[Edit]:
