@@ -13,7 +13,7 @@ ASKED = (
     ROOT / "indexer" / "file_facts.py",
     ROOT / "indexer" / "stored_pictures.py",
 )
-PINNED = (5, "8d7168517b67e0fb")
+PINNED = (5, "234737cf6554b2ae")
 
 
 def code_of(source: str) -> str:

@@ -16,7 +16,7 @@ from search.duplicates.keeper_rules import LOSSLESS_FORMATS
 from search.duplicates.measuring import Measured
 from search.duplicates.picture_facts import PictureFacts
 from search.duplicates.sidecars import Beside, is_raw
-from search.geometry.edits import model_edits
+from search.geometry.edits import pose_edits
 from search.geometry.enlargement import DetailProfile
 from search.geometry.pixel_edits import PictureFile
 from search.geometry.transformation import Model
@@ -137,8 +137,8 @@ class Comparison:
         if alone or len(left) == 1:
             return left
         poses = Counter(_pose(copy) for copy in voters)
-        most = max(poses[_pose(copy)] for copy in left)
-        left = [copy for copy in left if poses[_pose(copy)] == most]
+        votes = [poses[_pose(copy)] for copy in left]
+        left = [copy for copy, count in zip(left, votes, strict=True) if count == max(votes)]
         return self._nearest_to_all(left, voters)
 
     def _nearest_to_all(self, copies: Sequence[Copy], voters: Sequence[Copy]) -> list[Copy]:
@@ -276,7 +276,7 @@ def _pose(copy: Copy) -> tuple[bool, int, int]:
     """Return whether a copy is mirrored, how it is turned and how wide it is for its height, coarsely."""
     if copy.found is None:
         return False, 0, 0
-    done = {edit.kind: edit.amount or 0.0 for edit in model_edits(copy.found)}
+    done = {edit.kind: edit.amount or 0.0 for edit in pose_edits(copy.found)}
     return (
         "mirrored" in done,
         round(done.get("rotated", 0.0) / _TURN),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import Self
 
 from search.calibration.calibration import Calibration
 from search.duplicates.groups import DuplicateKind, DuplicateMember
@@ -32,19 +33,24 @@ def kind_of(edits: Iterable[Edit]) -> DuplicateKind:
 
 
 class Describing:
-    """Makes members of images and their edges."""
+    """Makes members of images and their edges. Used in a `with` statement, which ends its threads."""
 
     def __init__(self, facts: PictureFacts | None, known: Calibration | None, threads: int) -> None:
         """facts: None where nobody can look at pixels. known: what scores mean, None where nobody knows."""
         self.facts = facts
         self._known = known
-        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "describing")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
     def members(self, keeper: ImageRecord, copies: Iterable[tuple[ImageRecord, Edge]]) -> list[DuplicateMember]:
         """Return near copies as members, in their order."""
         files = None if self.facts is None else _Files(self.facts, keeper)
-        with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda one: self._member(files, *one), copies))
+        return list(self._pool.map(lambda one: self._member(files, *one), copies))
 
     def exact(self, keeper: ImageRecord, image: ImageRecord) -> DuplicateMember:
         """Return an image with the keeper's pixels as a member."""

@@ -87,9 +87,9 @@ def find_duplicates(  # noqa: PLR0913, PLR0917 -- what a job is made of, put tog
     judge, facts = Judge(nodes, limits, said, looking.pictures, looking.threads, looking.answers), looking.facts
     add_stacks(judge.similar, said, nodes, [snapshot] * len(nodes))
     stars = StarGroups(nodes, candidates, judge, request.rules, facts, said)
-    describing = Describing(facts, request.known, looking.threads)
     kept = kept_contents(verdicts)
-    formed = [_group(nodes, star, request.rules, kept, describing) for star in stars.stars(told.looking)]
+    with Describing(facts, request.known, looking.threads) as describing:
+        formed = [_group(nodes, star, request.rules, kept, describing) for star in stars.stars(told.looking)]
     groups = sorted(_without_torn_pairs(formed), key=lambda group: (-len(group.members), group.keeper.id))
     counted = floor if request.threshold is None else request.threshold
     similar = judge.similar.shots()

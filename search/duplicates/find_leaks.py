@@ -69,8 +69,8 @@ def find_leaks(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together
     add_stacks(judge.similar, said, nodes, of, stored=True)
     same = [pair for pair in _same_pixels(nodes, len(left)) if pair not in said or not said[pair].keeps_apart]
     edges = _best_edges(nodes, len(left), same, candidates, judge, told.looking)
-    describing = Describing(looking.facts, request.known, looking.threads)
-    groups = [_group(nodes, node, copies, request.rules, describing, name) for node, copies in edges.items()]
+    with Describing(looking.facts, request.known, looking.threads) as describing:
+        groups = [_group(nodes, node, copies, request.rules, describing, name) for node, copies in edges.items()]
     ordered = tuple(sorted(groups, key=lambda group: (-len(group.members), group.keeper.id)))
     counted = floor if request.threshold is None else request.threshold
     images, similar = len(mine) + len(theirs), judge.similar.shots()

@@ -52,21 +52,37 @@ def model_edits(found: Verification) -> list[Edit]:
     if found.model is None or found.shared is None:
         return []
     onto = np.asarray(np.linalg.inv(found.model), np.float64)  # from the indexed picture to the query
-    linear = local_linear(onto, found.shared.in_candidate.mean(axis=0))
-    if found.mirrored:
-        linear = linear @ np.diag((-1.0, 1.0))
+    linear = _upright(onto, found.shared, mirrored=found.mirrored)
     edits = [Edit("mirrored")] if found.mirrored else []
     edits += _turns(linear) + _shares(found.shared)
-    across, down = np.linalg.norm(linear, axis=0)
     scale = float(np.sqrt(abs(np.linalg.det(linear))))
     if abs(np.log(scale)) > _LEAST_SCALE:
         edits.append(Edit("scaled", round(scale, 3)))
-    if abs(np.log(across / down)) > _LEAST_STRETCH:
-        edits.append(Edit("stretched", round(float(across / down), 3)))
+    edits += _stretches(linear)
     tilt = _tilt(onto, found.shared)
     if tilt > 1 + _LEAST_TILT:
         edits.append(Edit("tilted", round(tilt, 2)))
     return edits
+
+
+def pose_edits(found: Verification) -> list[Edit]:
+    """Return those of `model_edits` that mirrored, turned or stretched the picture; a copy has them all over."""
+    if found.model is None or found.shared is None:
+        return []
+    onto = np.asarray(np.linalg.inv(found.model), np.float64)
+    linear = _upright(onto, found.shared, mirrored=found.mirrored)
+    return ([Edit("mirrored")] if found.mirrored else []) + _turns(linear) + _stretches(linear)
+
+
+def _upright(onto: Model, shared: Overlap, *, mirrored: bool) -> Model:
+    """Return (2, 2) what a model does around the middle of the shared part, the mirror taken off."""
+    linear = local_linear(onto, shared.in_candidate.mean(axis=0))
+    return np.asarray(linear @ np.diag((-1.0, 1.0)), np.float64) if mirrored else linear
+
+
+def _stretches(linear: Model) -> list[Edit]:
+    across, down = np.linalg.norm(linear, axis=0)
+    return [Edit("stretched", round(float(across / down), 3))] if abs(np.log(across / down)) > _LEAST_STRETCH else []
 
 
 def _turns(linear: Model) -> list[Edit]:
