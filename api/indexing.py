@@ -6,9 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from api.console import Session, say
 from api.progress import Silent, index_progress
@@ -20,10 +18,8 @@ from indexer.backbones.prepared_backbone import PreparedBackbone
 from indexer.backbones.registry import find
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.decoding import Decoder
-from indexer.decoding.device_frames import DeviceFrames, torchvision_decoder
-from indexer.decoding.gpu_decoding import CALLERS, GpuDecoder, decoding_device
 from indexer.decoding.preparation import Preparation
-from indexer.decoding.resizing import resizer
+from indexer.decoding.resizing import resizer, threads_afterwards
 from indexer.jobs.index_images import IndexJob, IndexOptions
 from indexer.jobs.progress import Progress
 from indexer.jobs.summary import IndexSummary
@@ -34,6 +30,9 @@ from search.records import AVERAGE, Collection, Pooling
 from search.settings import FILE, accepted_by_environment
 from search.storing.origins import Origins
 from search.storing.store import Store
+
+if TYPE_CHECKING:
+    from indexer.decoding.device_frames import DeviceFrames
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +92,10 @@ def run_index(session: Session, request: IndexRequest, told: Telling | None = No
         # All that can be refused comes first: it must leave neither a store nor a download behind.
         accepted = _consent(store, known, request)
         local = _local(known, request)
-        gpu = decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
+        gpu = _decoding_gpu(request)
         backbone = _backbone(known, request)
         regions = _wants_regions(known, request)
-        frames = None if gpu is None else DeviceFrames(torchvision_decoder(gpu), backbone.preparation, gpu)
+        frames = None if gpu is None else _device_frames(gpu, backbone.preparation)
         labeller = _labeller(known, request, backbone)
         store = store or stack.enter_context(Store.create(session.store))
         target = store.open_collection(
@@ -108,15 +107,20 @@ def run_index(session: Session, request: IndexRequest, told: Telling | None = No
             local=request.local,
         )
         children = request.workers or os.cpu_count() or 1
-        resize = resizer(backbone.preparation)
         # Threads of the job tell torch to keep to one core each, which later threads would inherit.
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.enter_context(threads_afterwards())
         children_pool = DecoderPool(
-            backbone.preparation, children=children, resize=resize, regions=regions, keypoints=local
+            backbone.preparation,
+            children=children,
+            resize=resizer(backbone.preparation),
+            regions=regions,
+            keypoints=local,
         )
         pool: Decoder = stack.enter_context(children_pool)
         decoders = children
         if frames is not None:
+            from indexer.decoding.gpu_decoding import CALLERS, GpuDecoder
+
             pool, decoders = stack.enter_context(GpuDecoder(children_pool, frames)), max(children, CALLERS)
         options = IndexOptions(
             batch_size=request.batch_size or backbone.batch_size,
@@ -148,6 +152,25 @@ class _PartialJobs:
     def run(self, burst: Burst) -> IndexSummary:
         job = IndexJob(self.store, self.target, self.backbone, burst.sources, Silent(), burst.part)
         return job.run(self.pool, self.options)
+
+
+def _decoding_gpu(request: IndexRequest) -> str | None:
+    """Return the GPU that JPEGs are to be decoded on, None for the CPU, which needs no torch.
+
+    Raises:
+        UsageError: as `decoding_device`.
+    """
+    if request.decode == "cpu":
+        return None
+    from indexer.decoding.gpu_decoding import decoding_device
+
+    return decoding_device(request.decode, request.device, dct_scaling=bool(request.dct_scaling))
+
+
+def _device_frames(gpu: str, preparation: Preparation) -> "DeviceFrames":
+    from indexer.decoding.device_frames import DeviceFrames, torchvision_decoder
+
+    return DeviceFrames(torchvision_decoder(gpu), preparation, gpu)
 
 
 def _wants_regions(known: Collection | None, request: IndexRequest) -> bool:

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from api.console import Session
 from api.work_progress import work_progress
 from indexer.backbones.backbones import load_backbone
 from indexer.backbones.licences import asks_for_consent, licence_of, require_accepted, require_known
 from indexer.decoding.decoder_pool import DecoderPool
-from indexer.decoding.resizing import resizer
+from indexer.decoding.resizing import resizer, threads_afterwards
 from indexer.jobs.reembed_images import ReembedJob, ReembedOptions
 from indexer.sources.stored_files import StoredFiles
 from search.records import AVERAGE, Collection, Pooling, SpaceSpec
@@ -71,7 +69,7 @@ def run_reembed(session: Session, request: ReembedRequest) -> dict[str, object]:
         space_id = target.space_id if begun is None else begun.to_space_id
         children = request.workers or os.cpu_count() or 1
         # Threads of the job tell torch to keep to one core each, which later threads would inherit.
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.enter_context(threads_afterwards())
         resize = resizer(backbone.preparation)
         regions = target.regions_rule > 0
         decoding = DecoderPool(backbone.preparation, children=children, resize=resize, regions=regions)

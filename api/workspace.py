@@ -59,8 +59,8 @@ class Workspace:
     ) -> None:
         """Open the store; nothing else is loaded before it is needed.
 
-        lasting: whether many queries will come, so that torch is worth its second: it resizes five times as fast. tell:
-        called with a line where a search takes seconds longer than others, for people who wait.
+        lasting: whether many queries will come, so that torch becomes worth its second: it resizes five times as fast.
+        tell: called with a line where a search takes seconds longer than others, for people who wait.
 
         Raises:
             LookalikeError: by name, why the store cannot be opened.

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import api.indexing
 from api.console import Session
 from api.indexing import IndexRequest, run_index
 from indexer.decoding import device_frames, gpu_decoding
@@ -298,8 +297,8 @@ def test_a_folder_indexed_by_the_gpu_is_indexed_and_unchanged_for_the_cpu(
         batches.append(len(files))
         return stand_in(files)
 
-    monkeypatch.setattr(api.indexing, "decoding_device", lambda *_, **__: "cpu")
-    monkeypatch.setattr(api.indexing, "torchvision_decoder", lambda _: counting)
+    monkeypatch.setattr("indexer.decoding.gpu_decoding.decoding_device", lambda *_, **__: "cpu")
+    monkeypatch.setattr("indexer.decoding.device_frames.torchvision_decoder", lambda _: counting)
     request = IndexRequest([str(photos)], device="cpu", workers=1, decode="gpu")
     summary, _ = run_index(session(tmp_path / "store"), request)
     assert (summary.counts.indexed, summary.counts.failed) == (6, 1)

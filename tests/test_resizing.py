@@ -2,10 +2,14 @@
 
 import io
 import os
+import subprocess
+import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -13,7 +17,7 @@ from indexer.decoding.decode import DecodeLimits, decode
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.decoding.jpeg import dct_factor
 from indexer.decoding.preparation import Preparation, prepare
-from indexer.decoding.resizing import prepare_with_torch, resizer
+from indexer.decoding.resizing import prepare_with_torch, resizer, threads_afterwards
 from indexer.decoding.shared_pixels import SharedPixels
 from search.errors import BadImage, UsageError
 from tests.conftest import painted
@@ -71,6 +75,45 @@ def test_the_answer_of_torch_never_shares_memory_with_the_picture() -> None:
         assert not np.shares_memory(prepare_with_torch(pixels, preparation), pixels)
 
 
+PATIENT = """
+import sys
+import numpy as np
+from indexer.decoding import resizing
+from indexer.decoding.preparation import Preparation, prepare
+
+resizing.LOADING_PIXELS = 25_000
+preparation = Preparation("full", 9, 9, "bilinear")
+resize = resizing.resizer(preparation, patience=40_000)
+pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+for _ in range(2):
+    assert np.array_equal(resize(pixels), prepare(pixels, preparation))
+assert "torch" not in sys.modules, "two pictures are not worth a second"
+resize(pixels)
+assert resize._loading is not None, "it begins to load behind the third"
+resize(pixels)
+assert "torch" in sys.modules, "the fourth waits for it"
+assert np.array_equal(resize(pixels), resizing.prepare_with_torch(pixels, preparation))
+"""
+
+
+def test_torch_is_loaded_only_once_the_pictures_are_worth_it() -> None:
+    subprocess.run([sys.executable, "-c", PATIENT], check=True)
+
+
+def test_whoever_resizes_alone_leaves_the_threads_of_later_work_as_they_were() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        preparation = Preparation("full", 8, 8)
+        with threads_afterwards(), ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: prepare_with_torch(np.zeros((20, 20, 3), np.uint8), preparation), range(4)))
+            assert threads.submit(torch.get_num_threads).result() == 1
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("interpolation", ["nearest", "box", "hamming", "lanczos", "area"])
 def test_filters_that_torch_has_not_are_left_to_pillow(interpolation: str) -> None:
     assert resizer(Preparation("full", 8, 8, interpolation)) is None  # type: ignore[arg-type]
@@ -125,7 +168,7 @@ def test_the_pool_answers_the_same_through_shared_memory_and_through_pillow(prep
     files = [jpeg(size) for size in SIZES]
     png = io.BytesIO()
     textured((50, 70)).save(png, "PNG")
-    resize = resizer(preparation)
+    resize = resizer(preparation, patience=0)
     with (
         DecoderPool(preparation, children=1, resize=resize) as fast,
         DecoderPool(preparation, children=1) as plain,

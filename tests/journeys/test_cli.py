@@ -515,6 +515,29 @@ def test_another_preparation_is_refused_before_any_weights_are_looked_for(
     assert f"not with {said}; the two cannot be compared" in answer["error"]["message"]
 
 
+def test_the_journeys_with_the_built_in_backbone_load_no_torch(album: Path, tmp_path: Path) -> None:
+    shutil.copytree(album / "store", tmp_path / "store")
+    painted(7, (320, 240)).save(album.parent / "new.jpg")
+    commands = [
+        ["index", str(album.parent / "new.jpg")],
+        ["search", str(album / "photos" / "1 small.jpg")],
+        ["check", str(album / "photos" / "0.png")],
+        ["dedup", "--threshold", "0.9"],
+    ]
+    program = f"""
+import sys
+from api.cli import main
+for command in {commands!r}:
+    try:
+        main(["--store", {str(tmp_path / "store")!r}, "--progress", "none", *command])
+    except SystemExit as ended:
+        assert not ended.code, (command, ended.code)
+    assert "torch" not in sys.modules, command
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_program_starts_without_what_looks_at_pictures() -> None:
     loaded = "import sys, api.cli; print(*({'PIL', 'cv2', 'torch', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)

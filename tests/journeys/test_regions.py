@@ -144,7 +144,7 @@ def test_a_notebook_asks_for_regions_once(drawn: Path, tmp_path: Path) -> None:
 def test_regions_cannot_be_cut_where_the_gpu_decodes(
     drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.indexing.decoding_device", lambda *_, **__: "cuda")
+    monkeypatch.setattr("indexer.decoding.gpu_decoding.decoding_device", lambda *_, **__: "cuda")
     with pytest.raises(SystemExit, match="2"):
         main(["--store", str(tmp_path / "store"), "index", "--regions", "--decode", "gpu", str(drawn)])
     assert "--decode cpu, or --no-regions" in " ".join(capsys.readouterr().err.split())

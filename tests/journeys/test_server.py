@@ -1,15 +1,18 @@
 """The real server process: it says where it listens, answers, and stops when asked."""
 
 import asyncio
+import io
 import json
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx2
 import pytest
 
 from api.cli import main
@@ -49,6 +52,29 @@ def test_the_server_answers_keeps_its_address_and_ends_when_asked(store: Path) -
         process.wait(timeout=20)
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux shows what a process has loaded")
+def test_a_server_that_embeds_with_the_built_in_backbone_loads_no_torch(store: Path) -> None:
+    with server(store) as (url, process):
+        while not is_ready(url):  # pytest-timeout ends the wait for one that never is
+            time.sleep(0.05)
+        sent = httpx2.post(f"{url}v1/collections/default/search", files={"image": jpeg()}, timeout=60)
+        taken = httpx2.post(f"{url}v1/collections/default/images", files={"image": jpeg()}, timeout=60)
+        assert (sent.status_code, taken.status_code) == (200, 201)
+        loaded = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "onnxruntime" in loaded
+        assert "libtorch" not in loaded
+
+
+def is_ready(url: str) -> bool:
+    return httpx2.get(f"{url}readyz").status_code == 200
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    painted(2, (200, 150)).save(file, "JPEG")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
