@@ -26,8 +26,10 @@ class Served:
 
 
 @contextmanager
-def server(store: Path, *options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    command = [sys.executable, "-m", "api", "--store", str(store), "serve", "--port", "0", *options]
+def server(store: Path, *options: str, first: str = "") -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A server and its address. first: code that it runs before anything, such as shorter waits."""
+    program = ["-c", f"{first}; from api.__main__ import main; main()"] if first else ["-m", "api"]
+    command = [sys.executable, *program, "--store", str(store), "serve", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
