@@ -227,3 +227,37 @@ def test_pictures_to_be_taken_in_stand_in_a_line_of_their_own(
         assert (line.done, line.refused) == (2, {429: 1, 503: 2})
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", "Invalid header token"),
+        (b"what is this?\r\n\r\n", "Invalid method"),
+        (b"GET http:///// HTTP/1.1\r\nHost: localhost\r\n\r\n", "url"),
+        (UPLOAD.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\nno size", "chunk size"),
+    ],
+)
+def test_what_is_no_http_is_answered_with_a_problem_and_hung_up_on(running: Running, sent: bytes, said: str) -> None:
+    async def story() -> None:
+        client = await Client.to(running.place, sent)
+        status, headers, problem = await client.answer()
+        assert (status, headers["content-type"], headers["connection"]) == (400, "application/problem+json", "close")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert problem["type"] == "urn:lookalike:problem:BadRequest"
+        assert said in str(problem["detail"])
+        assert await client.reader.read() == b""
+        client.writer.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_no_http_is_not_answered_in_the_place_of_a_request_before_it(running: Running) -> None:
+    async def story() -> None:
+        slow = await Client.to(running.place, UPLOAD)
+        await until(running.slow.begun)
+        slow.writer.write(b"bad header\r\n\r\n")
+        assert await slow.reader.read() == b""
+        slow.writer.close()
+
+    asyncio.run(story())

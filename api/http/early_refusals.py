@@ -1,4 +1,5 @@
 """Refusals before a request costs anything: uvicorn's protocol, which looks at the entrance as soon as a head is there.
+What is no HTTP at all is refused here, too, since no application ever sees it.
 
     socket -> head -> is there room? -> the usual way: a task, the application, Admission
                             no -> the answer at once: no task, no scope for the application, no middleware
@@ -9,10 +10,13 @@ and requests that were sent before the one before them was answered.
 """
 
 import asyncio
+import sys
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from fastapi.responses import JSONResponse
+from httptools import HttpParserCallbackError
 from starlette.types import Scope
 from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -22,6 +26,7 @@ from uvicorn.server import ServerState
 from api.http.admission import PROBES, Entrance, busy_problem
 from api.http.lines import HELD, Held
 from api.http.places import Busy, client_of
+from api.http.problems import problem
 from api.http.security_headers import SECURITY_HEADERS
 
 MOST_DROPPED: Final = 32 << 20  # bytes of a refused request's body: more do not come from who listens
@@ -73,6 +78,16 @@ class EarlyRefusals(HttpToolsProtocol):
             held.take()
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say that what came is no HTTP, and hang up: nobody can tell where the next request begins."""
+        at_work = self.cycle is not None and not self.cycle.response_complete
+        # Nothing is said where it would be taken for the answer to a request before.
+        if self._dropped is None and not (at_work and (self.cycle.response_started or not self.cycle.more_body)):
+            status = HTTPStatus.BAD_REQUEST
+            answer = problem("BadRequest", status, f"this is no HTTP/1.1 request: {_why_not() or msg}")
+            self._write(status, *_bytes_of(answer), stays=False)
+        self.transport.close()
+
     def _look(self) -> None:
         """Raises:
         Busy: there is no room for the request.
@@ -105,21 +120,24 @@ class EarlyRefusals(HttpToolsProtocol):
         # Who waits to be told whether to send a body may send it now or not: what comes next could be either.
         stays = self.parser.should_keep_alive() and not self.expect_100_continue
         head, body = _answer(busy.status, str(busy), busy.retry_after_s)
+        self._write(busy.status, head, b"" if self.parser.get_method() == b"HEAD" else body, stays=stays)
+        if not stays:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, status: HTTPStatus, head: bytes, body: bytes, *, stays: bool) -> None:
         self.transport.write(
             b"".join(
                 [
-                    STATUS_LINE[busy.status],
+                    STATUS_LINE[status],
                     *(b"%b: %b\r\n" % each for each in self.server_state.default_headers),
                     head,
                     b"" if stays else b"connection: close\r\n",
                     b"\r\n",
-                    b"" if self.parser.get_method() == b"HEAD" else body,
+                    body,
                 ]
             )
         )
-        if not stays:
-            self.transport.close()
-        self.on_response_complete()
 
 
 def refusing_early(entrance: Entrance) -> type[EarlyRefusals]:
@@ -130,9 +148,20 @@ def refusing_early(entrance: Entrance) -> type[EarlyRefusals]:
 @lru_cache(maxsize=1024)  # the numbers in words differ a little
 def _answer(status: HTTPStatus, detail: str, retry_after_s: int) -> tuple[bytes, bytes]:
     """Return the headers and the body that the application would answer with."""
-    answer = busy_problem(Busy(status, detail, retry_after_s))
+    return _bytes_of(busy_problem(Busy(status, detail, retry_after_s)))
+
+
+def _bytes_of(answer: JSONResponse) -> tuple[bytes, bytes]:
     headers = [*answer.raw_headers, *SECURITY_HEADERS.items()]
     return b"".join(b"%b: %b\r\n" % each for each in headers), bytes(answer.body)
+
+
+def _why_not() -> str:
+    """Return what the parser says of what it is just refusing."""
+    error = sys.exception()
+    if isinstance(error, HttpParserCallbackError):  # what it was called back from says why
+        error = error.__context__
+    return "" if error is None else str(error)
 
 
 def _name_client(scope: Scope, proxies: ProxyHeadersMiddleware) -> None:
