@@ -1,6 +1,5 @@
 """The lines of a batch of searches: read from the body as they are needed, each answered by itself."""
 
-import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import BinaryIO, Final
@@ -8,6 +7,7 @@ from typing import BinaryIO, Final
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from api.http.exact_json import exact_json
 from search.errors import UsageError
 
 IN_MEMORY_BYTES: Final = 1 << 20
@@ -66,11 +66,8 @@ def parsed_line(text: bytes) -> object:
     """Return the JSON of a line.
 
     Raises:
-        UsageError: it is too long, or no JSON.
+        UsageError: it is too long, no JSON, or an object in it has a key twice.
     """
     if len(text) > MAX_LINE_BYTES:
         raise UsageError(f"the line has more than {MAX_LINE_BYTES} bytes; send a shorter one")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the line is not valid JSON: {error}") from error
+    return exact_json(text, "the line")

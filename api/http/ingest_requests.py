@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from api.http.allowed_sources import AllowedSources
+from api.http.exact_json import exact_json
 from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import json_body, media_type, parsed, parsed_form
@@ -137,10 +138,7 @@ def _from_text(key: str | None, metadata: str | None, labels: str | None) -> Des
 def _json(name: str, text: str | None) -> Any:
     if not text:
         return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the form field `{name}` is no JSON: {error}") from error
+    return exact_json(text, f"the form field `{name}`")
 
 
 def sent_of(item: UriItem | UriBody) -> Sent:

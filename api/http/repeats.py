@@ -2,17 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 
 from api.http.access import permitted
+from api.http.exact_json import ExactRoute, Handle
 from api.http.once import NAME, IdempotencyKey, once
 
-Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 HEADER: Final = "idempotency-key"
 SAME_REQUEST: dict[int | str, dict[str, Any]] = {409: {"description": "the same request is still at work"}}
 
@@ -24,7 +22,7 @@ async def _named(idempotency_key: IdempotencyKey = None) -> None:
 names_itself = Depends(_named)
 
 
-class OnceRoute(APIRoute):
+class OnceRoute(ExactRoute):
     """A route below a collection whose handler is called once for all requests of one name.
 
     Handlers that are to be so say it by `dependencies=[names_itself]`.

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.http.exact_json import exact_json
 from api.http.lines import Line, Lines
 from api.http.safe_fetch import Fetch
 from api.shapes.base import Shape
@@ -75,12 +76,9 @@ async def json_body(request: Request) -> object:
     """Return the body of a JSON request.
 
     Raises:
-        UsageError: it is no JSON.
+        UsageError: it is no JSON, or an object in it has a key twice.
     """
-    try:
-        return await request.json()
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the body is not valid JSON: {error}") from error
+    return exact_json(await request.body(), "the body")
 
 
 def parsed(shape: type[Body], values: object) -> Body:

@@ -270,7 +270,7 @@ def test_addresses_lead_only_below_the_folders_that_the_owner_named(client: Test
     ("fields", "says"),
     [
         ({"key": ["a", "b", "c"]}, "2 pictures came with 3 fields `key`"),
-        ({"metadata": ["{}", "{"]}, "`metadata` is no JSON"),
+        ({"metadata": ["{}", "{"]}, "`metadata` is not valid JSON"),
         ({"metadata": ["[]", "[]"]}, "metadata"),
         ({"metadata": ['{"n": NaN}', "{}"]}, "metadata.n is nan"),
         ({"labels": ['[{"label": "", "probability": 1}]', ""]}, "label ''"),

@@ -1,0 +1,76 @@
+"""JSON in which an object has a key twice is refused, wherever JSON is sent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.http.app import Parts, create_app
+from api.http.exact_json import exact_json
+from api.http.readiness import Readiness
+from api.http.thumbnails import Thumbnails
+from api.workspace import Workspace
+from search.errors import UsageError
+from search.storing.store import Store
+from tests.fakes import InProcessDecoder
+from tests.stored_rows import add
+
+TWICE = b'{"webhook": 1, "k": 1, "in": {"a": 1}, "k": 5}'
+SAID = "has the key 'k' twice in one object; give it once"
+PARTS = {"collection": "default", "image_id": "1", "plan_id": "20260101-00000000", "key": "a"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    root: Path = tmp_path_factory.mktemp("store") / "store"
+    with Store.create(root) as store:
+        add(store, 1, 2)
+    with Workspace(root) as workspace:
+        parts = Parts(workspace, Thumbnails(InProcessDecoder()), Readiness(workspace))  # type: ignore[arg-type]
+        yield TestClient(create_app(parts), raise_server_exceptions=False)
+
+
+def test_every_request_that_takes_json_refuses_a_key_twice(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    asked = [
+        (method, path, kind)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        for kind in operation.get("requestBody", {}).get("content", {})
+        if kind in ("application/json", "application/merge-patch+json")
+    ]
+    assert {path.rpartition("/")[2] for _, path, _ in asked} >= {"search", "dedup", "imports", "verdicts", "apply"}
+    for method, path, kind in asked:
+        answer = client.request(method, path.format(**PARTS), content=TWICE, headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["detail"]) == (422, f"the body {SAID}"), (method, path, kind)
+
+
+def test_a_line_of_a_batch_and_a_field_of_a_form_are_read_so_too(client: TestClient) -> None:
+    lines = {"content-type": "application/x-ndjson"}
+    batch = client.post("/v1/collections/default/batch-search", content=TWICE + b"\n", headers=lines)
+    assert batch.json()["problem"]["detail"] == f"the line {SAID}"
+    form = {"files": {"image": b"x"}, "data": {"metadata": '{"k": 1, "k": 2}'}}
+    image = client.post("/v1/collections/default/images", **form)  # type: ignore[arg-type]
+    assert (image.status_code, image.json()["detail"]) == (422, f"the form field `metadata` {SAID}")
+
+
+def test_the_framework_says_of_json_that_is_none_what_everybody_says(client: TestClient) -> None:
+    json_type = {"content-type": "application/json"}
+    for path in ("dedup", "search"):
+        for body in (b"{", b"[" * 200_000, b"\xff", b'{"a": 1}}'):
+            answer = client.post(f"/v1/collections/default/{path}", content=body, headers=json_type)
+            assert (answer.status_code, answer.json()["detail"][:26]) == (422, "the body is not valid JSON"), body
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "\\u0061": 2}}]', '{"\\ud800": 1, "\\ud800": 2}']
+)
+def test_a_key_twice_is_seen_at_every_depth_and_however_it_is_spelled(text: str) -> None:
+    with pytest.raises(UsageError, match="twice in one object") as refused:
+        exact_json(text, "it")
+    str(refused.value).encode()
+
+
+def test_the_same_key_in_several_objects_is_none_twice() -> None:
+    assert exact_json('[{"a": 1}, {"a": {"a": 2}}]', "it") == [{"a": 1}, {"a": {"a": 2}}]
