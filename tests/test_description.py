@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from jsonschema_rs import Draft202012Validator
+from pydantic import ValidationError
 
 from api.http.app import Parts, create_app
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
+from api.shapes.imports import ImportBody
 from api.workspace import Workspace
 from search.storing.store import Store
 from tests.fakes import InProcessDecoder
@@ -90,12 +92,32 @@ def test_every_body_has_examples_that_are_what_it_takes(app: FastAPI) -> None:
             whole = content["schema"] | {"components": document["components"]}
             shape = schemas[content["schema"]["$ref"].rpartition("/")[2]] if "$ref" in content["schema"] else {}
             shapes = [shape] + [schemas[ref["$ref"].rpartition("/")[2]] for ref in content["schema"].get("anyOf", [])]
-            if kind == "multipart/form-data":
-                continue  # no document holds a picture
+            shapes += [content["schema"]]  # a form has no name
             examples = [example for shape in shapes for example in shape.get("examples", [])]
             assert examples, f"{name} {kind}"
             for example in examples:
                 Draft202012Validator(whole).validate(example)
+
+
+def test_the_document_demands_of_an_import_what_the_server_demands(app: FastAPI) -> None:
+    shape = app.openapi()["components"]["schemas"]["ImportBody"]
+    validator = Draft202012Validator(shape | {"components": app.openapi()["components"]})
+    nothings: list[dict[str, Any]] = [{}, {"sources": []}, {"manifest": [], "keep": "none"}]
+    for nothing in nothings:
+        assert not validator.is_valid(nothing)
+        with pytest.raises(ValidationError, match="name pictures"):
+            ImportBody.model_validate(nothing)
+    for something in ({"sources": ["/a"]}, {"sources": [], "manifest": [{"uri": "/a"}]}):
+        assert validator.is_valid(something)
+        ImportBody.model_validate(something)
+
+
+def test_what_explains_a_pair_is_described(app: FastAPI) -> None:
+    said = dict(operations(app.openapi()))["post /v1/collections/{collection}/images/{image_id}/explain"]
+    assert said["responses"]["200"]["content"] == {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Explanation"}},
+        "image/png": {},
+    }
 
 
 # What generators of clients make functions of; others, such as lines and pictures, they take for one of these when

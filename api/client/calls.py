@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar, get_args
 from urllib.parse import quote
 
 from httpx2 import Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from api.client.errors import NotLookalike, refusal
 from api.client.waiting import BUSY, retry_after_s
@@ -23,7 +23,6 @@ PROBLEM = "application/problem+json"
 LINES: Final = "application/x-ndjson"
 REDIRECTS = range(300, 400)
 SHOWN_BYTES = 200
-_FACTS = TypeAdapter(dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +126,6 @@ def nothing(_response: Response) -> None:
 def content(response: Response) -> bytes:
     """Read an answer that is a file."""
     return bytes(response.content)
-
-
-def facts(response: Response) -> dict[str, object]:
-    """Read an answer that is some object."""
-    return _FACTS.validate_json(response.content)
 
 
 def below(collection: str, *steps: str | int) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from httpx2 import Response
 
-from api.client.calls import LINES, Call, Lines, below, content, facts, given, nothing, shaped
+from api.client.calls import LINES, Call, Lines, below, content, given, nothing, shaped
 from api.client.pictures import picture_part
 from api.shapes.checks import CheckAnswer
 from api.shapes.classification import ClassifyAnswer
+from api.shapes.explanations import Explanation
 from api.shapes.searches import BatchLine, SearchAnswer
 from search.errors import UsageError
 
@@ -141,14 +142,14 @@ def check(  # noqa: PLR0913 -- a caller wants options, not an object of them
     return _asked(below(collection, "check"), shaped(CheckAnswer), [] if image is None else [image], wanted)
 
 
-def explain(collection: str, image: "Picture", id: int | str, *, box: str | None = None) -> Call[dict[str, object]]:  # noqa: A002
-    """Return why a picture and a stored image are the same picture or not (docs/http.md names the fields).
+def explain(collection: str, image: "Picture", id: int | str, *, box: str | None = None) -> Call[Explanation]:  # noqa: A002
+    """Return why a picture and a stored image are the same picture or not.
 
     Raises:
         UsageError: the picture cannot be read.
         RemoteError: by name (api/client/errors.py).
     """
-    return _asked(below(collection, "images", id, "explain"), facts, [image], {"box": box})
+    return _asked(below(collection, "images", id, "explain"), shaped(Explanation), [image], {"box": box})
 
 
 def explanation(collection: str, image: "Picture", id: int | str, *, box: str | None = None) -> Call[bytes]:  # noqa: A002

@@ -65,17 +65,24 @@ function operation(one, description) {
         given.description ?? given.schema.description,
       ]),
     ),
-    ...Object.entries(one.requestBody?.content ?? {}).flatMap(([type, content]) => body(type, content, schemas)),
+    ...Object.entries(one.requestBody?.content ?? {}).flatMap(([type, content]) => body(one, type, content, schemas)),
     ...rows("Answers", Object.entries(one.responses).map(([status, told]) => answer(status, told))),
   );
 }
 
-function body(type, content, schemas) {
+function body(one, type, content, schemas) {
   const shapes = alternatives(content.schema, schemas);
   return shapes.flatMap((shape) => [
     ...rows(`Body: ${type}`, fieldsOf(shape)),
-    ...(shape.examples ?? []).map((example) => el("pre", {}, JSON.stringify(example, null, 1))),
+    ...(shape.examples ?? []).map((example) => el("pre", {}, type.startsWith("multipart/") ? curl(one, example) : JSON.stringify(example, null, 1))),
   ]);
+}
+
+/** Return the command that sends a form. */
+function curl(one, example) {
+  const fields = Object.entries(example).flatMap(([name, value]) => [value].flat().map((each) => `${name}=${each}`));
+  const parts = fields.map((field) => ` -F ${/[^\w@.,/=-]/.test(field) ? `'${field}'` : field}`);
+  return `curl${one.method === "post" ? "" : ` -X ${one.method.toUpperCase()}`} ${location.origin}${one.path}${parts.join("")}`;
 }
 
 function answer(status, told) {

@@ -17,9 +17,12 @@ def _text(value: str) -> str:
 Text = Annotated[str, AfterValidator(_text)]
 
 
-def shown(*examples: JsonDict) -> ConfigDict:
-    """Return the configuration of a body with examples, which OpenAPI shows."""
-    return ConfigDict(extra="forbid", json_schema_extra={"examples": [*examples]})
+def shown(*examples: JsonDict, demanding: JsonDict | None = None) -> ConfigDict:
+    """Return the configuration of a body with examples, which OpenAPI shows.
+
+    demanding: what a validator of the shape demands, as JSON Schema.
+    """
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [*examples], **(demanding or {})})
 
 
 class Shape(BaseModel):

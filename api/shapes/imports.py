@@ -14,12 +14,13 @@ MOST_ROWS = 100_000
 
 class ImportBody(StartsJob):
     """Many pictures by their addresses: folders, files and archives below --allow-root, and, with --allow-url, pictures
-    of the internet. manifest: pictures of which something is to be said, one by one.
+    of the internet. manifest: pictures of which something is to be said, one by one. One of the two names something.
     """
 
     model_config = shown(
         {"sources": ["/photos/2024", "https://pictures.example/a.jpg"]},
         {"manifest": [{"uri": "/photos/b.jpg", "key": "shop/17", "metadata": {"price": 30}}], "on_duplicate": "reject"},
+        demanding={"not": {"properties": {"sources": {"maxItems": 0}, "manifest": {"maxItems": 0}}}},
     )
 
     sources: Annotated[list[Uri], Field(max_length=MOST_SOURCES)] = []

@@ -80,7 +80,7 @@ def test_a_thumbnail_and_an_explanation_are_pictures(client: Client, served: Ser
     stored = client.search(served.photos / "1.png", k=1).matches[0]
     small = Image.open(io.BytesIO(client.thumbnail(stored.id, size=64)))
     assert (small.format, max(small.size)) == ("JPEG", 64)
-    assert client.explain(served.photos / "1.png", stored.id)["answer"] == "cannot", "smooth colours have no corners"
+    assert client.explain(served.photos / "1.png", stored.id).answer == "cannot", "smooth colours have no corners"
     assert Image.open(io.BytesIO(client.explanation(served.photos / "1.png", stored.id))).format == "PNG"
 
 

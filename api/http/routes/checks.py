@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 
 from api.checks import check_image, check_picture
 from api.http.access import needs
+from api.http.described_forms import EXAMPLE_FILE, FILE, body_of, form_of_image
 from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import (
@@ -26,25 +27,16 @@ from search.errors import UsageError
 from search.records import Collection
 
 router = APIRouter()
-_BODIES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        "threshold": {"type": "number", "minimum": -1, "maximum": 1},
-                        "accurate": {"type": "boolean", "default": False},
-                    },
-                }
-            },
-            "application/json": {"schema": CheckBody.model_json_schema()},
-        },
-    }
-}
+_FORM = form_of_image(
+    {
+        "image": FILE,
+        "threshold": {"type": "number", "minimum": -1, "maximum": 1},
+        "accurate": {"type": "boolean", "default": False},
+    },
+    {"image": EXAMPLE_FILE},
+    {"image": EXAMPLE_FILE, "threshold": 0.9, "accurate": True},
+)
+_BODIES = body_of({"multipart/form-data": _FORM, "application/json": {"schema": CheckBody.model_json_schema()}})
 
 
 @router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=_BODIES)

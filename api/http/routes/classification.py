@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from api.http.access import CalledBy, needs
+from api.http.described_forms import EXAMPLE_FILE, body_of, files, form_of_image
 from api.http.forms import form_of
 from api.http.problems import unsupported_media
 from api.http.request_parts import Work, lines, media_type, parsed_form
@@ -21,29 +22,18 @@ from search.records import Collection
 router = APIRouter()
 FORM = "multipart/form-data"
 _NO_COLLECTION: dict[int | str, dict[str, Any]] = {404: {"description": "there is no such collection"}}
-_BODIES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": MAX_PICTURES,
-                        },
-                        "collection": {"type": "string", "default": "default", "maxLength": 200},
-                        "k": {"type": "integer", "minimum": 1, "maximum": 5, "default": 5},
-                    },
-                }
-            }
-        },
+_BODIES = body_of(
+    {
+        FORM: form_of_image(
+            {
+                "image": files(MAX_PICTURES, "the pictures"),
+                "collection": {"type": "string", "default": "default", "maxLength": 200},
+                "k": {"type": "integer", "minimum": 1, "maximum": 5, "default": 5},
+            },
+            {"image": [EXAMPLE_FILE, "@dunes.jpg"], "k": 1},
+        )
     }
-}
+)
 
 
 @router.post("/classify", summary="What pictures show, in words", openapi_extra=_BODIES, responses=_NO_COLLECTION)

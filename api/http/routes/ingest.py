@@ -1,6 +1,7 @@
 """The handlers that take pictures in."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from itertools import chain
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from api.http.access import needs
+from api.http.described_forms import EXAMPLE_FILE, FILE, body_of, form_of_image
 from api.http.ingest_requests import Wanted, fetched, wanted_images, wanted_put
 from api.http.once import IdempotencyKey, once
 from api.http.problems import document_of
@@ -28,26 +30,35 @@ router = APIRouter()
 NOTHING_NEW: Final = frozenset({"exists", "rejected"})
 
 
-def _body(one: dict[str, Any], *shapes: type[Shape]) -> dict[str, Any]:
+def _json(*shapes: type[Shape]) -> dict[str, Any]:
     schemas = [inlined(shape) for shape in shapes]
-    json = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
-    form = {"schema": {"type": "object", "required": ["image"], "properties": one}}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": form, "application/json": json},
-        }
-    }
+    return {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
 
 
-def _many(about: dict[str, Any]) -> dict[str, Any]:
+def _many(about: Mapping[str, object]) -> dict[str, Any]:
     return {"type": "array", "items": about, "maxItems": 100}
 
 
-_file = {"type": "string", "format": "binary"}
 _text = {"type": "string", "description": "JSON"}
 _keep = {"type": "string", "enum": ["original", "thumbnail", "none"], "default": "original"}
 _copies = {"type": "string", "enum": ["allow", "link", "reject"], "default": "allow"}
+_labels = '[{"label": "shoe", "probability": 0.9}]'
+_add_form = form_of_image(
+    {
+        "image": _many(FILE),
+        "key": _many({"type": "string"}),
+        "metadata": _many(_text),
+        "labels": _many(_text),
+        "on_duplicate": _copies,
+        "keep": _keep,
+    },
+    {"image": [EXAMPLE_FILE], "key": ["shop/17"], "metadata": ['{"price": 30}'], "labels": [_labels]},
+    {"image": [EXAMPLE_FILE, "@dunes.jpg"], "on_duplicate": "reject"},
+)
+_put_form = form_of_image(
+    {"image": FILE, "metadata": _text, "labels": _text, "keep": _keep},
+    {"image": EXAMPLE_FILE, "metadata": '{"price": 30}', "keep": "thumbnail"},
+)
 _added: dict[int | str, dict[str, Any]] = {
     200: {"model": IngestAnswer, "description": "nothing was stored; the outcomes say why"},
     201: {"model": IngestAnswer, "description": "durable, and found by the next search"},
@@ -66,18 +77,7 @@ _put: dict[int | str, dict[str, Any]] = {
     summary="Take pictures in",
     response_class=JSONResponse,
     responses=_added,
-    openapi_extra=_body(
-        {
-            "image": _many(_file),
-            "key": _many({"type": "string"}),
-            "metadata": _many(_text),
-            "labels": _many(_text),
-            "on_duplicate": _copies,
-            "keep": _keep,
-        },
-        UriBody,
-        UrisBody,
-    ),
+    openapi_extra=body_of({"multipart/form-data": _add_form, "application/json": _json(UriBody, UrisBody)}),
 )
 @needs("write")
 async def add_images(request: Request, target: Target, idempotency_key: IdempotencyKey = None) -> Response:
@@ -100,7 +100,7 @@ async def add_images(request: Request, target: Target, idempotency_key: Idempote
     summary="Make a picture the image of a key",
     response_class=JSONResponse,
     responses=_put,
-    openapi_extra=_body({"image": _file, "metadata": _text, "labels": _text, "keep": _keep}, PutUri),
+    openapi_extra=body_of({"multipart/form-data": _put_form, "application/json": _json(PutUri)}),
 )
 @needs("write")
 async def put_image(request: Request, target: Target, key: str, idempotency_key: IdempotencyKey = None) -> Response:

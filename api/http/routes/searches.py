@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api.http.access import needs
+from api.http.described_forms import BOX, EXAMPLE_FILE, FILE, body_of, files, form_of_image
 from api.http.forms import form_of
 from api.http.named_queries import NamedQuery, require_one_source
 from api.http.problems import unsupported_media
@@ -24,6 +25,7 @@ from api.http.request_parts import (
     uploaded,
 )
 from api.queries import MAX_EXAMPLES, MAX_PICTURES
+from api.shapes.explanations import Explanation
 from api.shapes.searches import ExplainFields, SearchAnswer, SearchBody
 from api.workspace import Workspace
 from search.errors import UsageError
@@ -32,55 +34,28 @@ router = APIRouter()
 MAX_FIELDS: Final = 2 * MAX_EXAMPLES + 16  # of a form: examples come one a field
 
 
-_explain_body = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary"},
-                        "box": {"type": "string", "description": "x,y,width,height in pixels"},
-                    },
-                }
-            }
-        },
-    }
-}
-
-_search_bodies = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": MAX_PICTURES,
-                            "description": "the picture, or several: matches are like all of them",
-                        },
-                        "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-                        "min_score": {"type": "number", "minimum": -1, "maximum": 1},
-                        "where": {"type": "string"},
-                        "accurate": {"type": "boolean", "default": False},
-                        "box": {"type": "string", "description": "x,y,width,height in pixels"},
-                        "unique": {"type": "boolean", "default": False},
-                        "like": {"type": "array", "items": {"type": "string"}},
-                        "unlike": {"type": "array", "items": {"type": "string"}},
-                    },
-                }
-            },
-            "application/json": {"schema": SearchBody.model_json_schema()},
-        },
-    }
-}
+_explain_body = body_of(
+    {"multipart/form-data": form_of_image({"image": FILE, "box": BOX}, {"image": EXAMPLE_FILE, "box": "0,0,640,480"})}
+)
+_search_form = form_of_image(
+    {
+        "image": files(MAX_PICTURES, "the picture, or several: matches are like all of them"),
+        "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+        "min_score": {"type": "number", "minimum": -1, "maximum": 1},
+        "where": {"type": "string"},
+        "accurate": {"type": "boolean", "default": False},
+        "box": BOX,
+        "unique": {"type": "boolean", "default": False},
+        "like": {"type": "array", "items": {"type": "string"}},
+        "unlike": {"type": "array", "items": {"type": "string"}},
+    },
+    {"image": [EXAMPLE_FILE], "k": 20, "where": "width >= 1000"},
+    {"image": [EXAMPLE_FILE], "box": "120,80,640,480", "accurate": True},
+    {"image": [EXAMPLE_FILE, "@dunes.jpg"], "unlike": ["5"]},
+)
+_search_bodies = body_of(
+    {"multipart/form-data": _search_form, "application/json": {"schema": SearchBody.model_json_schema()}}
+)
 
 
 @router.post("/collections/{collection}/search", response_model=SearchAnswer, openapi_extra=_search_bodies)
@@ -102,7 +77,8 @@ async def search(request: Request, workspace: Work, collection: str) -> Response
 @router.post(
     "/collections/{collection}/images/{image_id}/explain",
     openapi_extra=_explain_body,
-    responses={200: {"content": {"image/png": {}, "application/json": {}}, "description": "why"}},
+    response_model=Explanation,
+    responses={200: {"content": {"image/png": {}}, "description": "why"}},
 )
 @needs("read")
 async def explain(request: Request, workspace: Work, target: Target, image_id: ImageId) -> Response:
@@ -120,7 +96,7 @@ async def explain(request: Request, workspace: Work, target: Target, image_id: I
     explained = await look.run(request, workspace.explain, target, data, "the upload", image, body.box)
     if "image/png" in request.headers.get("accept", ""):
         return Response(explained.picture, media_type="image/png", headers={"Cache-Control": "no-store"})
-    return JSONResponse(explained.facts)
+    return JSONResponse(Explanation.model_validate(explained.facts).model_dump(mode="json"))
 
 
 async def _answered(
