@@ -5,11 +5,13 @@
 // upload-… for one this page holds.
 
 const VIEWS = new Set(["search", "browse", "map", "duplicates", "plans", "status", "jobs", "failures"]);
+const START = "search";
 const ID = /^\d{1,16}$/;
 
 /**
- * Return {view, collection, query, plan, threshold, kind, open, label, filter, only, box, unique, like, unlike}; null where
- * the address does not say. open: only copies that nobody has said anything of.
+ * Return {view, asked, collection, query, plan, threshold, kind, open, label, filter, only, box, unique, like, unlike}; null where
+ * the address does not say. view: "nowhere" where there is no such one as asked; open: only copies that nobody has said
+ * anything of.
  */
 export function read(hash) {
   const [path, parameters = ""] = hash.replace(/^#\/?/, "").split("?");
@@ -19,7 +21,8 @@ export function read(hash) {
   const box = (given.get("box") ?? "").split(",").map(Number);
   const ids = (name) => (given.get(name) ?? "").split(",").filter((id) => ID.test(id));
   return {
-    view: VIEWS.has(view) ? view : "search",
+    view: VIEWS.has(view) ? view : view ? "nowhere" : START,
+    asked: view,
     collection: collection || null,
     query: (view === "search" && named) || null,
     plan: (view === "plans" && named) || null,

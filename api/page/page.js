@@ -17,12 +17,12 @@ import { themeSwitch } from "./theme_switch.js";
 import { alive, collections, notReady, ServerGone } from "./server.js";
 import { showStatus } from "./status_view.js";
 import { showSearch } from "./search_view.js";
-import { emptyCollection, emptyStore, failed, panel, waiting } from "./teaching.js";
+import { emptyCollection, emptyStore, failed, nowhere, panel, waiting } from "./teaching.js";
 import { focusTile } from "./tiles.js";
 import { count, licence, number } from "./words.js";
 
 const SHOWS = { search: showSearch, browse: showBrowse, map: showMap, duplicates: showDuplicates, plans: showPlans, status: showStatus, jobs: showJobs, failures: showFailures };
-const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", plans: "Plans", status: "Status", jobs: "Jobs", failures: "Failures" };
+const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", plans: "Plans", status: "Status", jobs: "Jobs", failures: "Failures", nowhere: "No such view" };
 const PART_OF = { plans: "duplicates", jobs: "status", failures: "status" }; // which view leads to it
 const WITHOUT_IMAGES = new Set(["plans", "status", "jobs", "failures"]);
 const FRESH_MS = 5000;
@@ -41,6 +41,7 @@ async function arrive() {
   const entry = history.state?.entry;
   if (current && entry === current.entry && location.hash === current.hash) return;
   leave();
+  clearNotices(); // of what was there before
   const again = memories.has(entry);
   const memory = again ? memories.get(entry) : {};
   current = { entry: again ? entry : remember(memory), hash: location.hash, memory, leaving: new AbortController() };
@@ -90,6 +91,7 @@ async function show(visit, again) {
 
 async function draw(view, where) {
   if (!known.collections.length) return waitForImages(view.signal, emptyStore());
+  if (where.view === "nowhere") return main.replaceChildren(nowhere(where.asked, (name) => viewAddress(name, home())));
   if (!view.collection) {
     const back = el("a", { class: "button", href: "#/" }, `Go to ${home()}`);
     return main.replaceChildren(
@@ -137,27 +139,23 @@ function settle(memory) {
 
 /** Search for these files, as one query, in the collection on screen. */
 async function search(files) {
-  clearNotices();
   for (const file of files) {
     if (await isReadable(file)) continue;
     const text = `${file.name} cannot be read. A folder cannot be searched for; choose pictures.`;
     notice(text, { title: "Not a file" });
     return;
   }
-  if (files.length > MOST_PICTURES) {
-    const text = `A search takes ${MOST_PICTURES} pictures: these are the first of ${number(files.length)}.`;
-    notice(text, { kind: "hint" });
-  }
-  await searchFor(() => keep(files.slice(0, MOST_PICTURES)));
+  const few = `A search takes ${MOST_PICTURES} pictures: these are the first of ${number(files.length)}.`;
+  await searchFor(() => keep(files.slice(0, MOST_PICTURES)), files.length > MOST_PICTURES ? few : null);
 }
 
 /** Search for the picture at this address of the web. */
 function searchAddress(url) {
-  clearNotices();
   return searchFor(() => url);
 }
 
-async function searchFor(query) {
+/** Search. query: called for what it is by; hint: what people should know of it, or null. */
+async function searchFor(query, hint = null) {
   if (locked()) {
     notice("The server wants a key first.", { kind: "hint" });
     return;
@@ -168,12 +166,15 @@ async function searchFor(query) {
     return;
   }
   history.pushState(null, "", address("search", collection, query()));
-  await arrive();
+  const arriving = arrive();
+  if (hint !== null) notice(hint, { kind: "hint" });
+  await arriving;
 }
 
 function reload() {
   if (current === null) return;
   leave();
+  clearNotices();
   current.leaving = new AbortController();
   current.hash = location.hash;
   known.at = -Infinity;
@@ -290,6 +291,7 @@ function drawBar(where) {
 }
 
 function viewAddress(view, collection) {
+  if (view === "nowhere") return viewAddress("search", collection);
   return view === "search" && collection === home() ? "#/" : address(view, collection);
 }
 

@@ -2,6 +2,7 @@
 
 import { jobsOf } from "./events.js";
 import { ask as send } from "./keys.js";
+import { remedyFor } from "./picture_trouble.js";
 
 /** The server answered with a problem document. */
 class Problem extends Error {
@@ -17,7 +18,20 @@ class Problem extends Error {
 /** The server did not answer at all. */
 export class ServerGone extends Error {}
 
-const TITLES = { 403: "Not allowed", 404: "Not found", 413: "Too large", 415: "Not a picture", 503: "Not available right now" };
+// For people: the words of HTTP mean nothing to them.
+const TITLES = {
+  403: "Not allowed",
+  404: "Not found",
+  408: "Too slow",
+  409: "Not possible now",
+  412: "Changed meanwhile",
+  413: "Too large",
+  415: "Not a picture",
+  422: "That does not work",
+  429: "Too many requests at once",
+  500: "Something went wrong",
+  503: "Not available right now",
+};
 const LARGEST = 2048; // pixels of a thumbnail's longer side
 const GONE = "The server does not answer. Is it still running? This page goes on by itself when it is back.";
 
@@ -290,7 +304,8 @@ async function ask(path, options) {
 async function problem(response) {
   const fallback = `the server answered ${response.status} ${response.statusText}`.trim();
   const body = await response.json().catch(() => ({}));
-  const detail = typeof body.detail === "string" && body.detail ? body.detail : fallback;
-  const title = body.reason ? "This picture cannot be read" : (TITLES[response.status] ?? body.title ?? "Error");
+  const said = typeof body.detail === "string" && body.detail ? body.detail : fallback;
+  const detail = remedyFor(body.reason) ?? said;
+  const title = body.reason ? "This picture cannot be read" : (TITLES[response.status] ?? "That does not work");
   return new Problem(response.status, title, detail, body.position);
 }

@@ -39,6 +39,28 @@ export function emptyCollection(collection) {
   );
 }
 
+// What the views of the bar show, for who came to none of them.
+const VIEWS = {
+  search: ["Search", "finds copies of a picture, and what looks like it"],
+  browse: ["Browse", "shows all images, narrowed as you like"],
+  map: ["Map", "lays images that look alike near each other"],
+  duplicates: ["Duplicates", "shows copies of one another, and clears them away"],
+  status: ["Status", "says whether all is found, with jobs and failures"],
+};
+
+/** Return what an address shows that leads to no view. addressOf: gives the address of a view by its name. */
+export function nowhere(asked, addressOf) {
+  const ways = Object.entries(VIEWS).map(([name, [title, words]]) =>
+    el("li", {}, el("a", { href: addressOf(name) }, title), ` ${words}`),
+  );
+  return panel(
+    "There is no such view",
+    el("p", {}, `This page has no view named ${asked}. It has these:`),
+    el("ul", { class: "ways" }, ...ways),
+    el("a", { class: "button", href: addressOf("search") }, "Back to the start"),
+  );
+}
+
 /** Quote a word for a shell, where it needs it. */
 function quoted(word) {
   return /^[\w.][\w.-]*$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

@@ -213,7 +213,7 @@ def opened(data: bytes, limits: DecodeLimits) -> Iterator[Image.Image]:
     except BadImage:
         raise
     except Exception as error:
-        raise BadImage(*_explain(error, name, data)) from error
+        raise BadImage(*_explain(error, name, data, limits)) from error
 
 
 def _recognise(data: bytes, limits: DecodeLimits) -> str:
@@ -242,7 +242,7 @@ def load_plugins() -> None:
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
-def _explain(error: Exception, name: str, data: bytes) -> tuple[str, str]:
+def _explain(error: Exception, name: str, data: bytes, limits: DecodeLimits) -> tuple[str, str]:
     """Return (reason, detail) of what a decoder raised over a file."""
     detail = " ".join(f"{type(error).__name__}: {error}".split())[:_DETAIL_CHARACTERS].rstrip(": ")
     if isinstance(error, UnidentifiedImageError):
@@ -250,7 +250,8 @@ def _explain(error: Exception, name: str, data: bytes) -> tuple[str, str]:
     if isinstance(error, MemoryError) or _NO_MEMORY.search(detail):
         return "out_of_memory", detail
     if isinstance(error, Image.DecompressionBombError):
-        return "too_many_pixels", detail
+        # In its own words it would be an attack.
+        return "too_many_pixels", f"its header says far more than {limits.max_pixels:,} pixels, which is the limit"
     return ("truncated" if ends_early(name, data) else "corrupt"), detail
 
 

@@ -26,6 +26,7 @@ VIEWS = {
     "status": ("/#/status/default", ".card dl >> nth=0"),
     "jobs": ("/#/jobs/wide", ".teach"),
     "failures": ("/#/failures/default", ".teach"),
+    "nowhere": ("/#/nosuch", ".ways"),
 }
 # Shifts that nobody's finger or key caused: the sum that browsers call the cumulative layout shift.
 WATCH_SHIFTS = """() => {
