@@ -5,6 +5,8 @@ import signal
 import sys
 from types import FrameType
 
+from api.loading import for_good
+
 
 def main() -> None:
     """Run the command line. Ctrl-C and SIGTERM end it with 130 from the first moment on."""
@@ -14,7 +16,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from api.cli import main as run
+        with for_good():
+            from api.cli import main as run
     except KeyboardInterrupt:
         sys.exit(130)
     run()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from api.console import Session, say
+from api.loading import for_good
 from search.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -69,9 +70,10 @@ def serve(
     weights: Annotated[Path | None, typer.Option(help="Where the backbone's weights file is now.")] = None,
 ) -> None:
     """Serve the web page and the HTTP API."""
-    from api.http.key_gate import Guard, auth_mode
-    from api.http.server import Address, run_server
-    from api.jobs.supervising import Launch
+    with for_good():
+        from api.http.key_gate import Guard, auth_mode
+        from api.http.server import Address, run_server
+        from api.jobs.supervising import Launch
 
     session: Session = context.obj
     roots = tuple(allow_root or ())

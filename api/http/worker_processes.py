@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 BOOT: Final = (
     "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start.pop('path');"
-    " from api.http.worker import be_worker; be_worker(start)"
+    "\nfrom api.loading import for_good\nwith for_good(): from api.http.worker import be_worker\nbe_worker(start)"
 )
 STARTED: Final = b"started\n"
 LOOK_S: Final = 0.5

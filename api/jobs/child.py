@@ -20,6 +20,7 @@ from typing import Any
 from api.jobs.kinds import KINDS
 from api.jobs.progress import Meter
 from api.jobs.task import Task
+from api.loading import for_good
 from search.errors import LookalikeError, Stopped
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,9 @@ def _run(start: Mapping[str, Any], meter: Meter) -> Mapping[str, object]:
         tuple(Path(one) for one in start["roots"]),
         start["allow_url"],
     )
-    found: Mapping[str, object] = getattr(importlib.import_module(module), function)(task)
+    with for_good():
+        run = getattr(importlib.import_module(module), function)
+    found: Mapping[str, object] = run(task)
     return found
 
 

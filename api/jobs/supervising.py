@@ -22,7 +22,7 @@ GRACE_S: Final = 10.0  # between asking for an end and making one
 # Until there is something to end in order, SIGINT just ends it.
 _BOOT: Final = (
     "import json, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); sys.path[:] = json.loads(sys.argv[1]);"
-    " from api.jobs.child import be_child; be_child()"
+    "\nfrom api.loading import for_good\nwith for_good(): from api.jobs.child import be_child\nbe_child()"
 )
 
 
