@@ -192,7 +192,7 @@ def test_a_file_system_that_cannot_link_is_refused_before_anything_moves(
     monkeypatch.setattr(acting, "clone", unable)
     monkeypatch.setattr(os, "link", unable)
     before = album.files()
-    with pytest.raises(GuardRefused, match=f"its file system knows no {what}.*--action quarantine"):
+    with pytest.raises(GuardRefused, match=f"its file system knows no {what}.*the action quarantine"):
         album.apply(plan, action)
     assert album.files() == before
 

@@ -61,7 +61,7 @@ def test_what_was_moved_before_people_wanted_it_kept_is_not_deleted_and_comes_ba
     report = album.purge()
     assert report.files == 1
     assert [(one.path.name, one.why) for one in report.kept] == [
-        (name, f"is to stay, as people have said since: `lookalike undo {plan.id}` brings it back")
+        (name, f"is to stay, as people have said since: `undo {plan.id}` brings it back")
         for name in ("a copy.jpg", "a copy.xmp")
     ]
     assert album.undo(plan).files == 1

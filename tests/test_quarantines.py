@@ -194,7 +194,7 @@ def test_a_real_clone_shares_the_blocks_of_the_keeper_and_is_undone(album: Album
 @pytest.mark.parametrize(
     ("action", "flags", "why"),
     [
-        ("hardlink", (renaming.EXCHANGE,), "cannot exchange two files in one step; --action quarantine works"),
+        ("hardlink", (renaming.EXCHANGE,), "cannot exchange two files in one step; the action quarantine works"),
         ("quarantine", (renaming.NOREPLACE,), "can bring nothing back without overwriting what is there"),
     ],
 )

@@ -157,12 +157,19 @@ def _send(context: typer.Context, session: Session, sources: list[str], exclude:
     if session.json:
         print_json(shape)
     else:
-        _print_summary(session, shape, created=False)
+        # Refused pictures are nobody's but the sender's: the server's ledger holds none of them.
+        _print_summary(session, shape, created=False, named_by="the lines above name the files")
     if int(str(shape["failed"])) > max_failed:
         raise typer.Exit(LEDGER)
 
 
-def _print_summary(session: Session, shape: dict[str, object], created: bool) -> None:
+def _print_summary(
+    session: Session,
+    shape: dict[str, object],
+    created: bool,
+    named_by: str = "`lookalike failures` names the files",
+) -> None:
+    """Print what was done. named_by: where people find which files failed."""
     console = out()
     if created:
         console.print(f"made the store {session.store}")
@@ -188,4 +195,4 @@ def _print_summary(session: Session, shape: dict[str, object], created: bool) ->
     if shape["failed"]:
         reasons = shape["failures_by_reason"]
         listed = ", ".join(f"{reason} {number}" for reason, number in dict(reasons).items())  # type: ignore[call-overload]
-        console.print(f"not indexed: {listed}; `lookalike failures` names the files")
+        console.print(f"not indexed: {listed}; {named_by}")

@@ -32,7 +32,7 @@ LOOK_S: Final = 0.5  # whether somebody wants its end
 FORGET_EVERY_S: Final = 3_600.0
 WRITE_AGAIN_S: Final = 2.0
 WRITE_TRIES: Final = 60  # a catalogue that does not answer for so long is waited for by the next server
-_DIED: Final = "the servers that ran it ended {} times, so it is not begun again; POST it anew to try once more"
+_DIED: Final = "the servers that ran it ended {} times, so it is not begun again; start it anew to try once more"
 
 
 class JobRunner:

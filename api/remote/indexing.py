@@ -78,7 +78,9 @@ def _put(client: Client, found: Found) -> tuple[str, str]:
     if isinstance(found, IgnoredFile):
         return "ignored", ""
     if not isinstance(found, FoundFile):
-        return "failed", found.reason if isinstance(found, UnreadableFile) else "read_error"
+        reason = found.reason if isinstance(found, UnreadableFile) else "read_error"
+        say(f"not sent: {shown_uri(found.uri)}: {found.detail if isinstance(found, UnreadableFile) else reason}")
+        return "failed", reason
     try:
         data = read_file(found, MOST_BYTES)
         return client.put(found.uri, data).outcome, ""

@@ -47,7 +47,7 @@ def find_leaks(  # noqa: PLR0913, PLR0917 -- what a job is made of, put together
     """
     name = other.collection.name
     if snapshot.collection.id == other.collection.id:
-        raise UsageError(f"--between names {name} itself; name another collection")
+        raise UsageError(f"`between` names {name} itself; name another collection")
     looking, told = looking or Looking(), told or Told()
     mine = below(_records(snapshot, catalogue), request.within)
     theirs = _records(other, catalogue)

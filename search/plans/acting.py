@@ -22,7 +22,7 @@ from search.records import displayable
 
 FICLONE: Final = 0x40049409  # of Linux: share all blocks of another file
 REPLACED: Final = "was replaced or written to in the very moment"
-NO_EXCHANGE: Final = "its file system cannot exchange two files in one step; --action quarantine works everywhere"
+NO_EXCHANGE: Final = "its file system cannot exchange two files in one step; the action quarantine works everywhere"
 
 
 def act(move: Move, file: VerifiedFile, group: VerifiedGroup) -> None:

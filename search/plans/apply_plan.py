@@ -224,13 +224,11 @@ def require_valid(store: Store, plan: Plan) -> None:
     GuardRefused: a plan has expired, or is of another store.
     """
     if time.time() > plan.expires_at:
-        raise GuardRefused(
-            f"the plan {plan.id} has expired on {iso(plan.expires_at)}; run `lookalike dedup` for a new one"
-        )
+        raise GuardRefused(f"the plan {plan.id} has expired on {iso(plan.expires_at)}; run `dedup` for a new one")
     if plan.store != str(store.root.resolve()):
         raise GuardRefused(
             f"the plan {plan.id} was made in the store {plan.store}, and this one is {store.root.resolve()}: the store "
-            "was moved, or is another one; run `lookalike dedup` here for a new plan"
+            "was moved, or is another one; run `dedup` here for a new plan"
         )
 
 

@@ -196,14 +196,14 @@ def parsed(text: bytes, name: str) -> Plan:
         shape = json.loads(text)
         found = shape["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"{name} is no plan: `lookalike dedup` writes one") from error
+        raise UsageError(f"{name} is no plan: `dedup` writes one") from error
     if found not in READABLE:
         raise UsageError(f"{name} is a plan of format {found!r}; this release knows up to {FORMAT}: run `dedup` again")
     try:
         if shape.get(CHECKSUM) != checksum(shape):
             raise GuardRefused(
                 f"{name} is not as `dedup` wrote it, so nothing is done by it; run `dedup` again, and say what is "
-                "a copy and what is not by `lookalike verdicts`"
+                "a copy and what is not by `verdicts`"
             )
         return _plan(shape)
     except (ValueError, KeyError, TypeError) as error:

@@ -96,11 +96,11 @@ class PlanFiles:
         if ID.fullmatch(name):
             path = self.path(name)
             if not path.exists():
-                raise UsageError(f"there is no plan {name} in {self.folder}; `lookalike dedup` writes one")
+                raise UsageError(f"there is no plan {name} in {self.folder}; `dedup` writes one")
             return path
         path = Path(name).expanduser()
         if not path.is_file():
-            raise UsageError(f"{name!r} is neither the id nor the file of a plan; `lookalike dedup` writes one")
+            raise UsageError(f"{name!r} is neither the id nor the file of a plan; `dedup` writes one")
         return path
 
     @contextmanager

@@ -144,7 +144,7 @@ def _without_kept(old: Old, said: Opinions, report: PurgeReport) -> Old:
     kept = {one.home for one in moves if one.sidecar_of is None and said.get((one.keeper_sha256, one.sha256)) is False}
     for move in moves:
         if move.home in kept or move.sidecar_of in kept:
-            why = f"is to stay, as people have said since: `lookalike undo {old.plan}` brings it back"
+            why = f"is to stay, as people have said since: `undo {old.plan}` brings it back"
             report.kept.append(NotRestored(move.hidden, why))
     left = tuple(one for one in old.files if one.move.home not in kept and one.move.sidecar_of not in kept)
     return replace(old, files=left)

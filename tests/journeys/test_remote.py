@@ -238,6 +238,9 @@ def test_pictures_are_sent_once_and_found(run: Run, served: Served, tmp_path: Pa
     assert json.loads(run(*remote, "--json", "search", folder / "new.png", "-k", "1")[1])["matches"][0]["relation"] == (
         "identical"
     )
+    code, out, told = run(*remote, "index", folder)
+    assert ("broken.png: " in told, "the lines above name the files" in out) == (True, True)
+    assert "broken.png" not in run(*remote, "failures")[1], "what was refused is known to its sender alone"
     code, out, _ = run(*remote, "index", folder / "new.png")
     assert (code, "default: 0 indexed, 1 unchanged" in out) == (0, True)
     painted(42, (160, 120)).save(folder / "new.png")

@@ -159,7 +159,7 @@ def _of(workspace: Workspace, target: Collection, plan_id: str) -> Planned:
     files = PlanFiles(workspace.store.root)
     found = files.load(plan_id) if files.path(plan_id).exists() else None
     if found is None or found.collection != target.name:
-        raise PlanNotFound(f"there is no plan {plan_id} of this collection; POST to its `dedup` makes one")
+        raise PlanNotFound(f"there is no plan {plan_id} of this collection; `dedup` makes one")
     return found
 
 
