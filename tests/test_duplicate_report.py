@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from api.console import size_text
 from api.duplicate_report import page as page_module
 from api.duplicate_report.histogram import histogram
 from api.duplicate_report.page import ReportFacts, page_of
@@ -67,8 +68,13 @@ def test_a_file_that_several_images_share_is_counted_once_and_not_where_the_keep
     """Pictures of the same bytes that were sent under several keys are one file of the store."""
     keeper, copy = image_named(1), member(2, "same_bytes")
     shared = replace(copy, image=replace(copy.image, uri=keeper.uri))
-    found = DuplicateReport(4, 0.8, (DuplicateGroup(keeper, "first", (shared, copy, copy)),))
-    assert found.bytes_reclaimable == copy.image.size_bytes
+    group = DuplicateGroup(keeper, "first", (shared, copy, copy))
+    found, other = DuplicateReport(4, 0.8, (group,)), DuplicateGroup(keeper, "first", (shared,))
+    assert found.bytes_reclaimable == group.bytes_reclaimable == copy.image.size_bytes
+    assert other.bytes_reclaimable == 0
+    page = written([group, other])
+    freed = size_text(copy.image.size_bytes)
+    assert (page.count(f"<dd>{freed}</dd>"), page.count(f"{freed} would"), page.count("0 B would")) == (1, 1, 1)
 
 
 def test_all_tables_hold_the_same_rows(tmp_path: Path) -> None:

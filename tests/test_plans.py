@@ -40,6 +40,16 @@ def test_a_plan_says_what_each_file_is_on_disk_and_why_it_is_kept(album: Album) 
     assert plan.expires_at - plan.made_at == DEFAULT_LIFETIME_S == 30 * 86_400
 
 
+def test_a_file_of_several_images_comes_free_once_and_not_while_its_keeper_needs_it(album: Album) -> None:
+    """As do pictures of the same bytes that were sent under several keys."""
+    plan = album.copies("a")
+    (group,) = plan.groups
+    (one,) = group.members
+    assert plan.bytes_reclaimable == one.file.size_bytes
+    shared = replace(one, file=replace(one.file, uri=group.keeper.uri))
+    assert replace(plan, groups=(replace(group, members=(one, one, shared)),)).bytes_reclaimable == one.file.size_bytes
+
+
 def test_a_plan_is_read_back_as_it_was_written_by_its_id_and_by_its_path(album: Album) -> None:
     plan = album.copies("a", "b", protected=[album.photos / "x"])
     files = PlanFiles(album.store.root)

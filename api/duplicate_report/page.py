@@ -14,6 +14,7 @@ from api.console import counted, member_notes, size_text
 from api.duplicate_report.histogram import histogram
 from api.duplicate_report.pictures import GroupPictures
 from search.duplicates.groups import DuplicateGroup, DuplicateKind, DuplicateMember
+from search.duplicates.report import reclaimable
 from search.geometry.edits import sentence
 from search.records import ImageRecord, shown_path
 
@@ -112,7 +113,7 @@ class _Room:
 
 def _head(facts: ReportFacts, groups: Sequence[DuplicateGroup]) -> Iterator[str]:
     copies = sum(len(group.members) for group in groups)
-    freed = sum(member.image.size_bytes for group in groups for member in group.members)
+    freed = reclaimable(groups)
     title, told = "No duplicates", ""
     if groups:
         title = f"{counted(copies, 'copy', 'copies')} in {counted(len(groups), 'group', 'groups')}"
@@ -172,10 +173,9 @@ def _notes(groups: Sequence[DuplicateGroup], shown: int) -> Iterator[str]:
 
 
 def _group(number: int, group: DuplicateGroup, pictures: GroupPictures, room: _Room) -> Iterator[str]:
-    freed = sum(member.image.size_bytes for member in group.members)
     kind = "group pair" if len(group.members) == 1 else "group"
     copies = counted(len(group.members), "copy", "copies")
-    told = [f"{size_text(freed)} would be freed"]
+    told = [f"{size_text(group.bytes_reclaimable)} would be freed"]
     if len(group.members) > 1:
         told.append(f"weakest score {group.weakest:.3f}")
     if len(group.members) > SHOWN_MEMBERS:

@@ -1,5 +1,6 @@
 """What a dedup job finds: stars of a keeper and the images that are copies of it, and what only looks like copies."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,6 +16,14 @@ REVIEW_MEMBERS: Final = 50  # groups with more are for people to look at
 
 # Why two images that look like copies are none: another moment, the two files of one exposure, or a person says so.
 SimilarKind = Literal["burst", "another_shot", "another_page", "raw_and_jpeg", "stack"]
+
+
+def bytes_freed(members: Mapping[str, int], keepers: Iterable[str]) -> int:
+    """Return how many bytes come free when members go: each file once, and none that a keeper has, too.
+
+    members: sizes by uri; images of the same bytes that were sent under several keys share one. keepers: uris.
+    """
+    return sum(members.values()) - sum(members.get(uri, 0) for uri in set(keepers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,11 @@ class DuplicateGroup:
     def weakest(self) -> float:
         """Return the lowest score of a member: how far the group reaches."""
         return min((member.score for member in self.members), default=1.0)
+
+    @property
+    def bytes_reclaimable(self) -> int:
+        """Return how many bytes removing every member would free."""
+        return bytes_freed({one.image.uri: one.image.size_bytes for one in self.members}, [self.keeper.uri])
 
     @property
     def review(self) -> bool:

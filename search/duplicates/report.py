@@ -1,10 +1,11 @@
 """What is wanted of a dedup job, and what it found. Knows no pixels, so that it is imported in no time."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.calibration.calibration import Calibration
-from search.duplicates.groups import DuplicateGroup, SimilarShots
+from search.duplicates.groups import DuplicateGroup, SimilarShots, bytes_freed
 from search.duplicates.keeper_rules import KeeperRules
 from search.index.pair_finder import Progress
 
@@ -51,6 +52,12 @@ class DuplicateReport:
 
     @property
     def bytes_reclaimable(self) -> int:
-        """Return how many bytes removing every member would free: each file once, and none that a keeper has, too."""
-        files = {member.image.uri: member.image.size_bytes for group in self.groups for member in group.members}
-        return sum(files.values()) - sum(files.get(uri, 0) for uri in {group.keeper.uri for group in self.groups})
+        """Return how many bytes removing every member would free."""
+        return reclaimable(self.groups)
+
+
+def reclaimable(groups: Iterable[DuplicateGroup]) -> int:
+    """Return how many bytes removing every member of some groups would free."""
+    several = tuple(groups)
+    files = {member.image.uri: member.image.size_bytes for group in several for member in group.members}
+    return bytes_freed(files, (group.keeper.uri for group in several))

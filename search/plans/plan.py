@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
-from search.duplicates.groups import EXACT, DuplicateKind
+from search.duplicates.groups import EXACT, DuplicateKind, bytes_freed
 from search.errors import GuardRefused, UsageError
 from search.records import Relation, Verified, path_of_uri, shown_path
 
@@ -164,6 +164,12 @@ class Plan:
     def files(self) -> int:
         """Return how many copies it names."""
         return sum(len(group.members) for group in self.groups)
+
+    @property
+    def bytes_reclaimable(self) -> int:
+        """Return how many bytes would come free if all of them went."""
+        files = {member.file.uri: member.file.size_bytes for group in self.groups for member in group.members}
+        return bytes_freed(files, (group.keeper.uri for group in self.groups))
 
     def as_json(self) -> dict[str, object]:
         """Return the whole file, its checksum last."""

@@ -184,7 +184,7 @@ def _summary(files: PlanFiles, found: Planned) -> dict[str, Any]:
         "threshold_source": found.threshold_source,
         "groups": len(found.groups),
         "files": found.files,
-        "bytes": sum(member.file.size_bytes for group in found.groups for member in group.members),
+        "bytes": found.bytes_reclaimable,
         "quarantined": now.quarantined,
         "purged": now.purged,
         "action": now.action,
