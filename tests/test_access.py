@@ -74,6 +74,7 @@ NEEDS = {
     "GET /v1/jobs/{job_id}": "read",
     "GET /v1/jobs/{job_id}/events": "read",
     "POST /v1/jobs/{job_id}/cancel": "write",
+    "POST /v1/jobs/{job_id}/webhook": "write",
 }
 ADMIN_KEY = "an admin key of a file, 0123456789abcdef".replace(" ", "-")
 

@@ -123,6 +123,7 @@ ASKED: dict[str, list[Ask]] = {
 BY_JOBS: dict[str, Callable[[Client], Any]] = {
     "GET /v1/jobs/{job_id}/events": lambda client: client.job(7).wait(),
     "POST /v1/jobs/{job_id}/cancel": lambda client: client.job(7).cancel(),
+    "POST /v1/jobs/{job_id}/webhook": lambda client: client.job(7).send_webhook(),
 }
 NOT_ASKED = {f"GET {IN}": "`status` tells the same, and what live searches found of the nearest images"}
 # Takes a name as every write does, and is the same when it is done twice.

@@ -154,7 +154,7 @@ def test_every_request_that_starts_a_job_takes_a_webhook_and_what_that_is_sent_i
     shapes, starters = described["components"]["schemas"], []
     for path, operations in described["paths"].items():
         post = operations.get("post", {})
-        if "202" in post.get("responses", {}) and post["operationId"] != "cancel":
+        if "202" in post.get("responses", {}) and post["operationId"] not in ("cancel", "send_webhook"):
             body = post["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert shapes[body]["properties"]["webhook"]["description"], path
             starters.append(path)

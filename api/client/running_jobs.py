@@ -10,7 +10,7 @@ import anyio
 
 from api.client.errors import Busy, ServerUnreachable
 from api.client.following import Following
-from api.client.server_jobs import cancel, job
+from api.client.server_jobs import cancel, job, send_webhook
 
 if TYPE_CHECKING:
     from api.client.awaiting import AsyncClient
@@ -64,6 +64,16 @@ class RunningJob(_Held):
         self.job = self._client._answer(cancel("", self.id))
         return self.job
 
+    def send_webhook(self) -> Job:
+        """Let its webhook be called again now that it has ended, whatever came of that before.
+
+        Raises:
+            Conflict: it has not ended.
+            Refused: it has no webhook, or one that the server does not call.
+        """
+        self.job = self._client._answer(send_webhook("", self.id))
+        return self.job
+
     def wait(self, progress: Progress | None = None, *, timeout_s: float | None = None) -> Job:
         """Return the job when it is done. progress: is called with the job whenever something changes.
 
@@ -92,7 +102,7 @@ class RunningJob(_Held):
 
 
 class AsyncRunningJob(_Held):
-    """A job of a server; `refresh`, `cancel` and `wait` are awaited, and are otherwise those of `RunningJob`."""
+    """A job of a server; `refresh`, `cancel`, `send_webhook` and `wait` are awaited, else as of `RunningJob`."""
 
     def __init__(self, client: AsyncClient, job: Job) -> None:
         super().__init__(job)
@@ -106,6 +116,11 @@ class AsyncRunningJob(_Held):
     async def cancel(self) -> Job:
         """Ask for its end; what it did until then stays."""
         self.job = await self._client._answer(cancel("", self.id))
+        return self.job
+
+    async def send_webhook(self) -> Job:
+        """Let its webhook be called again, as `RunningJob.send_webhook`."""
+        self.job = await self._client._answer(send_webhook("", self.id))
         return self.job
 
     async def wait(self, progress: Progress | None = None, *, timeout_s: float | None = None) -> Job:

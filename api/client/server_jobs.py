@@ -43,6 +43,11 @@ def cancel(_collection: str, id: int | str) -> Call[Job]:  # noqa: A002
     return Call("POST", f"/v1/jobs/{step(id)}/cancel", shaped(Job))
 
 
+def send_webhook(_collection: str, id: int | str) -> Call[Job]:  # noqa: A002
+    """Let the job's webhook be called again, whatever came of that before."""
+    return Call("POST", f"/v1/jobs/{step(id)}/webhook", shaped(Job))
+
+
 def start_import(  # noqa: PLR0913 -- a caller wants options, not an object of them
     collection: str,
     sources: Sequence[str] = (),

@@ -11,8 +11,9 @@ from api.jobs.kinds import KINDS
 from api.shapes.jobs import Job
 from api.shapes.webhooks import StartsJob
 from api.webhooks.rules import WebhookRules
-from search.errors import JobNotFound
+from search.errors import GuardRefused, JobNotFound, UsageError
 from search.records import Collection, JobKind
+from search.storing.due_webhooks import DueWebhooks
 from search.storing.server_jobs import ServerJob, ServerJobs
 
 MOST_WAITING = 1_000
@@ -81,8 +82,23 @@ def require_role(caller: Caller, job: ServerJob) -> None:
     """
     role = KINDS[job.kind].role
     if not caller.has(role):
-        detail = f"ending this job needs a key of role {role} or a higher one; yours has {caller.role}"
+        detail = f"acting on this job needs a key of role {role} or a higher one; yours has {caller.role}"
         raise HTTPException(HTTPStatus.FORBIDDEN, detail)
+
+
+def tell_again(due: DueWebhooks, webhooks: WebhookRules, job: ServerJob) -> None:
+    """Let the receiver of a job be told of its end once more; who is told at this moment is not told twice.
+
+    Raises:
+        UsageError: it has no receiver, or one that this server does not call.
+        GuardRefused: it has not ended.
+    """
+    if job.webhook is None:
+        raise UsageError(f"job {job.id} has no webhook: name one as `webhook` when a job is started")
+    webhooks.receiver(job.webhook)
+    if not job.ended:
+        raise GuardRefused(f"job {job.id} is {job.state}; its webhook is called when it has ended")
+    due.again(job.id)
 
 
 def shape_of(job: ServerJob) -> Job:

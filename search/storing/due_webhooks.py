@@ -82,6 +82,20 @@ class DueWebhooks:
             written = update(server_job).where(_of(job_id, owner)).values(**values, **changed)
             return bool(connection.execute(written).rowcount)
 
+    def again(self, job_id: int) -> bool:
+        """Let a job's end be told now, with as many attempts as the first time; return False where it has nobody to
+        tell, has not ended, or is being told at this moment.
+
+        Raises:
+            StoreUnavailable: the database is locked, full or read-only.
+        """
+        tellable = (server_job.c.webhook.is_not(None), server_job.c.ended_at.is_not(None), server_job.c.owner.is_(None))
+        with self._database.writing() as connection:
+            values = {"webhook_due": moment_of(connection), "webhook_attempts": 0, "webhook_outcome": None}
+            changed = {"version": server_job.c.version + 1}
+            written = update(server_job).where(server_job.c.id == job_id, *tellable).values(**values, **changed)
+            return bool(connection.execute(written).rowcount)
+
     def release(self, job_id: int, owner: Owner) -> None:
         """Give it back as it was: nobody knows whether it was told, and the next server tells it at once.
 

@@ -9,11 +9,12 @@ from fastapi.responses import StreamingResponse
 
 from api.http.access import CalledBy, needs
 from api.http.job_events import JobEvents
-from api.http.job_requests import jobs_of, require_role, seen_by, shape_of
-from api.http.request_parts import Cursor, Limit
+from api.http.job_requests import jobs_of, require_role, seen_by, shape_of, tell_again
+from api.http.request_parts import Cursor, Limit, Work
 from api.shapes.base import Page
 from api.shapes.jobs import Job
 from search.records import JobState
+from search.storing.due_webhooks import DueWebhooks
 
 router = APIRouter()
 JobId = Annotated[int, PathParameter(ge=1, lt=2**53)]
@@ -60,6 +61,21 @@ def cancel(request: Request, caller: CalledBy, job_id: JobId) -> Job:
     ended = jobs_of(request).cancel(job_id)
     request.app.state.wake()
     return shape_of(ended)
+
+
+@router.post(
+    "/jobs/{job_id}/webhook",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Call a job's webhook again",
+    responses={409: {"description": "the job has not ended"}, 422: {"description": "nobody may be called"}},
+)
+@needs("write", across=True)
+def send_webhook(request: Request, workspace: Work, caller: CalledBy, job_id: JobId) -> Job:
+    """Tell the job's receiver of its end now, whatever came of that before; it knows the event by its `webhook-id`."""
+    found = seen_by(caller, jobs_of(request).get(job_id))
+    require_role(caller, found)
+    tell_again(DueWebhooks(workspace.store.database), request.app.state.webhooks, found)
+    return shape_of(jobs_of(request).get(job_id))
 
 
 @router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=_streamed)
