@@ -24,7 +24,9 @@ from bench.http_load import picture_request
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from search.records import Collection
+from search.storing.store import Store
 from search.unwanted import stop_if_unwanted
+from tests.stored_rows import add
 
 SEARCH = "/v1/collections/default/search"
 UPLOAD = picture_request(SEARCH, b"a picture")
@@ -110,6 +112,15 @@ def key(name: str) -> bytes:
 def of_client(request: bytes, name: str) -> bytes:
     """Return a request with a key, by which clients are told apart."""
     return request.replace(b"Host:", key(name) + b"Host:", 1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a few images."""
+    root = tmp_path_factory.mktemp("store") / "store"
+    with Store.create(root) as store:
+        add(store, 1, 5)
+    return root
 
 
 @contextmanager

@@ -16,17 +16,9 @@ from api.workspace import Workspace
 from bench.http_load import picture_request, request_bytes
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
-from search.storing.store import Store
-from tests.crowded_server import SEARCH, UPLOAD, Client, Running, crowded, inside, of_client, serving, until
-from tests.stored_rows import add
+from tests.crowded_server import SEARCH, UPLOAD, Client, Running, crowded, inside, of_client, root, serving, until
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("store") / "store"
-    with Store.create(root) as store:
-        add(store, 1, 5)
-    return root
+__all__ = ["root"]
 
 
 @pytest.fixture

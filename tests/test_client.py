@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from httpx2 import ConnectError, MockTransport, ReadError, ReadTimeout, Request, Response
+from httpx2 import ConnectError, MockTransport, ReadError, ReadTimeout, Response
 from PIL import Image
 
 import lookalike
@@ -33,33 +33,10 @@ from api.client import (
 from api.client.calls import step
 from api.client.pictures import picture_part
 from search.errors import UsageError
+from tests.scripted_server import ADDRESS, Server, problem
 
 ROOT = Path(__file__).parent.parent
-ADDRESS = "http://server.test"
 LABELS = {"items": [{"label": "tabby", "images": 3}], "next_cursor": None}
-
-
-def problem(status: int, kind: str = "Wrong", **headers: str) -> Response:
-    document = {"type": f"urn:lookalike:problem:{kind}", "title": "no", "status": status, "detail": "because"}
-    return Response(status, json=document, headers={"content-type": "application/problem+json", **headers})
-
-
-class Server:
-    """Answers with what it was given, one after the other, and remembers what it was asked."""
-
-    def __init__(self, *answers: Response | Exception) -> None:
-        self.asked: list[Request] = []
-        self._answers = list(answers)
-
-    def __call__(self, request: Request) -> Response:
-        self.asked.append(request)
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def client(self, retries: int = 3) -> Client:
-        return Client(ADDRESS, transport=MockTransport(self), retries=retries)
 
 
 @pytest.fixture

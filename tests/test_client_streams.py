@@ -2,36 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from httpx2 import AsyncByteStream, ConnectError, MockTransport, ReadError, Response, SyncByteStream
+from httpx2 import ConnectError, MockTransport, ReadError, Response
 
 from api.client import AsyncClient, Client, NotFound, NotLookalike, ServerUnreachable, WaitTimedOut
 from search.errors import UsageError
-from tests.test_client import ADDRESS, Server, problem
+from tests.scripted_server import ADDRESS, Chunks, Server, problem
 
 LINES = {"content-type": "application/x-ndjson"}
 TOOK = {"decode": None, "embed": None, "search": 1.0, "verify": None, "total": 1.0}
 LABELS = [{"label": "a\u2028b", "images": 3}, {"label": "tabby", "images": 2, "of a newer server": 1}]
-
-
-class Chunks(SyncByteStream, AsyncByteStream):
-    """A body that comes in these pieces, and may break at the end."""
-
-    def __init__(self, *pieces: bytes, error: Exception | None = None) -> None:
-        self._pieces, self._error = pieces, error
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._pieces
-        if self._error is not None:
-            raise self._error
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self:
-            yield piece
 
 
 def lines(*items: dict[str, Any], cut: int = 10_000, error: Exception | None = None) -> Response:

@@ -13,20 +13,12 @@ from api.http.admission import Admission
 from api.http.lines import Held
 from api.ingesting import Ingest, Ingested
 from bench.http_load import picture_request, request_bytes
-from search.storing.store import Store
-from tests.crowded_server import SEARCH, UPLOAD, Client, Running, crowded, inside, of_client, until
-from tests.stored_rows import add
+from tests.crowded_server import SEARCH, UPLOAD, Client, Running, crowded, inside, of_client, root, until
+
+__all__ = ["root"]
 
 IMAGES = SEARCH.replace("/search", "/images")
 BY_ID = request_bytes(SEARCH, b'{"id": "1", "k": 1}', "application/json")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("store") / "store"
-    with Store.create(root) as store:
-        add(store, 1, 5)
-    return root
 
 
 @pytest.fixture
