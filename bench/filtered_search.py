@@ -29,7 +29,8 @@ from search.records import Embeddings
 
 if TYPE_CHECKING:  # FAISS reads its number of threads when it is loaded
     from search.conditions.where import Condition
-    from search.finding.snapshot import Ranked, Snapshot
+    from search.finding.ranked import Ranked
+    from search.finding.snapshot import Snapshot
     from search.storing.catalogue import Catalogue
 
 QUERIES = 60

@@ -13,7 +13,8 @@ from search.conditions.where import parse
 from search.embeddings import unit_rows
 from search.finding.filter_planner import search_each_where, search_where
 from search.finding.generations import Generations
-from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
+from search.finding.ranked import Ranked
+from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import Embeddings
 from search.storing.commits import Batch, Committer
 from search.storing.image_rows import NewImage

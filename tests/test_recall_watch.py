@@ -17,8 +17,9 @@ from search.embeddings import unit_rows
 from search.errors import CorruptFile
 from search.finding.following import Delta
 from search.finding.generations import Generations
+from search.finding.ranked import Ranked
 from search.finding.recall_watch import RecallWatch
-from search.finding.snapshot import Ranked, Snapshot, SnapshotReader
+from search.finding.snapshot import Snapshot, SnapshotReader
 from search.records import Embeddings
 from search.storing.commits import Batch, Committer
 from search.storing.store import Store

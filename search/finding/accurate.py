@@ -17,8 +17,9 @@ import numpy as np
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_each_where
 from search.finding.find_similar import QueryContent, Wanted, same_pixels
+from search.finding.ranked import Ranked
 from search.finding.region_search import everywhere
-from search.finding.snapshot import Ranked, Snapshot
+from search.finding.snapshot import Snapshot
 from search.finding.unique import PER_MATCH, Collapsing
 from search.geometry.dense_maps import DenseMap, judged_by_maps
 from search.geometry.keypoints import Keypoints

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.conditions.where import Condition
+from search.finding.ranked import Ranked
 from search.finding.region_search import Searched
-from search.finding.snapshot import Ranked
 from search.records import Embeddings
 from search.storing.catalogue import Catalogue
 

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import LookalikeError
+from search.finding.ranked import Ranked
 from search.finding.region_search import Searched
-from search.finding.snapshot import BLOCK_ROWS, Ranked
+from search.finding.snapshot import BLOCK_ROWS
 from search.records import Embeddings
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from search.finding.snapshot import Ranked, Snapshot
+from search.finding.ranked import Ranked
+from search.finding.snapshot import Snapshot
 from search.records import Collection, Embeddings
 from search.regions import REGIONS, images_of_rows, rows_of_images
 

@@ -5,8 +5,6 @@ the rows it has not seen, so a search always sees every acknowledged image.
 """
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
@@ -18,6 +16,7 @@ from search.embeddings import cosines
 from search.errors import ImageNotFound
 from search.finding.following import Delta, Follower
 from search.finding.generations import Generation
+from search.finding.ranked import Ranked
 from search.finding.row_numbers import bitmap, held, rows_of
 from search.index.exact import ExactIndex, near_best
 from search.index.post_transform import NONE, PostTransform
@@ -27,26 +26,6 @@ from search.regions import IN_REGIONS, WHOLES
 from search.storing.catalogue import Catalogue
 
 BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """The best images of one query, best first, ties by lower id. ids (K,) int64, scores (K,) float32.
-
-    Where regions were searched, too, scores are the best of each image. regions: (K,) int64, the number of the region
-    that scores so, 0 for the whole picture. wholes: (K,) float32, what whole pictures score. Both None where not.
-    """
-
-    ids: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    regions: NDArray[np.int64] | None = None
-    wholes: NDArray[np.float32] | None = None
-
-    def rows(self) -> Iterator[tuple[int, float, int, float]]:
-        """Yield of each image its id, its score, the number of the region that scores so, and what its whole scores."""
-        numbers = np.zeros(len(self.ids), np.int64) if self.regions is None else self.regions
-        wholes = self.scores if self.wholes is None else self.wholes
-        yield from zip(self.ids.tolist(), self.scores.tolist(), numbers.tolist(), wholes.tolist(), strict=True)
 
 
 class Snapshot:
