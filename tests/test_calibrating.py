@@ -44,7 +44,10 @@ def workspace(root: Path) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module")
 def found(workspace: Workspace) -> Calibration:
-    return calibrate(workspace, workspace.collection("default"), REQUEST)
+    """A calibration that compares fewer pairs of pictures than a user's, which takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.calibrating.PAIRS", 3)
+        return calibrate(workspace, workspace.collection("default"), REQUEST)
 
 
 def test_copies_are_made_of_the_sample_and_their_neighbours_are_the_wrong_answers(found: Calibration) -> None:

@@ -36,7 +36,7 @@ def made(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[S
     patch, printed = pytest.MonkeyPatch(), place / "report.json"
     options = (
         "--queries",
-        12,
+        10,
         "--distractors",
         4,
         "--strata",
@@ -105,7 +105,7 @@ def test_the_page_is_written_and_the_pictures_are_kept(made: tuple[Shape, Path])
 def test_the_kept_folder_is_refused_with_other_options(
     made: tuple[Shape, Path], photographs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert exit_code(photographs, "--queries", 13, "--keep", made[1] / "kept") == 4
+    assert exit_code(photographs, "--queries", 11, "--keep", made[1] / "kept") == 4
     assert "made with other options" in capsys.readouterr().err
 
 
