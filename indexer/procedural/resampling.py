@@ -1,8 +1,6 @@
 """Resampling of small float pictures: enlarging, blurring, looking up between pixels."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +19,9 @@ def enlarge(values: NDArray[np.float32], kernel: Image.Resampling = Image.Resamp
 
 def blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Return the (h, w) or (h, w, channels) values after a Gaussian of sigma pixels; borders are repeated."""
+    import torch  # a second, which those who draw nothing need not wait
+    from torch.nn import functional as F
+
     radius = max(1, round(3 * sigma))
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32)
     weights = torch.exp(-(offsets**2) / (2 * sigma**2))

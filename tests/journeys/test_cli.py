@@ -526,7 +526,9 @@ def test_the_journeys_with_the_built_in_backbone_load_no_torch(album: Path, tmp_
     ]
     program = f"""
 import sys
+import api.http.server, api.jobs.dedup_job, api.jobs.import_job, api.jobs.plan_jobs, api.quality.running, api.upgrading
 from api.cli import main
+assert "torch" not in sys.modules, "something that is imported imports it"
 for command in {commands!r}:
     try:
         main(["--store", {str(tmp_path / "store")!r}, "--progress", "none", *command])
