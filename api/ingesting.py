@@ -105,12 +105,7 @@ class Ingest:
         before = self._by_key(target, key)
         if before is not None and before.sha256 == sha256 and not sent.metadata and not sent.labels:
             return Ingested("exists", before)
-        done = self._stored(target, replace(sent, key=key), sha256, keep, new_key=False)
-        if before is None:
-            return done
-        if done.image is not None and before.uri != done.image.uri:
-            self.uploads.drop_unused(before.uri, before.sha256)
-        return Ingested("exists" if before.sha256 == sha256 else "replaced", done.image)
+        return self._stored(target, replace(sent, key=key), sha256, keep, new_key=False)
 
     def _known(self, target: Collection, sent: Sent, sha256: bytes) -> Ingested | None:
         """Return the image that a picture sent again leads to.
@@ -180,12 +175,18 @@ class Ingest:
                 metadata=sent.metadata,
                 local=made.local,
             )
-            outcome = intake.commits.commit(Part(image, sha256, made.embedding, made.regions, new_key=new_key))
-        if outcome == "key_taken":
+            part = Part(image, sha256, made.embedding, made.regions, new_key=new_key)
+            intake.commits.commit(part)
+        if part.outcome == "key_taken":
             again = self._known(target, sent, sha256)
             if again is not None:
                 return again
-        return Ingested("added", self._by_key(target, image.key) or self._at(target, uri), check=check)
+        now = self._by_key(target, image.key) or self._at(target, uri)
+        if part.before is None:
+            return Ingested("added", now, check=check)
+        if part.before.uri != uri:
+            self.uploads.drop_unused(*part.before)
+        return Ingested("exists" if part.before.sha256 == sha256 else "replaced", now, check=check)
 
     def _kept(self, data: bytes, sha256: bytes, keep: Keep, kind: str) -> str:
         """Keep what is to be kept of a picture, and return the uri of its image."""

@@ -58,12 +58,25 @@ def test_a_key_and_a_content_that_must_be_new_are_asked_for_once_more(store: Sto
     assert commits.commit(again) == "copy"
     over = part(2, "key 1")
     over.new_key = False
-    assert commits.commit(over) == "added"
+    assert (commits.commit(over), over.before) == ("replaced", ("file:///1.png", (1).to_bytes(32)))
     (image,) = store.catalogue.images(target.id)
     assert (image.key, image.sha256) == ("key 1", (2).to_bytes(32))
     first, second = part(3, "same"), part(4, "same")
     commits._waiting.append(first)
     assert (commits.commit(second), first.outcome) == ("key_taken", "added")
+
+
+def test_of_pictures_put_under_one_key_together_the_first_alone_is_new(store: Store, target: Collection) -> None:
+    commits = GroupCommits(store, target, lambda _: None)
+    first, second, third = (part(number, "same") for number in (1, 2, 3))
+    for one in (first, second, third):
+        one.new_key = False
+    commits._waiting += [first, second]
+    assert (commits.commit(third), first.outcome, second.outcome) == ("replaced", "added", "replaced")
+    uris = [one.before and one.before.uri for one in (first, second, third)]
+    assert uris == [None, "file:///1.png", "file:///2.png"], "each knows what it has replaced, whose file may go"
+    (image,) = store.catalogue.images(target.id)
+    assert image.sha256 == (3).to_bytes(32)
 
 
 def test_when_a_commit_fails_everybody_in_it_hears_why(

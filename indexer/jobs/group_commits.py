@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from indexer.jobs.outcomes import Counts
 from indexer.jobs.pending import Pending
@@ -22,8 +22,16 @@ from search.storing.image_rows import NewImage
 from search.storing.store import Store
 
 ROWS_OF_ONE: Final = 5  # an embedding and its regions, at most
-# added: the image is there now. key_taken: another image has its key. copy: an image holds the same file.
-Committed = Literal["added", "key_taken", "copy"]
+# added: the image is new. replaced: it is what an image of its key has become. key_taken: another image has its key.
+# copy: an image holds the same file.
+Committed = Literal["added", "replaced", "key_taken", "copy"]
+
+
+class Replaced(NamedTuple):
+    """What an image was before: the uri of its file, and the sha256 of its content."""
+
+    uri: str
+    sha256: bytes
 
 
 @dataclass(slots=True)
@@ -31,6 +39,7 @@ class Part:
     """One image to commit. embedding: (D,) of a fresh content. regions: (4, D) that its content lacks.
 
     new_key: only if no image has its key. new_content: only if no image of the collection holds its file (sha256).
+    before: what the image of its key was right before, once it has replaced that.
     """
 
     image: NewImage
@@ -39,6 +48,7 @@ class Part:
     regions: Embeddings | None = None
     new_key: bool = True
     new_content: bool = False
+    before: Replaced | None = None
     outcome: Committed | None = None
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -90,19 +100,24 @@ class GroupCommits:
     def _settled(self, parts: Sequence[Part]) -> list[Part]:
         """Return the parts that may be committed; the others have their outcome."""
         catalogue, target = self._store.catalogue, self._target
-        taken = set(catalogue.known_keys(target.id, [part.image.key for part in parts if part.new_key]))
+        taken = catalogue.known_keys(target.id, [part.image.key for part in parts])
+        over = {taken[part.image.key] for part in parts if not part.new_key and part.image.key in taken}
+        records = catalogue.images_by_id(target.id, over)
+        now = {one.key: Replaced(one.uri, one.sha256) for one in records.values()}
         wanted = {part.sha256 for part in parts if part.new_content}
         held = {one for one in wanted if catalogue.ids_of_contents(target.id, [one])}
         settled = []
         for part in parts:
-            if part.new_key and part.image.key in taken:
+            key = part.image.key
+            if part.new_key and (key in taken or key in now):
                 part.outcome = "key_taken"
             elif part.new_content and part.sha256 in held:
                 part.outcome = "copy"
             else:
-                part.outcome = "added"
+                part.before = now.get(key)
+                part.outcome = "added" if part.before is None else "replaced"
                 settled.append(part)
-                taken.add(part.image.key)
+                now[key] = Replaced(part.image.uri, part.sha256)
                 held.add(part.sha256)
         return settled
 

@@ -179,6 +179,23 @@ def test_of_copies_that_come_together_one_is_taken(client: TestClient) -> None:
     assert all(found(client, drawn(52 + number)) == [item["image"]["id"]] for number, item in enumerate(sent))
 
 
+def test_of_pictures_put_under_one_new_key_together_one_is_added_and_the_others_replace(
+    client: TestClient, album: Path
+) -> None:
+    before = kept_files(album)
+
+    def put(seed: int) -> tuple[int, str, str]:
+        answer = client.put(f"{BASE}/images/by-key/raced", files={"image": ("a.png", drawn(seed))})
+        return answer.status_code, answer.json()["outcome"], answer.json()["image"]["id"]
+
+    with ThreadPoolExecutor(6) as threads:
+        done = sorted(threads.map(put, range(70, 76)))
+    assert [(status, outcome) for status, outcome, _ in done] == [(200, "replaced")] * 5 + [(201, "added")]
+    assert len({image for _, _, image in done}) == 1
+    assert len(kept_files(album)) == len(before) + 1, "files that were replaced are gone"
+    client.delete(f"{BASE}/images/{done[0][2]}").raise_for_status()
+
+
 def test_what_the_server_keeps_is_asked_for_and_goes_with_the_last_image(client: TestClient, album: Path) -> None:
     before = kept_files(album)
     small = one(send(client, drawn(60), keep="thumbnail"))["image"]
