@@ -1,7 +1,9 @@
 """Use case: from a query embedding to the images that resemble it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,12 +11,15 @@ from numpy.typing import NDArray
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_where
 from search.finding.recall_watch import RecallWatch
-from search.finding.region_search import everywhere
+from search.finding.region_search import Searched, everywhere
 from search.finding.snapshot import Snapshot
 from search.finding.unique import Collapsing, Groups, Page
 from search.records import Collection, Embeddings, ImageRecord, Match, Relation
 from search.regions import region_numbered
 from search.storing.catalogue import Catalogue
+
+# What shows the same pixels scores 1 but for the rounding of embeddings, which other pictures can win by.
+AS_GOOD: Final = 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def find_similar(
     wanted: Wanted,
     watch: RecallWatch | None = None,
 ) -> list[Match]:
-    """Return at most k matches of one query, best first; equal scores by lower id.
+    """Return at most k matches of one query: identical ones first, then the best; equal scores by lower id.
 
     All of them when everything is compared; an approximate index may name others of many that score the same.
 
@@ -83,8 +88,14 @@ def _best(
     if watch is not None:
         watch.observe(searched, query, ranked, k, matching)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
-    matches, near = [], True
-    for image_id, score, number, whole in ranked.rows():
+    rows, near = [*ranked.rows()], True
+    if content is not None and len(rows) == k and rows[-1][1] >= AS_GOOD:
+        others = _other_identical(searched, catalogue, content, replace(wanted, k=k), records)
+        if others:
+            records |= {one.id: one for one in others}
+            rows += searched.rank(query, len(others), np.array(sorted(one.id for one in others))).rows()
+    matches = []
+    for image_id, score, number, whole in rows:
         record = records.get(image_id)
         near = wanted.min_score is None or score >= wanted.min_score
         if record is None or not near or image_id in wanted.leave_out:
@@ -92,7 +103,22 @@ def _best(
         # What is known of scores is known of those of whole pictures.
         relation = _relation(record, whole, content, wanted.threshold)
         matches.append(Match(record, score, relation, region=region_numbered(number, record.width, record.height)))
+    matches.sort(key=lambda match: match.relation != "identical")
     return Page(matches[: wanted.k], is_all=not near or len(ranked.ids) < k)
+
+
+def _other_identical(
+    searched: Searched,
+    catalogue: Catalogue,
+    content: QueryContent,
+    wanted: Wanted,
+    found: Mapping[int, ImageRecord],
+) -> list[ImageRecord]:
+    """Return identical images that were not found, where others were found in their place."""
+    if all(same_pixels(record, content) for record in found.values()):
+        return []
+    same = catalogue.images_of_content(searched.collection, content.sha256, content.pixel_hash, wanted.where, wanted.k)
+    return [one for one in same if one.id not in found]
 
 
 def _matching(catalogue: Catalogue, target: Collection, condition: Condition) -> NDArray[np.int64]:
