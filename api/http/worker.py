@@ -43,7 +43,9 @@ def be_worker(start: Mapping[str, Any]) -> None:
 
 
 def _end_with_starter() -> None:
-    sys.stdin.buffer.read()  # nothing comes: it ends with the process at its other end
+    # Nothing comes: it ends with the process at its other end. Not through sys.stdin, whose lock this thread would hold
+    # while the interpreter ends.
+    os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

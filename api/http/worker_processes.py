@@ -103,7 +103,9 @@ class Workers:
             worker.ask_to_end()
         ends = time.monotonic() + within_s
         for worker in self._living:
-            worker.end(max(0.0, ends - time.monotonic()))
+            how = worker.end(max(0.0, ends - time.monotonic()))
+            if worker.has_crashed:
+                log.warning("worker process %d was asked to end and %s", worker.pid, how)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -148,6 +150,11 @@ class _Worker:
     def ask_to_end(self) -> None:
         """Ask it to finish the requests it is at, and to end."""
         self._process.terminate()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether it has ended in another way than one that is asked to: before it serves, by the signal itself."""
+        return self._process.returncode not in (0, -signal.SIGTERM)
 
     def end(self, within_s: float) -> str:
         """Wait for its end, then make it end; return how it ended, for people."""
