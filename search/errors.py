@@ -121,7 +121,11 @@ class KeyReused(LookalikeError):
 
 
 class StillAtWork(LookalikeError):
-    """The same request was sent before, and has no answer yet."""
+    """The same request was sent before, and has no answer yet. retry_after_s: when it is worth asking again."""
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class SpaceMismatch(LookalikeError):

@@ -87,6 +87,15 @@ def test_a_busy_server_is_asked_again_after_the_time_it_names(slept: list[float]
     assert slept == [7.0]
 
 
+def test_the_same_request_is_waited_for_while_it_is_at_work_and_no_other_conflict(slept: list[float]) -> None:
+    server = Server(problem(409, "StillAtWork", **{"retry-after": "2"}), Response(204))
+    server.client().remove(7, idempotency_key="mine")
+    assert (slept, len(server.asked)) == ([2.0], 2)
+    with pytest.raises(Conflict):
+        Server(problem(409, "GuardRefused")).client().remove(7)
+    assert slept == [2.0]
+
+
 def test_the_async_client_waits_and_goes_on_alike(slept: list[float]) -> None:
     server = Server(problem(503, **{"retry-after": "7"}), ReadError("gone"), Response(200, json=LABELS))
 

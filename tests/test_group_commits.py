@@ -1,6 +1,7 @@
 """Pictures that come one by one are committed together, each of them once."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -102,8 +103,13 @@ def test_an_answer_is_kept_by_its_name_and_what_failed_or_was_left_can_be_done_a
 ) -> None:
     answers, digest = KeptAnswers(store.database), bytes(32)
     assert answers.begin(target, "a", digest) is None
-    with pytest.raises(StillAtWork):
+    with pytest.raises(StillAtWork) as soon:
         answers.begin(target, "a", digest)
+    with monkeypatch.context() as later:
+        later.setattr("search.storing.kept_answers.time.time", lambda now=time.time(): now + 10)  # noqa: B008
+        with pytest.raises(StillAtWork) as long:
+            answers.begin(target, "a", digest)
+    assert 1 <= soon.value.retry_after_s < 10 <= long.value.retry_after_s <= 30, "as long again as it has taken"
     assert answers.begin(replace(target, id=target.id + 1), "a", digest) is None
     answers.answered(target, "a", KeptAnswer(201, "{}"))
     answers.failed(target, "a")

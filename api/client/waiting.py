@@ -1,4 +1,4 @@
-"""When a request is sent again: it does no harm twice, and the server is busy or the connection broke."""
+"""When a request is sent again: it does no harm twice, and the server is busy, still at it, or the connection broke."""
 
 import random
 import time
@@ -36,10 +36,10 @@ class Attempts:
 
     def wait_after(self, response: Response) -> float | None:
         """Return how many seconds to wait before the next attempt; None where this is the answer."""
-        if response.status_code not in BUSY:
-            return None
         asked = retry_after_s(response.headers)
-        return self._next(asked)
+        # A conflict that names a time is with the same request, sent before, which is still at work.
+        at_work = response.status_code == HTTPStatus.CONFLICT and asked is not None
+        return self._next(asked) if at_work or response.status_code in BUSY else None
 
     def wait_without_answer(self, error: TransportError) -> float | None:
         """Return how many seconds to wait before the next attempt; None where there is none.

@@ -76,7 +76,10 @@ def _answer(document: Problem) -> JSONResponse:
 async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.LookalikeError):
         raise error
-    return _answer(document_of(error))
+    answer = _answer(document_of(error))
+    if isinstance(error, errors.StillAtWork):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:

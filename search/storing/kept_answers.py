@@ -1,5 +1,6 @@
 """Answers to requests that name themselves, so that one sent again does nothing twice and hears the same."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from search.records import Collection
 KEPT_S: Final = 7 * 86_400.0
 # What takes longer was begun by a server that died.
 AT_WORK_S: Final = 120.0
+LONGEST_WAIT_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,19 @@ class KeptAnswers:
             connection.execute(delete(kept_answer).where(row.made_at < now - KEPT_S))
             abandoned = mine & row.status.is_(None) & (row.made_at < now - AT_WORK_S)
             connection.execute(delete(kept_answer).where(abandoned))
-            found = connection.execute(select(row.digest, row.status, row.body).where(mine)).first()
+            found = connection.execute(select(row.digest, row.status, row.body, row.made_at).where(mine)).first()
             if found is None:
                 values = {"collection_id": target.id, "name": name, "digest": digest, "made_at": now}
                 try:
                     connection.execute(insert(kept_answer).values(values))
                 except IntegrityError as error:  # on PostgreSQL two may look at once
-                    raise StillAtWork(_AT_WORK) from error
+                    raise StillAtWork(_AT_WORK, 1) from error
                 return None
         if bytes(found.digest) != digest:
             raise KeyReused(f"the Idempotency-Key {name!r} was sent with another request; choose another one")
         if found.status is None:
-            raise StillAtWork(_AT_WORK)
+            # As long again as it has taken: few ask too often, and nobody much too late.
+            raise StillAtWork(_AT_WORK, min(LONGEST_WAIT_S, max(1, math.ceil(now - found.made_at))))
         return KeptAnswer(found.status, found.body)
 
     def answered(self, target: Collection, name: str, answer: KeptAnswer) -> None:

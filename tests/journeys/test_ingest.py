@@ -1,5 +1,6 @@
 """Pictures taken in over HTTP, with the built-in backbone: durable, and found by the next search of any process."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from httpx2 import Response
@@ -21,6 +23,7 @@ from api.queries import QueryRequest
 from api.workspace import Workspace
 from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
+from search.storing.kept_answers import KeptAnswers
 from search.storing.uploads import Uploads
 from tests.conftest import painted
 
@@ -223,6 +226,21 @@ def test_a_request_that_names_itself_is_done_once_and_answered_the_same(client: 
     assert bad.status_code == 422
     good = client.put(f"{BASE}/images/by-key/72", files={"image": b"x"}, headers=put)
     assert "idempotency-replayed" not in good.headers, "what failed is tried again"
+
+
+def test_the_same_request_sent_meanwhile_is_told_when_to_come_back(client: TestClient) -> None:
+    app: Any = client.app
+    workspace = app.state.workspace
+    digest = hashlib.sha256(b"what the first one asked").digest()
+    target = workspace.collection("default")
+    path, name = f"{BASE}/images/1", {"Idempotency-Key": "slow-one"}
+    with patch("api.http.repeats._digest", AsyncMock(return_value=digest)):
+        KeptAnswers(workspace.store.database).begin(target, "slow-one", digest)
+        answer = client.patch(path, json={}, headers=name)
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:lookalike:problem:StillAtWork")
+        assert 1 <= int(answer.headers["retry-after"]) <= 30
+        KeptAnswers(workspace.store.database).failed(target, "slow-one")
+        assert client.patch(path, json={}, headers=name).status_code == 200
 
 
 def test_every_write_that_names_itself_is_done_once(client: TestClient) -> None:
