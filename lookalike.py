@@ -18,10 +18,21 @@ from __future__ import annotations
 
 import logging
 import os
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.plan_calls import PlanCalls
+from api.python_arguments import (
+    embedding_of,
+    image_id,
+    image_ids,
+    pictures_of,
+    read,
+    require_flags,
+    require_texts,
+    several,
+)
+from api.upkeep_calls import UpkeepCalls
 from search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +42,12 @@ if TYPE_CHECKING:
     from api.client import Client
     from api.notebook.results import Matches, ShownReport
     from api.notebook.small_pictures import SmallPictures
+    from api.picture_bytes import Picture
     from api.queries import Found
     from api.workspace import Workspace
     from indexer.jobs.summary import IndexSummary
     from search.records import Collection, ImageRecord
     from search.storing.store import Store
-    from search.upkeep.compaction import CompactSummary
 
 __all__ = ["Lookalike", "connect", "open"]
 
@@ -47,10 +58,17 @@ def open(store: PathLike | None = None, *, collection: str = "default", device: 
     """Return a collection of a store, which `index` makes when it is not there yet.
 
     store: the folder of the store; None takes LOOKALIKE_STORE, else the platform's user data folder.
+
+    Raises:
+        UsageError: store is no path, or collection or device no text.
     """
+    from api.named_pictures import real_path
     from search.storing.store import default_root
 
-    root = default_root() if store is None else Path(store).expanduser().absolute()
+    require_texts(collection=collection, device=device)
+    if not isinstance(store, str | os.PathLike | None):
+        raise UsageError(f"store is {store!r}; give the path of a folder")
+    root = default_root() if store is None else real_path(Path(store)).absolute()
     return Lookalike(root, collection, device)
 
 
@@ -67,7 +85,7 @@ def connect(url: str, *, key: str | None = None, collection: str = "default") ->
     return Client(url, key=key, collection=collection)
 
 
-class Lookalike(PlanCalls):
+class Lookalike(UpkeepCalls):
     """One collection of one store. Close it, or use it in a `with`."""
 
     def __init__(self, root: Path, collection: str, device: str) -> None:
@@ -76,6 +94,7 @@ class Lookalike(PlanCalls):
         self.collection = collection
         self._device = device
         self._workspace: Workspace | None = None
+        self._closed = False
         self._pictures: SmallPictures | None = None
 
     def index(  # noqa: PLR0913 -- a notebook wants options, not an object of them
@@ -109,12 +128,15 @@ class Lookalike(PlanCalls):
         from api.console import Session
         from api.indexing import IndexRequest, run_index
 
-        if max_fraction is not None and not 0 <= max_fraction <= 1:
-            raise UsageError(f"max_fraction is {max_fraction}, expected a share between 0 and 1")
+        if max_fraction is not None and not (isinstance(max_fraction, Real) and 0 <= max_fraction <= 1):
+            raise UsageError(f"max_fraction is {max_fraction!r}, expected a share between 0 and 1")
+        require_flags(prune=prune, progress=progress)
+        named = [place for source in sources for place in several("a source", source, "a folder, a file or a glob")]
+        self._require_open()
         session = Session(self.store, self.collection, json=False, progress="auto" if progress else "none")
         file = None if weights is None else Path(weights)
         request = IndexRequest(
-            [os.fspath(source) for source in sources],
+            named,
             backbone,
             file,
             device=self._device,
@@ -122,7 +144,7 @@ class Lookalike(PlanCalls):
             regions=regions,
             local=local,
             accept_license=accept_license,
-            exclude=(exclude,) if isinstance(exclude, str) else tuple(exclude),
+            exclude=several("exclude", exclude, "a glob"),
             prune=prune,
             max_fraction=max_fraction,
         )
@@ -130,13 +152,13 @@ class Lookalike(PlanCalls):
 
     def search(  # noqa: PLR0913 -- a notebook wants options, not an object of them
         self,
-        image: PathLike | Sequence[PathLike] | None = None,
+        image: Picture | Sequence[Picture] | None = None,
         *,
-        id: int | None = None,  # noqa: A002
+        id: int | str | None = None,  # noqa: A002
         key: str | None = None,
         embedding: Sequence[float] | None = None,
-        like: Sequence[int] = (),
-        unlike: Sequence[int] = (),
+        like: Sequence[int | str] | int | str = (),
+        unlike: Sequence[int | str] | int | str = (),
         k: int = 10,
         min_score: float | None = None,
         where: str | None = None,
@@ -144,10 +166,11 @@ class Lookalike(PlanCalls):
         box: str | None = None,
         unique: bool = False,
     ) -> Matches:
-        """Return the k images closest to a picture file, or to a stored image by id or key; best first: a list, which
+        """Return the k images closest to a picture, or to a stored image by id or key; best first: a list, which
         notebooks show as pictures.
 
-        Of several files, or with `like` and `unlike` (ids): those closest to what all that is liked has in common,
+        image: a file by its path, the bytes of one, a PIL image, or an array of pixels, (height, width, 3) uint8 RGB.
+        Of several, or with `like` and `unlike` (ids): those closest to what all that is liked has in common,
         less half of what is disliked; these examples are not among them. embedding: of the collection's space.
 
         min_score: least cosine. where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate:
@@ -160,23 +183,23 @@ class Lookalike(PlanCalls):
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
             UsageError: not exactly one of image, id, key and embedding is given, and no `like` either.
         """
-        from api.named_pictures import read_picture
         from api.queries import QueryRequest
         from api.query_examples import Examples, search_by_examples
 
-        images = () if image is None else (image,) if isinstance(image, str | os.PathLike) else tuple(image)
-        sources = (bool(images), id is not None, key is not None, embedding is not None)
-        if sum(sources) > 1 or not (any(sources) or like):
+        images, given = pictures_of(image), embedding_of(embedding)
+        likes, dislikes = image_ids("like", like), image_ids("unlike", unlike)
+        require_flags(accurate=accurate, unique=unique)
+        sources = (bool(images), id is not None, key is not None, given is not None)
+        if sum(sources) > 1 or not (any(sources) or likes):
             raise UsageError("give exactly one of: image, id, key, embedding; or images to be `like`")
         workspace = self._open()
         target = workspace.collection(self.collection)
         wanted = QueryRequest(k, min_score, where, accurate, box, unique)
-        pictures = [(read_picture(Path(one)), os.fspath(one)) for one in images]
+        pictures = [read(one) for one in images]
         record = None if id is None and key is None else _stored(workspace, target, id, key)
-        if like or unlike or embedding is not None or len(pictures) > 1:
-            liked = (*like, *(() if record is None else (record.id,)))
-            given = None if embedding is None else tuple(float(number) for number in embedding)
-            examples = Examples(tuple(pictures), liked, tuple(unlike), given)
+        if likes or dislikes or given is not None or len(pictures) > 1:
+            liked = (*likes, *(() if record is None else (record.id,)))
+            examples = Examples(tuple(pictures), liked, dislikes, given)
             return self._told(search_by_examples(workspace, target, examples, wanted))
         if record is not None:
             return self._told(workspace.search_by_image(target, record, wanted))
@@ -184,32 +207,32 @@ class Lookalike(PlanCalls):
 
     def check(
         self,
-        image: PathLike | None = None,
+        image: Picture | None = None,
         *,
-        id: int | None = None,  # noqa: A002
+        id: int | str | None = None,  # noqa: A002
         key: str | None = None,
         threshold: float | None = None,
         accurate: bool = False,
     ) -> Check:
-        """Return whether a picture file is new here, or an exact or near copy of an image: `checked.status` says which.
+        """Return whether a picture is new here, or an exact or near copy of an image: `checked.status` says which.
 
-        id, key: ask the same of a stored image and the others. threshold: least cosine of a near copy, by default as of
-        `dedup`. accurate: also turned, mirrored and in parts, and many images are looked at.
+        image: as of `search`. id, key: ask the same of a stored image and the others. threshold: least cosine of a near
+        copy, by default as of `dedup`. accurate: also turned, mirrored and in parts, and many images are looked at.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
             UsageError: not exactly one of image, id and key is given.
         """
         from api.checks import check_image, check_picture
-        from api.named_pictures import read_picture
         from api.queries import CheckRequest
 
+        require_flags(accurate=accurate)
         if sum(given is not None for given in (image, id, key)) != 1:
             raise UsageError("give exactly one of: image, id, key")
         workspace = self._open()
         target, wanted = workspace.collection(self.collection), CheckRequest(threshold, accurate)
         if image is not None:
-            return check_picture(workspace, target, read_picture(Path(image)), os.fspath(image), wanted)
+            return check_picture(workspace, target, *read(image), wanted)
         return check_image(workspace, target, _stored(workspace, target, id, key), wanted)
 
     def dedup(  # noqa: PLR0913 -- a notebook wants options, not an object of them
@@ -239,64 +262,28 @@ class Lookalike(PlanCalls):
         from search.duplicates.keeper_rules import RULES, KeeperRules, rules_named
         from search.folders import absolute
 
-        for name, named in (("within", [] if within is None else [within]), ("protect", protect), ("prefer", prefer)):
-            require_folders(name, named)
-        workspace = self._open()
-        protected, preferred = ([absolute(folder) for folder in folders] for folders in (protect, prefer))
-        rules = KeeperRules(RULES if keep is None else rules_named(keep), tuple(protected), tuple(preferred))
-        place = None if within is None else absolute(within)
+        require_flags(calibrate=calibrate)
+        require_texts(between=between)
+        named = {"within": () if within is None else within, "protect": protect, "prefer": prefer}
+        folders = {name: several(name, given, "a folder") for name, given in named.items()}
+        for name, places in folders.items():
+            require_folders(name, places)
+        rules_kept = RULES if keep is None else rules_named(several("keep", keep, "a rule"))
+        protected, preferred = (tuple(absolute(one) for one in folders[name]) for name in ("protect", "prefer"))
+        rules = KeeperRules(rules_kept, protected, preferred)
+        place = absolute(folders["within"][0]) if folders["within"] else None
         options = DedupOptions(threshold, precision, calibrate, rules, place, between)
+        workspace = self._open()
         told = Told(say=logging.getLogger(__name__).info)
         found = deduplicate(workspace, workspace.collection(self.collection), options, told)
         for note in found.notes:
             logging.getLogger(__name__).info(note)
-        self._last = ReportOrigin(found.source, tuple(protected), between)
+        self._last = ReportOrigin(found.source, protected, between)
         return shown(found.report, self._small_pictures())
 
-    def remove(
-        self,
-        *,
-        id: int | None = None,  # noqa: A002
-        key: str | None = None,
-        path: PathLike | None = None,
-        where: str | None = None,
-        dry_run: bool = False,
-    ) -> int:
-        """Remove images, however many; return how many. Searches stop naming them at once; their files stay.
-
-        path: a file, or a folder with all below it, gone or not. where: as of `search`. dry_run: only count them.
-
-        Raises:
-            LookalikeError: by name: no such image, a condition that is none, ...
-            UsageError: not exactly one of id, key, path and where is given.
-        """
-        from api.removing import Which, chosen_ids
-        from search.storing.removals import remove_images
-
-        which = Which(id, key, None if path is None else os.fspath(path), where)
-        if which.named != 1:
-            raise UsageError("give exactly one of: id, key, path, where")
-        store = self._open().store
-        target = store.catalogue.collection(self.collection)
-        ids = chosen_ids(store, target, which)
-        return len(ids) if dry_run or not ids else remove_images(store.database, target, ids)
-
-    def compact(self, *, progress: bool = True) -> CompactSummary:
-        """Merge segments and drop what removed images left behind, in all collections of the store.
-
-        What could not be touched because it is damaged is named in the summary; `lookalike repair` tells what to do.
-
-        Raises:
-            LookalikeError: by name, whatever stopped it; run again to go on.
-        """
-        from api.work_progress import work_progress
-        from search.upkeep.compaction import compact
-
-        with work_progress("auto" if progress else "none", "copied", "rows") as advance:
-            return compact(self._open().store, advance)
-
     def close(self) -> None:
-        """End the decoding children and close the store."""
+        """End the decoding children and close the store; nothing can be asked of it then."""
+        self._closed = True
         if self._pictures is not None:
             self._pictures.close()
         if self._workspace is not None:
@@ -327,16 +314,24 @@ class Lookalike(PlanCalls):
     def _opened_store(self) -> Store:
         return self._open().store
 
+    def _require_open(self) -> None:
+        """Raises:
+        UsageError: it was closed.
+        """
+        if self._closed:
+            raise UsageError(f"{self.store} was closed; lookalike.open opens it again")
+
     def _open(self) -> Workspace:
         from api.workspace import Workspace
 
+        self._require_open()
         if self._workspace is None:
             self._workspace = Workspace(self.store, device=self._device)
         return self._workspace
 
 
-def _stored(workspace: Workspace, target: Collection, image_id: int | None, key: str | None) -> ImageRecord:
-    catalogue = workspace.store.catalogue
-    return (
-        catalogue.image_by_key(target.id, key or "") if image_id is None else catalogue.image_by_id(target.id, image_id)
-    )
+def _stored(workspace: Workspace, target: Collection, named_id: int | str | None, key: str | None) -> ImageRecord:
+    require_texts(key=key)
+    if named_id is None:
+        return workspace.store.catalogue.image_by_key(target.id, key or "")
+    return workspace.store.catalogue.image_by_id(target.id, image_id("id", named_id))

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from api.queries import DedupThreshold, ThresholdSource
+from api.named_pictures import real_path
+from api.queries import DedupThreshold, ThresholdSource, require_cosine
 from api.work_progress import Advance, Unit
 from search.calibration.calibration import AUTOMATIC, PREVALENCE, REVIEW
 from search.calibration.thresholds import sources_needed
@@ -39,10 +41,10 @@ class DedupOptions:
     between: str | None = None
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not -1 <= self.threshold <= 1:
-            raise UsageError(f"threshold is {self.threshold}, choose -1 to 1")
-        if not REVIEW <= self.precision < 1:
-            raise UsageError(f"precision is {self.precision}, choose {REVIEW} to less than 1")
+        # Python hands over whatever a caller writes.
+        require_cosine("threshold", self.threshold)
+        if not (isinstance(self.precision, Real) and REVIEW <= self.precision < 1):
+            raise UsageError(f"precision is {self.precision!r}, choose {REVIEW} to less than 1")
 
 
 def require_folders(name: str, folders: Sequence[str | os.PathLike[str]]) -> None:
@@ -54,7 +56,7 @@ def require_folders(name: str, folders: Sequence[str | os.PathLike[str]]) -> Non
         UsageError: it does not exist, or is no folder.
     """
     for folder in folders:
-        if not Path(folder).expanduser().is_dir():
+        if not real_path(Path(folder)).is_dir():
             raise UsageError(f"{name} {os.fspath(folder)} is no folder that exists; nothing was done")
 
 

@@ -26,6 +26,8 @@ def require_pictures(paths: Sequence[Path]) -> None:
             mode = real_path(path).stat().st_mode
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}; {REMEDY}") from error
+        except ValueError as error:  # a NUL in it
+            raise UsageError(f"{str(path)!r} is no path: {error}; {REMEDY}") from error
         if stat.S_ISDIR(mode):
             raise UsageError(f"{path} is a folder: name its pictures, such as {path}/*.jpg (`index` takes folders)")
         if not stat.S_ISREG(mode):

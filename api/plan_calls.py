@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import TYPE_CHECKING
+
+from api.python_arguments import require_flags, require_texts, several
+from search.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +48,17 @@ class PlanCalls(ABC):
         """
         from api.acting import ReportOrigin, plan_report
         from api.deduplicating import require_folders
+        from search.duplicates.report import DuplicateReport
         from search.folders import absolute
 
-        require_folders("protect", protect)
+        if not isinstance(report, DuplicateReport):
+            raise UsageError(f"a {type(report).__name__} is no report; give what `dedup` answered")
+        require_texts(expires=expires)
+        named = several("protect", protect, "a folder")
+        require_folders("protect", named)
         store = self._opened_store()
         target = store.catalogue.collection(self.collection)
-        folders = [absolute(folder) for folder in protect]
+        folders = [absolute(folder) for folder in named]
         return plan_report(store, target, report, self._last or ReportOrigin(), protect=folders, expires=expires)
 
     def apply(
@@ -74,6 +83,9 @@ class PlanCalls(ABC):
         from api.acting import action_named, apply_named
         from search.plans.choosing import Wanted
 
+        require_flags(near=near, dry_run=dry_run)
+        if max_fraction is not None and not isinstance(max_fraction, Real):
+            raise UsageError(f"max_fraction is {max_fraction!r}; give a share, 0 to 1")
         wanted = Wanted(action_named(action), near, max_fraction)
         return apply_named(self._opened_store(), _id_of(plan), wanted, _mode(progress), dry_run=dry_run)
 
@@ -85,6 +97,7 @@ class PlanCalls(ABC):
         """
         from api.acting import undo_named
 
+        require_flags(dry_run=dry_run)
         return undo_named(self._opened_store(), _id_of(plan), _mode(progress), dry_run=dry_run)
 
     def purge(
@@ -104,13 +117,22 @@ class PlanCalls(ABC):
         """
         from api.acting import purge_named
 
+        require_flags(dry_run=dry_run)
+        require_texts(older_than=older_than)
         name = None if plan is None else _id_of(plan)
         return purge_named(self._opened_store(), name, older_than, _mode(progress), dry_run=dry_run)
 
 
 def _id_of(plan: Plan | str) -> str:
-    """Return by what a plan is read again: what is done is what its file says."""
-    return plan if isinstance(plan, str) else plan.id
+    """Return by what a plan is read again: what is done is what its file says.
+
+    Raises:
+        UsageError: it is neither a plan nor the id of one.
+    """
+    found = plan if isinstance(plan, str) else getattr(plan, "id", None)
+    if not isinstance(found, str):
+        raise UsageError(f"plan is {plan!r}; give what `plan` answered, or its id")
+    return found
 
 
 def _mode(progress: bool) -> ProgressMode:  # noqa: FBT001 -- as the callers have it

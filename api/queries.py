@@ -72,7 +72,7 @@ class QueryRequest:
         # Python hands over whatever a caller writes.
         if isinstance(self.k, bool) or not isinstance(self.k, Integral) or not 1 <= self.k <= MAX_K:
             raise UsageError(f"k is {self.k!r}, choose a whole number, 1 to {MAX_K}")
-        _require_cosine("min_score", self.min_score)
+        require_cosine("min_score", self.min_score)
         # Before a backbone is loaded for a question that cannot be asked.
         self.condition()
         self.part()
@@ -119,10 +119,13 @@ class CheckRequest:
     accurate: bool = False
 
     def __post_init__(self) -> None:
-        _require_cosine("threshold", self.threshold)
+        require_cosine("threshold", self.threshold)
 
 
-def _require_cosine(name: str, given: object) -> None:
+def require_cosine(name: str, given: object) -> None:
+    """Raises:
+    UsageError: it is neither None nor a cosine.
+    """
     if given is not None and not (isinstance(given, Real) and -1 <= float(given) <= 1):
         raise UsageError(f"{name} is {given!r}, choose -1 to 1")
 

@@ -12,7 +12,7 @@ from api.shapes.ingest import IngestAnswer, Ingested
 from search.errors import UsageError
 
 if TYPE_CHECKING:
-    from api.client.pictures import Picture
+    from api.picture_bytes import Picture
 
 OnDuplicate = Literal["allow", "link", "reject"]
 Keep = Literal["original", "thumbnail", "none"]

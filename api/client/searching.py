@@ -18,7 +18,7 @@ from search.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from api.client.pictures import Picture
+    from api.picture_bytes import Picture
 
 T = TypeVar("T")
 # The server reads a batch to its end before it answers: this many searches wait for their answers at a time.
