@@ -78,7 +78,7 @@ def connect(url: str, *, key: str | None = None, collection: str = "default") ->
     key: None takes LOOKALIKE_API_KEY, where it is set.
 
     Raises:
-        ValueError: the address is none of a server, or the key cannot be sent.
+        UsageError: the address is none of a server, or the key cannot be sent.
     """
     from api.client import Client
 

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import io
 import json
+import math
 import re
 import socket
 import subprocess
@@ -228,14 +229,50 @@ def test_the_key_is_the_argument_else_that_of_the_environment(monkeypatch: pytes
     assert "lk_environment" not in repr(vars(Client(ADDRESS))), "no key in a traceback or a notebook"
 
 
-@pytest.mark.parametrize("url", ["server.test", "ftp://server.test", "http://", "http://a.test/?x=1"])
+@pytest.mark.parametrize("url", ["server.test", "ftp://server.test", "http://", "http://a.test/?x=1", 5])
 def test_an_address_of_no_server_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="no address of a server"):
+    with pytest.raises(UsageError, match="no address of a server|url is 5; give a text"):
         lookalike.connect(url)
 
 
+def test_an_address_without_the_version_is_wanted() -> None:
+    with pytest.raises(UsageError, match="ends in /v1, which requests bring themselves; leave it out"):
+        lookalike.connect("https://server.test/v1/")
+
+
+WRONG_CALLS: dict[str, tuple[Callable[[Client], object], str]] = {
+    "half a character in a path": (lambda to: to.put("l\ud800k", b"x"), "holds half of a character"),
+    "half a character in a form": (lambda to: to.add(b"x", key="l\ud800k"), "key is .* holds half of a character"),
+    "half a character in a query": (
+        lambda to: list(to.images(where="\ud800")),
+        "where is .* holds half of a character",
+    ),
+    "no picture": (lambda to: to.add_all([]), "no picture to take in; give one or more"),
+    "a long embedding": (
+        lambda to: to.search(embedding=[math.nan] * 256),
+        r"embedding is \[nan, nan, .{1,40}\.\.\.\], ",
+    ),
+    "a header in a header": (lambda to: to.add(b"x", idempotency_key="a\nb: c"), "idempotency_key is .*of ASCII"),
+    "no number of attempts": (lambda _: Client(ADDRESS, retries=-1), "retries is -1, give 0 or more"),
+    "letters for numbers": (
+        lambda to: to.search(embedding="abc"),  # type: ignore[arg-type]
+        "embedding is a str; give the numbers",
+    ),
+    "no time": (lambda _: Client(ADDRESS, timeout_s=0), "timeout_s is 0; give seconds, more than 0"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_what_cannot_be_sent_is_a_usage_error_before_anything_is_sent(name: str) -> None:
+    call, message = WRONG_CALLS[name]
+    server = Server()
+    with pytest.raises(UsageError, match=message):
+        call(server.client())
+    assert not server.asked
+
+
 def test_a_key_that_cannot_be_sent_is_refused_without_showing_it() -> None:
-    with pytest.raises(ValueError, match="cannot be sent") as refused:
+    with pytest.raises(UsageError, match="cannot be sent") as refused:
         lookalike.connect(ADDRESS, key="lk_\nX: y")
     assert "lk_" not in str(refused.value)
 

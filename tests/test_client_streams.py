@@ -82,19 +82,21 @@ def test_a_batch_is_sent_in_parts_whose_lines_are_counted_on(monkeypatch: pytest
 DETAIL = {"detail": "there is no image 9"}
 
 
-def test_a_batch_takes_no_pictures_and_names_the_query() -> None:
-    with pytest.raises(UsageError, match="query 2 has a picture"):
-        list(Server().client().batch_search([{"id": 7}, {"image": b"x"}]))
-
-
 def test_a_wrong_query_of_a_batch_is_left_to_the_server_and_stops_no_other() -> None:
-    server = Server(lines(answer_to(1), answer_to(2), answer_to(3), answer_to(4)))
-    queries: list[dict[str, object]] = [{"id": 7, "k": float("nan")}, {"colour": "red"}, {"embedding": "x"}, {"id": 8}]
-    assert len(list(server.client().batch_search(queries))) == 4
+    server = Server(lines(*(answer_to(number) for number in range(1, 9))))
+    holds_itself: dict[str, object] = {}
+    holds_itself["where"] = holds_itself
+    queries: list[Any] = [{"id": 7, "k": float("nan")}, {"colour": "red"}, {"embedding": "x"}, 5]
+    queries += [{"image": b"x" * 100}, {("a", 1): 2}, holds_itself, {"id": 8}]
+    assert len(list(server.client().batch_search(queries))) == 8
     assert server.asked[0].content.splitlines() == [
         b'{"id": "7", "k": NaN}',
         b'{"colour": "red"}',
         b'{"embedding": "x"}',
+        b"5",
+        b'{"image": "b\'xxxxxxxxxxx...xxxxxxxxxxxxx\'"}',
+        b"""{"('a', 1)": "2"}""",
+        b"""\"{'where': {'where': {...}}}\"""",
         b'{"id": "8"}',
     ]
 

@@ -80,7 +80,7 @@ class AsyncClient:
     """One collection of a server. Close it, or use it in an `async with`. The same arguments and methods as `Client`.
 
     Raises:
-        ValueError: the address is none of a server, or the key cannot be sent.
+        UsageError: the address is none of a server, or the key cannot be sent.
     """
 
     def __init__(  # noqa: PLR0913 -- a caller wants options, not an object of them

@@ -73,7 +73,7 @@ class Client:
     for tests and for proxies of one's own.
 
     Raises:
-        ValueError: the address is none of a server, or the key cannot be sent.
+        UsageError: the address is none of a server, or the key cannot be sent.
     """
 
     def __init__(  # noqa: PLR0913 -- a caller wants options, not an object of them

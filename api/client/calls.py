@@ -1,6 +1,7 @@
 """What a request to the server is, and how its answer is read: the same for the blocking and the async client."""
 
 import json
+import reprlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,12 +55,21 @@ class Call(Generic[T]):
     body: bytes | None = None
 
     def request(self, address: str) -> dict[str, Any]:
-        """Return the request for the server at this address, as the HTTP library builds it."""
+        """Return the request for the server at this address, as the HTTP library builds it.
+
+        Raises:
+            UsageError: a value cannot be sent.
+        """
         asked: dict[str, Any] = {"method": self.method, "url": f"{address}{self.path}", "params": given(self.params)}
+        for name, param in given(self.params).items():
+            _require_whole(str(param), name)
         asked["headers"] = self.headers
         if self.parts:
             files = [(part.field, (part.name, part.data)) for part in self.parts]
             form = {name: _as_text(value) for name, value in given(self.fields or {}).items()}
+            for name, text in form.items():
+                for one in text if isinstance(text, list) else [text]:
+                    _require_whole(one, name)
             return asked | {"data": form, "files": files}
         if self.body is not None:
             asked["content"] = self.body
@@ -134,8 +144,13 @@ def below(collection: str, *steps: str | int) -> str:
 
 
 def step(name: str | int) -> str:
-    """Return a name as one step of a path. Dots are encoded where they alone would mean another folder."""
+    """Return a name as one step of a path. Dots are encoded where they alone would mean another folder.
+
+    Raises:
+        UsageError: it holds half of a character.
+    """
     text = str(name)
+    _require_whole(text, "a key or an id")
     return text.replace(".", "%2E") if text in (".", "..") else quote(text, safe="")
 
 
@@ -145,7 +160,13 @@ def given(values: Mapping[str, T | None]) -> dict[str, T]:
 
 
 def named(key: str | None) -> dict[str, str]:
-    """Return what lets the server tell the same request from another one, however often it comes."""
+    """Return what lets the server tell the same request from another one, however often it comes.
+
+    Raises:
+        UsageError: it cannot be sent as a header.
+    """
+    if key is not None and not (isinstance(key, str) and key.isascii() and key.isprintable()):
+        raise UsageError(f"idempotency_key is {key!r}; give letters, digits and signs of ASCII")
     return {"Idempotency-Key": key or uuid.uuid4().hex}
 
 
@@ -159,8 +180,18 @@ def _writable(fields: dict[str, T]) -> dict[str, T]:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"{name} is {value!r}, which no request can hold: {error}") from error
+            raise UsageError(f"{name} is {reprlib.repr(value)}, which no request can hold: {error}") from error
     return fields
+
+
+def _require_whole(text: str, name: str) -> None:
+    """Raises:
+    UsageError: the text holds half of a character, which has no bytes.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{name} is {reprlib.repr(text)}, which holds half of a character; give whole ones") from error
 
 
 def _as_text(value: object) -> str | list[str]:

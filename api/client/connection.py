@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from httpx2 import URL, InvalidURL, Limits, Timeout, TransportError
 
 from api.client.errors import ServerUnreachable
 from api.client.waiting import Patience
+from api.python_arguments import require_texts
+from search.errors import UsageError
 
 KEY_VARIABLE = "LOOKALIKE_API_KEY"
 CONNECT_S = 10.0
@@ -20,7 +23,7 @@ class Connection:
     """address: of the server, without a slash at its end. key: None asks without one. timeout_s: for an answer.
 
     Raises:
-        ValueError: the address is none of a server, or the key cannot be sent.
+        UsageError: the address is none of a server, or the key cannot be sent.
     """
 
     address: str
@@ -32,11 +35,13 @@ class Connection:
         try:
             url = URL(self.address)
         except InvalidURL as error:
-            raise ValueError(f"{self.address!r} is no address of a server: {error}") from error
+            raise UsageError(f"{self.address!r} is no address of a server: {error}") from error
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-            raise ValueError(f"{self.address!r} is no address of a server; give one like http://127.0.0.1:8080")
+            raise UsageError(f"{self.address!r} is no address of a server; give one like http://127.0.0.1:8080")
+        if url.path.rstrip("/").endswith("/v1"):
+            raise UsageError(f"{self.address!r} ends in /v1, which requests bring themselves; leave it out")
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
-            raise ValueError("the key holds letters that cannot be sent; `lookalike keys create` makes keys")
+            raise UsageError("the key holds letters that cannot be sent; `lookalike keys create` makes keys")
 
     def options(self) -> dict[str, Any]:
         """Return how the HTTP library is to ask."""
@@ -64,7 +69,10 @@ def connection_to(url: str, key: str | None, timeout_s: float, retries: int) -> 
     """Return the connection to a server. key: None takes LOOKALIKE_API_KEY, where it is set.
 
     Raises:
-        ValueError: the address is none of a server, or the key cannot be sent.
+        UsageError: the address is none of a server, or the key cannot be sent.
     """
     chosen = os.environ.get(KEY_VARIABLE) if key is None else key
+    require_texts(url=url, key=chosen)
+    if not isinstance(timeout_s, Real) or not timeout_s > 0:
+        raise UsageError(f"timeout_s is {timeout_s!r}; give seconds, more than 0")
     return Connection(url.strip().rstrip("/"), (chosen or "").strip() or None, timeout_s, Patience(retries))

@@ -67,12 +67,14 @@ def add_all(  # noqa: PLR0913 -- a caller wants options, not an object of them
     on_duplicate, keep, idempotency_key: as of `add`.
 
     Raises:
-        UsageError: a picture cannot be read, or there are not as many keys, metadata or labels as pictures.
+        UsageError: there is no picture, one cannot be read, or there are not as many keys and the like as pictures.
         RemoteError: by name (api/client/errors.py).
     """
     if images and uris:
         raise UsageError("give images or uris; a request takes no mixture")
     pictures = len(images) + len(uris)
+    if not pictures:
+        raise UsageError("there is no picture to take in; give one or more images or uris")
     for name, said in (("keys", keys), ("metadata", metadata), ("labels", labels)):
         if said is not None and len(said) != pictures:
             raise UsageError(f"there are {len(said)} {name} for {pictures} pictures; give one for each, or none")

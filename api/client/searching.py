@@ -1,6 +1,7 @@
 """What can be asked of a collection by a picture."""
 
 import json
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -9,6 +10,7 @@ from httpx2 import Response
 
 from api.client.calls import LINES, Call, Lines, below, content, given, nothing, shaped
 from api.client.pictures import picture_part
+from api.python_arguments import embedding_of
 from api.shapes.checks import CheckAnswer
 from api.shapes.classification import ClassifyAnswer
 from api.shapes.explanations import Explanation
@@ -24,6 +26,7 @@ T = TypeVar("T")
 # The server reads a batch to its end before it answers: this many searches wait for their answers at a time.
 BATCH_LINES: Final = 1_000
 BATCH_BYTES: Final = 4 << 20
+SHOWN_LETTERS: Final = 100
 
 
 def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
@@ -34,8 +37,8 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     key: str | None = None,
     url: str | None = None,
     embedding: "Sequence[float] | NDArray[Any] | None" = None,
-    like: Sequence[int | str] = (),
-    unlike: Sequence[int | str] = (),
+    like: Sequence[int | str] | int | str = (),
+    unlike: Sequence[int | str] | int | str = (),
     k: int | None = None,
     min_score: float | None = None,
     where: str | None = None,
@@ -58,8 +61,8 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     """
     images = list(image) if isinstance(image, list | tuple) else [] if image is None else [image]
     by: dict[str, object] = {"id": _text(id), "key": key, "url": url}
-    by |= {"embedding": None if embedding is None else [float(number) for number in embedding]}
-    by |= {"like": [str(one) for one in like] or None, "unlike": [str(one) for one in unlike] or None}
+    by |= {"embedding": None if (numbers := embedding_of(embedding)) is None else [*numbers]}
+    by |= {"like": _texts(like), "unlike": _texts(unlike)}
     wanted = {"k": k, "min_score": min_score, "where": where, "accurate": accurate, "box": box, "unique": unique}
     return _asked(below(collection, "search"), shaped(SearchAnswer), images, by | wanted)
 
@@ -72,13 +75,12 @@ def batch_search(collection: str, queries: Iterable[Mapping[str, object]]) -> It
     which stops no other.
 
     Raises:
-        UsageError: a query has a picture, which is no part of a line.
         RemoteError: by name (api/client/errors.py); what was answered until then counts.
     """
     lines: list[bytes] = []
     first, held = 1, 0
     for query in queries:
-        lines.append(_query_line(collection, query, first + len(lines)))
+        lines.append(_query_line(collection, query))
         held += len(lines[-1])
         if len(lines) == BATCH_LINES or held >= BATCH_BYTES:
             yield _batch(collection, first, lines)
@@ -87,23 +89,31 @@ def batch_search(collection: str, queries: Iterable[Mapping[str, object]]) -> It
         yield _batch(collection, first, lines)
 
 
-def _query_line(collection: str, query: Mapping[str, object], number: int) -> bytes:
-    """Return a line of a batch. What no search knows and what is no number is sent for the server to name.
-
-    Raises:
-        UsageError: the query has a picture.
-    """
+def _query_line(collection: str, query: object) -> bytes:
+    """Return a line of a batch. What no search knows and what no line holds is sent for the server to name."""
     if not isinstance(query, Mapping):
-        raise UsageError(f"query {number} is {query!r}; give the arguments of `search` by name, as {{'id': 17}}")
-    if query.get("image") is not None:
-        raise UsageError(f"query {number} has a picture, which no batch takes; search by it alone")
+        return _line(query)
     known = {name: value for name, value in query.items() if name in _ARGUMENTS}
-    strange = {name: value for name, value in query.items() if name not in _ARGUMENTS}
+    # A picture is no part of a line: that one is there will do for the server.
+    strange = {str(name): _brief(value) for name, value in query.items() if name not in _ARGUMENTS}
     try:
-        fields = dict(search(collection, **known).fields or {})  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        fields = dict(search(collection, **known).fields or {})
+    except (TypeError, ValueError, UsageError):
         fields = dict(known)
-    return json.dumps(given(fields) | strange, default=str).encode() + b"\n"
+    return _line(given(fields) | strange)
+
+
+def _line(query: object) -> bytes:
+    try:
+        text = json.dumps(query, default=_brief)
+    except (TypeError, ValueError, RecursionError):  # as of what holds itself
+        text = json.dumps(repr(query)[:SHOWN_LETTERS])
+    return text.encode() + b"\n"
+
+
+def _brief(value: object) -> str:
+    """Return what is shown of something that a line cannot hold."""
+    return value if isinstance(value, str) else reprlib.repr(value)
 
 
 def classify(collection: str, images: "Sequence[Picture]", *, k: int | None = None) -> Call[ClassifyAnswer]:
@@ -188,7 +198,12 @@ def _batch(collection: str, first: int, lines: Sequence[bytes]) -> Lines[BatchLi
     return Lines(Call("POST", path, nothing, body=b"".join(lines), headers=headers), answered)
 
 
-_ARGUMENTS: Final = frozenset(signature(search).parameters) - {"collection"}
+_ARGUMENTS: Final = frozenset(signature(search).parameters) - {"collection", "image"}
+
+
+def _texts(ids: Sequence[int | str] | int | str) -> list[str] | None:
+    """Return ids as texts, None where there are none; a single one may stand alone."""
+    return [str(one) for one in ([ids] if isinstance(ids, int | str) else ids)] or None
 
 
 def _text(id: int | str | None) -> str | None:  # noqa: A002

@@ -10,6 +10,8 @@ from typing import Final
 
 from httpx2 import ConnectError, NetworkError, RemoteProtocolError, Response, TransportError
 
+from search.errors import UsageError
+
 BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 FIRST_WAIT_S: Final = 0.5  # doubled each time, where the server does not say how long
 
@@ -22,8 +24,8 @@ class Patience:
     longest_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries is {self.retries}, give 0 or more")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise UsageError(f"retries is {self.retries!r}, give 0 or more")
 
 
 class Attempts:

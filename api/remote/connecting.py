@@ -66,5 +66,5 @@ def connected(session: "Session") -> "Client":
 
     try:
         return Client(session.remote or "", collection=session.collection)
-    except ValueError as error:
+    except UsageError as error:
         raise UsageError(f"--remote: {error}") from error
