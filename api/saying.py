@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from search.errors import ImageNotFound, UsageError
-from search.records import Collection, uri_of_path
+from search.records import Collection, ImageRecord, uri_of_path
 from search.storing.image_records import images_at
 from search.storing.store import Store
 from search.storing.verdicts import Verdict, Verdicts, verdict_on
@@ -14,8 +14,15 @@ from search.storing.verdicts import Verdict, Verdicts, verdict_on
 _DIGITS: Final = 64  # of a sha256
 
 
-def content_named(store: Store, target: Collection, name: str, *, paths: bool = True) -> str:
-    """Return the sha256 of the content that a name means: a sha256, or the path, key or id of an image.
+class Named(NamedTuple):
+    """What a name means. content: its sha256. image: whose it is, None where the name is of a content."""
+
+    content: str
+    image: int | None
+
+
+def named(store: Store, target: Collection, name: str, *, paths: bool = True) -> Named:
+    """Return what a name means: a content by its sha256, or an image by its path, key or id.
 
     Tried in this order; a sha256 need not be of an image that is there. paths: names may be paths of this machine.
 
@@ -24,23 +31,27 @@ def content_named(store: Store, target: Collection, name: str, *, paths: bool = 
     """
     text = name.strip()
     if len(text) == _DIGITS and set(text.lower()) <= set("0123456789abcdef"):
-        return text.lower()
+        return Named(text.lower(), None)
     catalogue = store.catalogue
     if paths:
         uri = text if "://" in text else uri_of_path(str(Path(os.path.expanduser(text)).resolve()))  # noqa: PTH111
         with store.database.reading() as connection:
             at_place = images_at(connection, target.id, uri)
         if at_place:
-            return at_place[0].sha256.hex()
+            return _of(at_place[0])
     try:
-        return catalogue.image_by_key(target.id, text).sha256.hex()
+        return _of(catalogue.image_by_key(target.id, text))
     except ImageNotFound:
         if text.isdecimal():
-            return catalogue.image_by_id(target.id, int(text)).sha256.hex()
+            return _of(catalogue.image_by_id(target.id, int(text)))
     raise ImageNotFound(
         f"collection {target.name!r} has no image with the path, key or id {name!r}; "
         "a content can also be named by the 64 digits of its sha256"
     )
+
+
+def _of(image: ImageRecord) -> Named:
+    return Named(image.sha256.hex(), image.id)
 
 
 def say(
@@ -53,24 +64,30 @@ def say(
 ) -> list[Verdict]:
     """Write down what each two pictures are to each other, all or none; return what was written.
 
-    said: two names and a word each. paths: as of `content_named`. of_itself: the word where both names mean one
+    said: two names and a word each. paths: as of `named`. of_itself: the word where both names mean one
     content, None for the one that was said.
 
     Raises:
         ImageNotFound: no image of the collection has one of the names.
-        UsageError: nobody can say this, or not where both names mean one content.
+        UsageError: nobody can say this, or not where both names mean one content; or both mean one image.
     """
-    known: dict[str, str] = {}
+    known: dict[str, Named] = {}
 
-    def content(name: str) -> str:
-        known[name] = known.get(name) or content_named(store, target, name, paths=paths)
+    def meant(name: str) -> Named:
+        known[name] = known.get(name) or named(store, target, name, paths=paths)
         return known[name]
 
     def spoken(one: str, other: str, word: str) -> Verdict:
-        equal = of_itself is not None and one == other
-        return verdict_on(one, other, of_itself if equal and of_itself is not None else word)
+        first, second = meant(one), meant(other)
+        if first.image is not None and first.image == second.image:
+            raise UsageError(
+                f"{one!r} and {other!r} are one image, of which nothing can be said to itself; name two, or the sha256 "
+                "of its content twice, which means all files with these bytes"
+            )
+        equal = first.content == second.content
+        return verdict_on(first.content, second.content, of_itself if equal and of_itself is not None else word)
 
-    verdicts = [spoken(content(one), content(other), word) for one, other, word in said]
+    verdicts = [spoken(one, other, word) for one, other, word in said]
     Verdicts(store.database).say(verdicts)
     return verdicts
 

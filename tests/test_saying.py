@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -84,11 +85,23 @@ def test_of_files_with_the_same_bytes_splitting_keeps_all_and_merging_takes_it_b
     assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [True]
     run("merge", copy, photos / "0.png")
     assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [False]
-    run("say", copy, copy, "keep both")
+    run("say", copy, photos / "0.png", "keep both")
     run("export", photos / "said.csv")
-    run("merge", copy, copy)
+    content = pictures(album)["0"].sha256.hex()
+    run("merge", content, content)
     run("import", photos / "said.csv")
     assert [verdict.keeps_all for verdict in Verdicts(album.database).all()] == [True]
+
+
+@pytest.mark.parametrize("word", ["duplicate", "keep_both"])
+def test_nothing_is_said_of_an_image_and_itself_whatever_names_it(
+    run: Run, album: Store, photos: Path, word: str
+) -> None:
+    image = pictures(album)["0"]
+    for other in (image.key, image.id, photos / "0.png"):
+        error = run("say", photos / "0.png", other, word, code=2)["error"]
+        assert "are one image, of which nothing can be said to itself; name two" in str(error)
+    assert Verdicts(album.database).all() == []
 
 
 @pytest.mark.parametrize(
@@ -181,8 +194,12 @@ def test_verdicts_travel_over_http(album: Store) -> None:
         parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("testserver",))
         client = TestClient(create_app(parts))
         body = {"first": str(one.id), "second": other.sha256.hex(), "verdict": "duplicate"}
+        refused = client.post(BASE, json=body | {"second": one.key})
+        assert (refused.status_code, "are one image" in refused.json()["detail"]) == (422, True)
         answer = client.post(BASE, json=body)
         assert answer.status_code == 201
+        said_at = datetime.fromisoformat(answer.json()["items"][0]["made_at"])
+        assert abs(said_at.timestamp() - Verdicts(album.database).all()[0].made_at) < 1e-5
         many = {"items": [{"first": one.key, "second": third.key, "verdict": "keep_both"}]}
         assert client.post(BASE, json=many).status_code == 201
         page = client.get(f"{BASE}?limit=1").json()

@@ -123,7 +123,7 @@ def export(
         with partial.open("w", newline="", encoding="utf-8") as opened:
             rows = csv.DictWriter(opened, COLUMNS)
             rows.writeheader()
-            rows.writerows(one.as_json() | {"made_at": moment_text(one.made_at)} for one in said)
+            rows.writerows(one.as_json() for one in said)
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -197,11 +197,6 @@ def _verdict(file: Path, line: int, row: dict[str, str | None]) -> Verdict:
         return verdict_on(row["first"] or "", row["second"] or "", row["verdict"] or "", made_at)
     except UsageError as error:  # each column is right by itself
         raise UsageError(f"{file}, line {line}: {error}") from error
-
-
-def moment_text(seconds: float) -> str:
-    """Return a moment as the CSV has it: 2026-11-23T07:00:00.250000+00:00. seconds: since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def moment_of(text: str) -> float | None:

@@ -9,12 +9,12 @@ from search.records import Said
 
 
 class Verdict(Shape):
-    """What somebody said about two contents, the lower sha256 first. made_at: seconds since 1970."""
+    """What somebody said about two contents, the lower sha256 first."""
 
     first: str
     second: str
     verdict: Said
-    made_at: float
+    made_at: Annotated[str, Field(description="ISO 8601", examples=["2026-11-23T07:00:00.250000+00:00"])]
 
 
 class VerdictBody(Shape):

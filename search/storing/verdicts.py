@@ -10,6 +10,7 @@ duplicate takes that back. The other words would say that a picture is not what 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select
@@ -61,7 +62,17 @@ class Verdict:
 
     def as_json(self) -> dict[str, object]:
         """Return the item of `verdicts list`."""
-        return {"first": self.first.hex(), "second": self.second.hex(), "verdict": self.said, "made_at": self.made_at}
+        return {
+            "first": self.first.hex(),
+            "second": self.second.hex(),
+            "verdict": self.said,
+            "made_at": moment_text(self.made_at),
+        }
+
+
+def moment_text(seconds: float) -> str:
+    """Return a moment as others read it: 2026-11-23T07:00:00.250000+00:00. seconds: since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def verdict_on(one: str, other: str, said: str, made_at: float | None = None) -> Verdict:
