@@ -9,6 +9,7 @@ const CELL = 72; // least pixels of a cell that one picture stands for
 const SHARE = 0.76; // of its cell that a picture fills
 const MOST_SCALE = 400; // times the scale that shows all
 const REACH = 28; // pixels around a dot that count as the dot
+const EDGE = 44; // pixels from the rim within which a point is still in sight
 const DRAG = 4; // pixels; less is a click
 const SETTLE_MS = 250;
 const PAN = 80; // pixels for an arrow key
@@ -64,7 +65,7 @@ export class MapCanvas {
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
     if (this.place === null) this.fit();
-    this.changed();
+    else this.go(this.place);
   }
 
   /** The scale that shows all. */
@@ -83,13 +84,19 @@ export class MapCanvas {
     const wanted = Math.max(this.whole / 2, Math.min(this.whole * MOST_SCALE, scale * factor));
     const [across, down] = [at[0] - this.middle()[0], at[1] - this.middle()[1]];
     const more = 1 / scale - 1 / wanted;
-    this.place = { x: x + across * more, y: y + down * more, scale: wanted };
-    this.changed();
+    this.go({ x: x + across * more, y: y + down * more, scale: wanted });
   }
 
   pan(across, down) {
     const { x, y, scale } = this.place;
-    this.place = { x: within(x - across / scale), y: within(y - down / scale), scale };
+    this.go({ x: within(x - across / scale), y: within(y - down / scale), scale });
+  }
+
+  /** Show a place, or the one beside it from where a point is in sight: nobody gets lost where there is nothing. */
+  go({ x, y, scale }) {
+    const [at] = this.points.nearest(x, y, 1);
+    const [across, down] = this.middle().map((half) => Math.max(0, half - EDGE) / scale);
+    this.place = { x: near(x, this.points.x(at), across), y: near(y, this.points.y(at), down), scale };
     this.changed();
   }
 
@@ -255,6 +262,11 @@ export class MapCanvas {
 
 function within(share) {
   return Math.max(-0.1, Math.min(1.1, share));
+}
+
+/** Return the value nearest to one that is no farther from another than `most`. */
+function near(value, other, most) {
+  return Math.max(other - most, Math.min(other + most, value));
 }
 
 function rgb(colour) {

@@ -77,6 +77,19 @@ def test_the_map_has_its_images_as_links_below_which_follow_it(page: Page) -> No
     expect(page).to_have_url(re.compile(r"#/search/default/\d+$"))
 
 
+def test_however_far_one_goes_a_point_stays_in_sight(page: Page) -> None:
+    shown_map(page)
+    canvas = page.locator(".map-canvas")
+    canvas.hover()
+    for _ in range(20):
+        page.mouse.wheel(0, -900)
+    canvas.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(100)  # for the frame that draws it
+    assert page.evaluate(COLOURS) > 1
+
+
 def test_a_few_images_make_no_map(page: Page) -> None:
     page.route("**/v1/collections", lambda route: route.fulfill(json=_with_images(route.fetch().json(), 2)))
     page.goto("/#/map/few")
