@@ -2,11 +2,12 @@
 // &like=3,5&unlike=9, #/browse/COLLECTION?only=width+<+500&where=…, #/map/COLLECTION,
 // #/duplicates/COLLECTION?threshold=0.9&kind=resized&reviewed=false, #/plans/COLLECTION, #/plans/COLLECTION/PLAN,
 // #/status/COLLECTION, #/failures/COLLECTION, #/jobs/COLLECTION. A query is an image id, the address of a picture, or
-// upload-… for one this page holds.
+// upload-… for one this page holds. Behind any of them, look=ID opens the closer look at an image.
 
 const VIEWS = new Set(["search", "browse", "map", "duplicates", "plans", "status", "jobs", "failures"]);
 const START = "search";
 const ID = /^\d{1,16}$/;
+const LOOK = /[?&]look=(\d{1,16})$/;
 
 /**
  * Return {view, asked, collection, query, plan, threshold, kind, open, label, filter, only, box, unique, like, unlike}; null where
@@ -14,7 +15,7 @@ const ID = /^\d{1,16}$/;
  * anything of.
  */
 export function read(hash) {
-  const [path, parameters = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [path, parameters = ""] = withoutLook(hash).replace(/^#\/?/, "").split("?");
   const [view, collection, named] = path.split("/").map(decoded);
   const given = new URLSearchParams(parameters);
   const threshold = Number.parseFloat(given.get("threshold") ?? "");
@@ -65,6 +66,22 @@ export function resultsAddress(collection, query, { label = null, filter = null,
 /** Return the address of a collection's images that fulfil conditions. only: those chosen, filter: the one written. */
 export function browseAddress(collection, { only = [], filter = null }) {
   return withParameters(address("browse", collection), [...only.map((one) => ["only", one]), ["where", filter]]);
+}
+
+/** Return the address of the view alone, without the closer look before it. */
+export function withoutLook(hash) {
+  return hash.replace(LOOK, "") || "#/";
+}
+
+/** Return the address of a view with the closer look at an image before it. */
+export function withLook(hash, id) {
+  const place = withoutLook(hash);
+  return `${place}${place.includes("?") ? "&" : "?"}look=${id}`;
+}
+
+/** Return the id of the image that an address looks closer at, null for none. */
+export function lookOf(hash) {
+  return LOOK.exec(hash)?.[1] ?? null;
 }
 
 function withParameters(place, entries) {

@@ -74,10 +74,9 @@ class Browsing {
   }
 
   async narrow({ only = this.memory.only, filter = this.memory.filter }) {
-    history.replaceState(history.state, "", browseAddress(this.collection.name, { only, filter }));
-    for (const part of Object.keys(this.memory)) delete this.memory[part];
-    Object.assign(this.memory, { only, filter });
     this.asking.abort();
+    this.view.memory = this.view.step(browseAddress(this.collection.name, { only, filter }));
+    Object.assign(this.memory, { only, filter });
     this.asking = new AbortController();
     this.list.classList.add("stale");
     this.showChosen();

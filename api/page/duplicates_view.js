@@ -77,11 +77,7 @@ class Report {
   async choose(value, again = false) {
     const { view } = this;
     this.threshold.show(value, value !== null);
-    const { refusal } = view.memory;
-    const wish = { ...this.wish, threshold: value };
-    for (const part of Object.keys(view.memory)) delete view.memory[part];
-    Object.assign(view.memory, { refusal, wish });
-    this.remember();
+    this.remember({ threshold: value });
     // The last report may be one with another threshold that somebody chose, which is not the default one.
     await this.begin(
       async () => again || value === null || !(await hasReport(view.collection.name, value, view.signal)),
@@ -90,17 +86,18 @@ class Report {
 
   /** Show only copies of a kind (null for all), or only those that nobody has reviewed. */
   async narrow(changed) {
-    const { memory } = this.view;
-    delete memory.groups;
-    delete memory.answer;
-    Object.assign(this.wish, changed);
-    this.remember();
+    this.remember(changed);
     await this.begin(async () => false);
   }
 
-  /** Keep in the address what is shown. */
-  remember() {
-    history.replaceState(history.state, "", duplicatesAddress(this.view.collection.name, this.wish));
+  /** Wish for something else, which the address says. Nothing of what is shown counts for it. */
+  remember(changed) {
+    const { view } = this;
+    this.asking.abort();
+    const { refusal, verdicts } = view.memory;
+    const wish = { ...this.wish, ...changed };
+    view.memory = view.step(duplicatesAddress(view.collection.name, wish));
+    Object.assign(view.memory, { refusal, verdicts, wish });
   }
 
   /** Fetch the first groups instead of what is shown. anew: tells whether to look for duplicates before. */

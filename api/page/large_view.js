@@ -1,27 +1,46 @@
-// The closer look: one image in a dialog, with its neighbours of the same list one arrow key away.
+// The closer look: one image in a dialog, with its neighbours of the same list one arrow key away. It has an address, so
+// that Back closes it.
 
-import { address } from "./addresses.js";
+import { address, lookOf, withLook, withoutLook } from "./addresses.js";
 import { comparison } from "./comparison.js";
 import { copyButton, el, icon } from "./elements.js";
 import { ask, show } from "./keys.js";
 import { noPicture } from "./tiles.js";
-import { explanation, thumbnail } from "./server.js";
+import { explanation, imageById, thumbnail } from "./server.js";
 import { edit, name, number, part, pixels, place, score, share, size } from "./words.js";
 
 const LARGE = 1600;
 const dialog = document.getElementById("large");
+let last = { collection: null, images: [] }; // what was shown, for Forward and Back
 
 /**
  * Show an image; images: the list it is from, which may grow meanwhile. query: what was searched by, {file} or {id}, with
  * the box that was drawn; null where no picture is at hand.
  */
 export function lookCloser(collection, images, id, query) {
+  if (!images.some((image) => image.id === id)) return;
+  history.pushState({ ...history.state, looking: true }, "", withLook(location.hash, id));
+  open({ collection, images, query }, id);
+}
+
+/** Show, or close, what the address looks closer at: that of a view that is on screen already. */
+export async function lookAsAddressed(collection, signal) {
+  const id = lookOf(location.hash);
+  if (id === null) return closeLargeView();
+  const known = last.collection === collection && last.images.some((image) => image.id === id);
+  const shown = known ? last : { collection, images: [await imageById(collection, id, signal)] };
+  if (lookOf(location.hash) === id) open(shown, id);
+}
+
+function open(shown, id) {
+  last = shown;
+  const { images } = shown;
   let at = images.findIndex((image) => image.id === id);
-  if (at < 0) return;
   const step = (by) => {
     if (images[at + by] === undefined) return;
     at += by;
-    draw({ collection, images, query }, at, step);
+    history.replaceState(history.state, "", withLook(location.hash, images[at].id));
+    draw(shown, at, step);
   };
   dialog.onkeydown = (event) => {
     if (event.target.matches("input")) return; // the slider takes them
@@ -29,7 +48,7 @@ export function lookCloser(collection, images, id, query) {
     if (event.key === "ArrowRight") step(1);
   };
   if (!dialog.open) dialog.showModal();
-  draw({ collection, images, query }, at, step);
+  draw(shown, at, step);
 }
 
 /** Close the closer look, if it is open. */
@@ -39,6 +58,13 @@ export function closeLargeView() {
 
 dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
+});
+
+// However somebody closed it: by its button, beside it, by Escape.
+dialog.addEventListener("close", () => {
+  if (dialog.open || lookOf(location.hash) === null) return;
+  if (history.state?.looking) history.back();
+  else history.replaceState(history.state, "", withoutLook(location.hash));
 });
 
 function draw(shown, at, step) {
@@ -196,7 +222,5 @@ function labelList(image) {
 
 function searchLink(collection, image) {
   const href = address("search", collection, image.id);
-  const link = el("a", { class: "button main", "data-role": "search", href }, icon("search"), "Search from this image");
-  link.addEventListener("click", () => dialog.close());
-  return link;
+  return el("a", { class: "button main", "data-role": "search", href }, icon("search"), "Search from this image");
 }

@@ -1,6 +1,6 @@
 // The page: which view shows, what is remembered for Back, which collection it is about, and what happens on errors.
 
-import { address, read } from "./addresses.js";
+import { address, read, withoutLook } from "./addresses.js";
 import { showBrowse } from "./browse_view.js";
 import { showDuplicates } from "./duplicates_view.js";
 import { showFailures } from "./failures_view.js";
@@ -8,7 +8,7 @@ import { showJobs } from "./jobs_view.js";
 import { el } from "./elements.js";
 import { hasKey, useKey } from "./keys.js";
 import { keyView } from "./key_view.js";
-import { closeLargeView } from "./large_view.js";
+import { closeLargeView, lookAsAddressed } from "./large_view.js";
 import { showMap } from "./map_view.js";
 import { showPlans } from "./plans_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
@@ -39,21 +39,49 @@ let current = null;
 /** Show the view of the address. A place visited before shows what it showed then, scrolled as it was. */
 async function arrive() {
   const entry = history.state?.entry;
-  if (current && entry === current.entry && location.hash === current.hash) return;
+  const hash = withoutLook(location.hash);
+  if (current && entry === current.entry && hash === current.hash) return look(current).catch(fail);
   leave();
   clearNotices(); // of what was there before
   const again = memories.has(entry);
   const memory = again ? memories.get(entry) : {};
-  current = { entry: again ? entry : remember(memory), hash: location.hash, memory, leaving: new AbortController() };
+  current = { entry: again ? entry : remember(memory), hash, memory, leaving: new AbortController() };
   closeLargeView();
   await show(current, again);
 }
 
 function leave() {
   if (current === null) return;
-  current.memory.scroll = scrollY;
-  current.memory.focus = document.activeElement?.closest(".tile")?.dataset.id;
+  keepPlace(current.memory);
   current.leaving.abort();
+}
+
+function keepPlace(memory) {
+  memory.scroll = scrollY;
+  memory.focus = document.activeElement?.closest(".tile")?.dataset.id;
+}
+
+/**
+ * A person changed what a view shows: that has an address of its own, so that Back takes the change back. Return what the
+ * view is to remember from now on; what it remembered so far stays with the place before.
+ */
+function step(visit, place) {
+  if (place === visit.hash) {
+    for (const part of Object.keys(visit.memory)) delete visit.memory[part];
+    return visit.memory;
+  }
+  keepPlace(visit.memory);
+  visit.memory = {};
+  history.pushState(null, "", place);
+  visit.hash = place;
+  visit.entry = remember(visit.memory);
+  return visit.memory;
+}
+
+/** Show or close the closer look that the address names. */
+async function look(visit) {
+  const collection = collectionOf(read(visit.hash));
+  if (collection) await lookAsAddressed(collection.name, visit.leaving.signal);
 }
 
 function remember(memory) {
@@ -82,6 +110,7 @@ async function show(visit, again) {
     await drawing;
     if (shown) settle(visit.memory);
     else if (document.activeElement === document.body) focusHeading(); // what stood there meanwhile had it
+    await look(visit);
   } catch (error) {
     fail(error);
     if (error.name === "AbortError" || main.hasChildNodes()) return;
@@ -105,13 +134,14 @@ async function draw(view, where) {
   return SHOWS[where.view](view);
 }
 
-/** What a view gets to work with: what its address says, and more. memory is its own, and comes back with Back. */
+/** What a view gets to work with: what its address says, and more. memory is its own, and comes back with Back; see step. */
 function viewOf(visit, where) {
   return {
     ...where,
     main,
     collection: collectionOf(where),
     memory: visit.memory,
+    step: (place) => step(visit, place),
     signal: visit.leaving.signal,
     changed: () => recount(visit, where),
     search,
@@ -176,7 +206,7 @@ function reload() {
   leave();
   clearNotices();
   current.leaving = new AbortController();
-  current.hash = location.hash;
+  current.hash = withoutLook(location.hash);
   known.at = -Infinity;
   show(current, true);
 }

@@ -124,11 +124,10 @@ class Results {
   async choose(changed) {
     const { view } = this;
     const wish = { ...this.wish, ...changed };
-    history.replaceState(history.state, "", resultsAddress(view.collection.name, view.query, wish));
-    const { names } = view.memory;
-    for (const part of Object.keys(view.memory)) delete view.memory[part];
-    Object.assign(view.memory, { wish, names });
     this.asking.abort();
+    const { names } = view.memory;
+    view.memory = view.step(resultsAddress(view.collection.name, view.query, wish));
+    Object.assign(view.memory, { wish, names });
     this.asking = new AbortController();
     this.looking = false;
     this.list.classList.add("stale");

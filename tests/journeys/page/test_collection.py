@@ -74,6 +74,11 @@ def test_facets_are_joined_shown_as_chips_and_part_of_the_address(page: Page) ->
     page.get_by_role("button", name="Take away: under 500 px").click()
     expect(tiles(page)).to_have_count(HOLIDAYS + GARDEN + SHARED)
     assert conditions(page) == []
+    page.go_back()
+    expect(page.locator(".chip")).to_have_text("under 500 px")
+    page.go_back()
+    expect(tiles(page)).to_have_count(HOLIDAYS // 2)
+    expect(page.locator(".chip")).to_have_text(["Holidays", "under 500 px"])
 
 
 def test_a_bar_of_the_timeline_narrows_to_its_month_and_takes_it_back(page: Page) -> None:

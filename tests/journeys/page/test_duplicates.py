@@ -69,6 +69,9 @@ def test_copies_of_one_kind_are_shown_alone_and_the_server_filters(page: Page) -
     chips.first.click()
     expect(copies).to_have_count(2)
     expect(page).to_have_url(re.compile(r"#/duplicates/default$"))
+    page.go_back()
+    expect(copies).to_have_text(["smaller.jpg"])
+    expect(chips.nth(2)).to_have_attribute("aria-pressed", "true")
 
 
 def test_copies_that_nobody_has_reviewed_are_shown_alone(page: Page) -> None:

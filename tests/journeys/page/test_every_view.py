@@ -1,5 +1,6 @@
 """What holds in every view: the keyboard, a phone, names as text, where the weights are from."""
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
@@ -35,6 +36,7 @@ def test_everything_works_from_the_keyboard(page: Page) -> None:
     expect(dialog).to_be_visible()
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("look="))
     expect(tiles(page).nth(11).locator(".face")).to_be_focused()
     page.keyboard.press("Tab")
     expect(tiles(page).nth(11).locator(".look")).to_be_focused()
@@ -42,6 +44,26 @@ def test_everything_works_from_the_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".query .name")).to_have_text(name)
     expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+def test_the_closer_look_has_an_address_and_back_closes_it(page: Page) -> None:
+    page.goto("/#/browse/default?look=7")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("7", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Close").click()
+    expect(page).to_have_url(re.compile("#/browse/default$"))
+    tiles(page).nth(2).get_by_role("button", name="Look closer").click()
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator(".position")).to_contain_text("4 of")
+    page.go_back()
+    expect(dialog).to_be_hidden()
+    expect(page).to_have_url(re.compile("#/browse/default$"))
+    page.go_forward()
+    expect(dialog.locator(".position")).to_contain_text("4 of")
+    dialog.get_by_role("link", name="Search from this image").click()
+    expect(page.locator(".query .name")).to_be_visible()
+    page.go_back()
+    expect(dialog.locator(".position")).to_contain_text("4 of")
 
 
 def test_a_phone_never_scrolls_sideways(browser: Browser, url: str, watch: Watch) -> None:

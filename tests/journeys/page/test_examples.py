@@ -56,6 +56,9 @@ def test_examples_are_taken_away_by_their_chips(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^Take away: more like")).press("Enter")
     expect(page).to_have_url(re.compile(r"#/search/default/1$"))
     expect(tiles(page).first.locator(".badge")).to_have_text("this image")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Like your examples")
+    expect(page.get_by_role("button", name=re.compile("^Take away: more like"))).to_be_visible()
 
 
 def test_a_picture_of_ones_own_is_refined_and_a_part_of_it_goes_without_examples(page: Page) -> None:
