@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from api.http.app import Parts, create_app
 from api.http.readiness import Readiness
 from api.http.thumbnails import Thumbnails
+from api.request_errors import PATTERNS
 from api.shapes.imports import ImportBody
 from api.workspace import Workspace
 from search.storing.store import Store
@@ -97,6 +98,35 @@ def test_every_body_has_examples_that_are_what_it_takes(app: FastAPI) -> None:
             assert examples, f"{name} {kind}"
             for example in examples:
                 Draft202012Validator(whole).validate(example)
+
+
+def test_bodies_of_several_shapes_show_examples_where_readers_look_for_them(app: FastAPI) -> None:
+    said = dict(operations(app.openapi()))
+    for name in ("images", "verdicts"):
+        content = said[f"post /v1/collections/{{collection}}/{name}"]["requestBody"]["content"]["application/json"]
+        values = [one["value"] for one in content["examples"].values()]
+        assert ["items" in value for value in values] == [False, True]
+
+
+def test_every_good_answer_in_json_has_a_shape(app: FastAPI) -> None:
+    for name, one in operations(app.openapi()):
+        for status, told in one["responses"].items():
+            for kind, content in told.get("content", {}).items():
+                assert content.get("schema") or not kind.endswith("json"), f"{name} {status} {kind}"
+
+
+def test_every_pattern_has_words(app: FastAPI) -> None:
+    def patterns(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("pattern"), str):
+                yield part["pattern"]
+            for value in part.values():
+                yield from patterns(value)
+        elif isinstance(part, list):
+            for value in part:
+                yield from patterns(value)
+
+    assert set(patterns(app.openapi())) <= set(PATTERNS)
 
 
 def test_the_document_demands_of_an_import_what_the_server_demands(app: FastAPI) -> None:

@@ -145,7 +145,7 @@ def _add_probes(app: FastAPI, readiness: Readiness) -> None:
     def healthz() -> Health:
         return Health(status="ok")
 
-    not_yet: dict[int | str, dict[str, Any]] = {503: {"description": "not yet, and why"}}
+    not_yet: dict[int | str, dict[str, Any]] = {200: {"model": Health}, 503: {"description": "not yet, and why"}}
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Searches will be answered", responses=not_yet)

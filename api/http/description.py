@@ -95,6 +95,8 @@ def _finished(document: Schema) -> Schema:
         given = operation["responses"].get("200", {}).get("content", {})
         for content in (*taken.values(), *given.values()):
             _name_schema(content, schemas)
+        for content in taken.values():
+            _show_examples(content, schemas)
         if (item := _item_of(given, schemas)) is not None:
             given[LINES] = {"schema": item}
             operation["responses"]["200"]["description"] = "a page of the list, or all of it line by line"
@@ -125,6 +127,14 @@ def _name_schema(content: Schema, schemas: Schema) -> None:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
         content["schema"] = {"$ref": REFERENCE.format(model=schema["title"])}
+
+
+def _show_examples(content: Schema, schemas: Schema) -> None:
+    """Show the examples of a body that can be of several shapes, which readers do not look for in each of them."""
+    several = content["schema"].get("anyOf", [])
+    shown = [example for one in several for example in _resolved(one, schemas).get("examples", [])]
+    if shown:
+        content["examples"] = {str(number): {"value": example} for number, example in enumerate(shown, start=1)}
 
 
 def _item_of(given: Schema, schemas: Schema) -> Schema | None:
