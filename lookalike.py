@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.python_arguments import (
+    box_of,
     embedding_of,
     image_id,
     image_ids,
@@ -163,7 +164,7 @@ class Lookalike(UpkeepCalls):
         min_score: float | None = None,
         where: str | None = None,
         accurate: bool = False,
-        box: str | None = None,
+        box: str | Sequence[float] | None = None,
         unique: bool = False,
     ) -> Matches:
         """Return the k images closest to a picture, or to a stored image by id or key; best first: a list, which
@@ -175,9 +176,9 @@ class Lookalike(UpkeepCalls):
 
         min_score: least cosine. where: what they must fulfil, such as 'width >= 1000 and label = "tabby"'. accurate:
         also turned, mirrored and in parts; the pixels of the likeliest images are looked at, and `verified` of a match
-        says what came of it. box: the part of the picture to search by, "x,y,width,height" in pixels. unique: name each
-        duplicate group of the last `dedup` once; `copies` of a match counts the others. A picture that shows next to
-        nothing is compared with identical images alone; a warning is logged then.
+        says what came of it. box: the part of the picture to search by, (x, y, width, height) in pixels. unique: name
+        each duplicate group of the last `dedup` once; `copies` of a match counts the others. A picture that shows next
+        to nothing is compared with identical images alone; a warning is logged then.
 
         Raises:
             LookalikeError: by name: no such image, a picture that cannot be decoded, ...
@@ -194,7 +195,7 @@ class Lookalike(UpkeepCalls):
             raise UsageError("give exactly one of: image, id, key, embedding; or images to be `like`")
         workspace = self._open()
         target = workspace.collection(self.collection)
-        wanted = QueryRequest(k, min_score, where, accurate, box, unique)
+        wanted = QueryRequest(k, min_score, where, accurate, box_of(box), unique)
         pictures = [read(one) for one in images]
         record = None if id is None and key is None else _stored(workspace, target, id, key)
         if likes or dislikes or given is not None or len(pictures) > 1:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from api.picture_bytes import Picture
 
 MAX_ID: Final = 2**53  # above it, JSON readers lose digits
+BOX_NUMBERS: Final = 4
 
 
 def image_id(name: str, given: object) -> int:
@@ -75,6 +76,20 @@ def several(name: str, given: object, what: str) -> tuple[str, ...]:
             raise UsageError(f"{name} is {given!r}; give {what}, or a list of them")
         found.append(path)
     return tuple(found)
+
+
+def box_of(given: object) -> str | None:
+    """Return the part of a picture as requests name it, `120,80,640,480`; None for all of it.
+
+    Raises:
+        UsageError: it is neither a text nor four numbers.
+    """
+    if given is None or isinstance(given, str):
+        return given
+    numbers = list(given) if isinstance(given, Iterable) else []
+    if len(numbers) != BOX_NUMBERS or not all(isinstance(number, Real) for number in numbers):
+        raise UsageError(f"box is {given!r}; give x, y, width and height in pixels: (120, 80, 640, 480)")
+    return ",".join(str(number) for number in numbers)
 
 
 def embedding_of(given: object) -> tuple[float, ...] | None:

@@ -44,6 +44,8 @@ PATTERNS = {
     "^[0-9a-fA-F]{64}$": "give the 64 hexadecimal digits of a sha256",
     r"^\d{8}-[0-9a-f]{8}$": "give the id of a plan, such as 20261123-0a1b2c3d",
 }
+# Fields that are texts of a certain form, where something else came.
+FIELDS = {"box": 'give a text, x,y,width,height in pixels, such as "120,80,640,480"'}
 UNKNOWN = "/openapi.json says what it can be"
 HALF_CHARACTERS = ("string_unicode", "invalid_key")  # JSON can escape one
 WHERE_FROM = ("query", "path", "body")  # of the request, as the framework calls it
@@ -65,7 +67,8 @@ def in_words(error: Mapping[str, Any]) -> str:
     elif not _is_finite(given):
         said = f"{place} is {given}; give a finite number"
     else:
-        said = f"{place} is {_shown(given)}; {_remedy(kind, error.get('ctx', {}))}"
+        remedy = FIELDS.get(place, "") if kind == "string_type" else ""
+        said = f"{place} is {_shown(given)}; {remedy or _remedy(kind, error.get('ctx', {}))}"
     # Names and values come from outside, and half of a character cannot be sent back.
     return said.encode("utf-8", "backslashreplace").decode()
 

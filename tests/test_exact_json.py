@@ -63,6 +63,63 @@ def test_the_framework_says_of_json_that_is_none_what_everybody_says(client: Tes
             assert (answer.status_code, answer.json()["detail"][:26]) == (422, "the body is not valid JSON"), body
 
 
+def test_json_that_is_packed_or_in_other_letters_is_refused(client: TestClient) -> None:
+    body = b'{"id": "1"}'
+    for path in ("search", "dedup", "images", "verdicts", "batch-search"):
+        kind = "application/x-ndjson" if path == "batch-search" else "application/json"
+        for headers, complaint in (
+            ({"content-type": f"{kind}; charset=utf-16"}, "the body is JSON in utf-16; send UTF-8"),
+            ({"content-type": kind, "content-encoding": "gzip"}, "the body is packed (gzip); send it as it is"),
+        ):
+            answer = client.post(f"/v1/collections/default/{path}", content=body, headers=headers)
+            assert (answer.status_code, complaint in answer.json()["detail"]) == (415, True), (path, answer.text)
+    for kind in ("application/json; charset=UTF-8", 'application/json; charset="utf-8"', "application/json"):
+        headers = {"content-type": kind, "content-encoding": "identity"}
+        assert client.post("/v1/collections/default/search", content=body, headers=headers).status_code == 200
+
+
+def test_json_that_is_nested_too_deeply_is_named_so(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/collections/default/search", content=b"[" * 200_000, headers=headers)
+    assert answer.json()["detail"] == "the body is not valid JSON: it is nested too deeply; send fewer levels"
+
+
+def test_a_box_of_another_form_is_told_the_form(client: TestClient) -> None:
+    answer = client.post("/v1/collections/default/search", json={"id": "1", "box": [0, 0, 10, 10]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == (
+        'box is an array; give a text, x,y,width,height in pixels, such as "120,80,640,480"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "complaint"),
+    [
+        ("/v1/nothing", "GET", "there is nothing at '/v1/nothing'; /openapi.json lists what there is"),
+        ("/v1/collections", "PUT", "PUT is nothing that '/v1/collections' takes; the header Allow names what it takes"),
+    ],
+)
+def test_what_is_not_there_is_named(client: TestClient, path: str, method: str, complaint: str) -> None:
+    answer = client.request(method, path)
+    assert answer.json()["detail"] == complaint
+    assert answer.status_code == 404 or answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "remedy"),
+    [
+        *(("k", text, "give a whole number") for text in ("1_0", " 1", "1.0", "1e1", "+1", "")),
+        *(("min_score", text, "give a number") for text in ("0_1", " 0.5", ".5", "")),
+        ("min_score", "nan", "give a finite number"),
+    ],
+)
+def test_a_number_of_a_form_is_spelled_as_json_spells_it(client: TestClient, name: str, text: str, remedy: str) -> None:
+    files = {"image": b"x"}
+    answer = client.post("/v1/collections/default/search", files=files, data={name: text})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(f"{name} is ") and answer.json()["detail"].endswith(remedy)
+
+
 @pytest.mark.parametrize(
     "text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "\\u0061": 2}}]', '{"\\ud800": 1, "\\ud800": 2}']
 )

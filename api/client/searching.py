@@ -4,13 +4,13 @@ import json
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from httpx2 import Response
 
 from api.client.calls import LINES, Call, Lines, below, content, given, nothing, shaped
 from api.client.pictures import picture_part
-from api.python_arguments import embedding_of
+from api.python_arguments import box_of, embedding_of
 from api.shapes.checks import CheckAnswer
 from api.shapes.classification import ClassifyAnswer
 from api.shapes.explanations import Explanation
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from api.picture_bytes import Picture
+
+    Part: TypeAlias = str | Sequence[float] | None
 
 T = TypeVar("T")
 # The server reads a batch to its end before it answers: this many searches wait for their answers at a time.
@@ -43,7 +45,7 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     min_score: float | None = None,
     where: str | None = None,
     accurate: bool | None = None,
-    box: str | None = None,
+    box: "Part" = None,
     unique: bool | None = None,
 ) -> Call[SearchAnswer]:
     """Return the images closest to a picture, best first.
@@ -52,8 +54,8 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     of a stored image instead; url: of a picture, where the server has --allow-url; embedding: of the collection's
     space. like, unlike: ids of images, in place of a picture or beside it. k: how many, 10 where nobody says.
     min_score: least cosine. where: what they must fulfil, such as 'width >= 1000'. accurate: also turned, mirrored and
-    in parts. box: the part of the picture to search by, "x,y,width,height" in pixels. unique: each duplicate group of
-    the last dedup once.
+    in parts. box: the part of the picture to search by, (x, y, width, height) in pixels. unique: each duplicate group
+    of the last dedup once.
 
     Raises:
         UsageError: a picture cannot be read.
@@ -63,7 +65,14 @@ def search(  # noqa: PLR0913 -- a caller wants options, not an object of them
     by: dict[str, object] = {"id": _text(id), "key": key, "url": url}
     by |= {"embedding": None if (numbers := embedding_of(embedding)) is None else [*numbers]}
     by |= {"like": _texts(like), "unlike": _texts(unlike)}
-    wanted = {"k": k, "min_score": min_score, "where": where, "accurate": accurate, "box": box, "unique": unique}
+    wanted = {
+        "k": k,
+        "min_score": min_score,
+        "where": where,
+        "accurate": accurate,
+        "box": box_of(box),
+        "unique": unique,
+    }
     return _asked(below(collection, "search"), shaped(SearchAnswer), images, by | wanted)
 
 
@@ -152,17 +161,17 @@ def check(  # noqa: PLR0913 -- a caller wants options, not an object of them
     return _asked(below(collection, "check"), shaped(CheckAnswer), [] if image is None else [image], wanted)
 
 
-def explain(collection: str, image: "Picture", id: int | str, *, box: str | None = None) -> Call[Explanation]:  # noqa: A002
+def explain(collection: str, image: "Picture", id: int | str, *, box: "Part" = None) -> Call[Explanation]:  # noqa: A002
     """Return why a picture and a stored image are the same picture or not.
 
     Raises:
         UsageError: the picture cannot be read.
         RemoteError: by name (api/client/errors.py).
     """
-    return _asked(below(collection, "images", id, "explain"), shaped(Explanation), [image], {"box": box})
+    return _asked(below(collection, "images", id, "explain"), shaped(Explanation), [image], {"box": box_of(box)})
 
 
-def explanation(collection: str, image: "Picture", id: int | str, *, box: str | None = None) -> Call[bytes]:  # noqa: A002
+def explanation(collection: str, image: "Picture", id: int | str, *, box: "Part" = None) -> Call[bytes]:  # noqa: A002
     """Return the same as a PNG that shows both pictures and what agrees in them.
 
     Raises:
@@ -170,7 +179,7 @@ def explanation(collection: str, image: "Picture", id: int | str, *, box: str | 
         RemoteError: by name (api/client/errors.py).
     """
     path, accept = below(collection, "images", id, "explain"), {"Accept": "image/png"}
-    return _asked(path, content, [image], {"box": box}, accept)
+    return _asked(path, content, [image], {"box": box_of(box)}, accept)
 
 
 def _asked(

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Coroutine
+from email.message import Message
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
 from search.errors import UsageError
@@ -27,8 +29,28 @@ def exact_json(text: bytes | str, what: str) -> object:
         return json.loads(text, object_pairs_hook=_object)
     except _KeyTwice as error:
         raise UsageError(f"{what} has the key {error} twice in one object; give it once") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise UsageError(f"{what} is not valid JSON: it is nested too deeply; send fewer levels") from error
+    except ValueError as error:
         raise UsageError(f"{what} is not valid JSON: {error}") from error
+
+
+async def plain_body(request: Request) -> None:
+    """Refuse a body that says it is packed, or JSON in other letters than UTF-8: neither is undone here.
+
+    Raises:
+        HTTPException: 415, it is.
+    """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        refused = f"the body is packed ({coding[:SHOWN_LETTERS]}); send it as it is, without Content-Encoding"
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, refused)
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    letters = str(message.get_param("charset") or "utf-8").lower()
+    if message.get_content_subtype().endswith("json") and letters not in ("utf-8", "utf8", "us-ascii"):
+        refused = f"the body is JSON in {letters[:SHOWN_LETTERS]}; send UTF-8"
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, refused)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -51,6 +73,7 @@ class ExactRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            await plain_body(request)
             body = await request.body()
             if body and kind.endswith("json"):
                 request._json = exact_json(body, "the body")  # where the framework looks before it reads

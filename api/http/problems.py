@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from api.request_errors import closest, in_words
+from api.request_errors import SHOWN_LETTERS, closest, in_words
 from api.shapes.problems import Problem
 from search import errors
 
@@ -82,16 +82,27 @@ async def _lookalike(_request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, StarletteHTTPException):
         raise error
     if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's, of a form that it could not read
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return problem("InvalidForm", status, f"the form cannot be read: {error.detail}")
     status = HTTPStatus(error.status_code)
-    answer = problem(status.phrase.title().replace(" ", ""), status, str(error.detail))
+    said = _framework_words(request, status) if error.detail == status.phrase else str(error.detail)
+    answer = problem(status.phrase.title().replace(" ", ""), status, said)
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _framework_words(request: Request, status: HTTPStatus) -> str:
+    """Return what is said where the framework says no more than what a status is called."""
+    place = repr(request.url.path[:SHOWN_LETTERS])
+    if status == HTTPStatus.NOT_FOUND:
+        return f"there is nothing at {place}; /openapi.json lists what there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{request.method[:SHOWN_LETTERS]} is nothing that {place} takes; the header Allow names what it takes"
+    return status.phrase
 
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:

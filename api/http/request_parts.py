@@ -1,7 +1,8 @@
 """What handlers take from a request: the workspace, the collection, and bodies of JSON or of forms."""
 
+import re
 from collections.abc import Collection as Some
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, get_args
 
 from fastapi import Depends, Query, Request
 from fastapi import Path as PathParameter
@@ -18,6 +19,11 @@ from search.errors import UsageError
 from search.records import Collection, ImageRecord
 
 Body = TypeVar("Body", bound=Shape)
+# How forms spell numbers, and pydantic's word for what is none.
+NUMBERS = {
+    int: (re.compile(r"-?[0-9]+"), "int_parsing"),
+    float: (re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"), "float_parsing"),
+}
 ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`, `url`"
 
 
@@ -104,8 +110,27 @@ def parsed_form(shape: type[Body], form: FormData, lists: Some[str] = ()) -> Bod
             raise UsageError("the form field `image` is a text; send a file there, such as -F image=@FILE of curl")
         if name in fields and name not in lists:
             raise UsageError(f"the form field {name[:40]!r} is there twice; give it once")
+        _require_plain(shape, name, value)
         fields[name] = [one for other, one in texts if other == name] if name in lists else value
     return _valid(shape, fields, strict=False)
+
+
+def _require_plain(shape: type[Shape], name: str, text: str) -> None:
+    """Refuse a text of a field that is a number where JSON would not have it so, as 1_0, " 1" and 1.0 for a whole one.
+
+    Raises:
+        RequestValidationError: it is one.
+    """
+    field = shape.model_fields.get(name)
+    kinds = () if field is None else _kinds(field.annotation)
+    for kind, (spelled, mistake) in NUMBERS.items():
+        if kind in kinds and not spelled.fullmatch(text):
+            raise RequestValidationError([{"type": mistake, "loc": (name,), "input": text}])
+
+
+def _kinds(annotation: Any) -> tuple[object, ...]:
+    """Return a type with all that it is made of."""
+    return (annotation, *(kind for one in get_args(annotation) for kind in _kinds(one)))
 
 
 def _valid(shape: type[Body], values: object, *, strict: bool) -> Body:

@@ -203,7 +203,7 @@ def test_examples_and_unique_from_a_script(copies: tuple[lookalike.Lookalike, Du
     with pytest.raises(UsageError, match="exactly one of: image, id, key, embedding"):
         album.search(unlike=like)
     wrong: list[dict[str, Any]] = [
-        {"box": (0, 0, 100, 100)},
+        {"box": (0, 0, 100)},
         {"k": "5"},
         {"k": 2.5},
         {"k": True},
@@ -215,4 +215,6 @@ def test_examples_and_unique_from_a_script(copies: tuple[lookalike.Lookalike, Du
         (name,) = options
         with pytest.raises(UsageError, match=f"^{name} is "):
             album.search(photos / "0.png", **options)
+    parts = [album.search(photos / "0.png", box=box) for box in ((4, 0, 50, 40.5), "4,0,50,40.5")]
+    assert parts[0] == parts[1] != album.search(photos / "0.png")
     assert len(album.search(photos / "0.png", k=np.int64(2), min_score=np.float32(-1))) == 2  # type: ignore[arg-type]
