@@ -1,7 +1,7 @@
 // A collection: its images as a grid that grows while one scrolls, narrowed by facets, a timeline and a written condition.
 
 import { browseAddress } from "./addresses.js";
-import { beforeFilter, joined, monthName } from "./conditions.js";
+import { beforeFilter, isInFilter, joined, monthName } from "./conditions.js";
 import { el } from "./elements.js";
 import { chips, FacetPanel } from "./facet_panel.js";
 import { FilterBox, isAboutCondition } from "./filter_box.js";
@@ -134,9 +134,9 @@ class Browsing {
       this.add(page.items);
       announce(`${number(memory.images.length)} images shown`);
     } catch (error) {
-      if (memory.filter !== null && isAboutCondition(error)) return this.refuse(error);
+      if (this.where !== null && isAboutCondition(error)) return this.refuse(error);
       if (memory.images === undefined && error.name !== "AbortError")
-        this.foot.replaceChildren(failed("Nothing to show yet", view.again));
+        this.foot.replaceChildren(failed("Nothing to show yet", view.again, error));
       throw error;
     } finally {
       if (asking === this.asking) this.settle();
@@ -148,11 +148,21 @@ class Browsing {
     this.list.classList.remove("stale");
   }
 
+  /** Say what is wrong where it stands: in the filter that somebody wrote, or in what the address has chosen. */
   refuse(error) {
-    this.box.refuse(error, beforeFilter(this.memory.only));
+    const { only, filter } = this.memory;
     this.list.replaceChildren();
-    this.foot.replaceChildren();
-    this.note.textContent = "The filter cannot be understood";
+    if (this.memory.facets === undefined) this.panel.wait();
+    if (isInFilter(error, only, filter)) {
+      this.box.refuse(error, beforeFilter(only));
+      this.foot.replaceChildren();
+      this.note.textContent = "The filter cannot be understood";
+      return;
+    }
+    this.note.textContent = "What was chosen cannot be understood";
+    const away = el("button", { type: "button", class: "button", onclick: () => this.toggle(null) }, "Take it away");
+    const words = "The address of this page names a facet that there is not. What you wrote into the filter stays.";
+    this.foot.replaceChildren(panel("There is no such facet", el("p", {}, words), away));
   }
 
   add(items) {

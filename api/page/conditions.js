@@ -17,6 +17,12 @@ export function beforeFilter(only) {
   return only.length ? 1 : 0;
 }
 
+/** Tell whether what is wrong with a joined condition is in the written one. */
+export function isInFilter({ position }, only, filter) {
+  if (filter === null || position === undefined) return filter !== null;
+  return position - 1 - beforeFilter(only) <= [...filter].length;
+}
+
 /** Return the condition that an image has a label. */
 export function labelled(label) {
   return `label = "${label.replaceAll('"', '""')}"`;

@@ -53,11 +53,13 @@ class Report {
     this.threshold.show(this.chosen, this.chosen !== null);
     this.showTotals(null);
     const still = el("p", { class: "still" }, icon("done"), STILL);
+    this.head = el("div", { class: "duplicates-head" }, still, this.totals, this.onward, this.threshold.element);
+    this.reviewing = memory.refusal === null ? this.review.element : whyNot(memory.refusal);
     view.main.replaceChildren(
       ...duplicatesHead(view.collection.name, "duplicates", heading("Duplicates")),
-      el("div", { class: "duplicates-head" }, still, this.totals, this.onward, this.threshold.element),
+      this.head,
       this.kinds.element,
-      memory.refusal === null ? this.review.element : whyNot(memory.refusal),
+      this.reviewing,
       this.rows,
       this.foot,
     );
@@ -132,7 +134,7 @@ class Report {
       if (first) this.draw(answer.items);
       else this.add(answer.items);
     } catch (error) {
-      if (error.name !== "AbortError") this.giveUp();
+      if (error.name !== "AbortError") this.giveUp(error);
       throw error;
     }
   }
@@ -162,6 +164,7 @@ class Report {
   offer() {
     this.rows.removeAttribute("aria-busy");
     this.rows.replaceChildren();
+    if (this.chosen === null) this.showTools(false); // nothing to count, narrow or review yet
     const begin = this.looking("Look for duplicates", "button main");
     const words =
       "Every image is compared with every other, and what seems a copy is looked at closely. That is a job of the server: " +
@@ -177,14 +180,20 @@ class Report {
     return el("button", { type: "button", class: name, onclick: () => this.choose(this.chosen, true) }, text);
   }
 
-  giveUp() {
+  giveUp(error) {
     this.rows.removeAttribute("aria-busy");
     if (this.view.memory.groups !== undefined) return;
     this.rows.replaceChildren();
-    this.foot.replaceChildren(failed("There is no report", this.view.again));
+    this.foot.replaceChildren(failed("There is no report", this.view.again, error));
+  }
+
+  /** Show, or hide, what is of use only with a report. */
+  showTools(shown) {
+    for (const part of [this.head, this.kinds.element, this.reviewing]) part.hidden = !shown;
   }
 
   draw(items) {
+    this.showTools(true);
     const { answer } = this.view.memory;
     this.threshold.show(answer.threshold, this.chosen !== null);
     this.showTotals(answer);

@@ -40,6 +40,11 @@ export class FacetPanel {
     if (focused) [...this.body.querySelectorAll("[data-where]")].find((one) => one.dataset.where === focused)?.focus();
   }
 
+  /** Show that there is nothing to choose from until the condition is one. */
+  wait() {
+    this.body.replaceChildren(el("p", { class: "quiet" }, "These come back once the condition is understood."));
+  }
+
   group(name, title, words, values, only) {
     if (name === "months" && values.length > MOST_MONTHS) return null;
     const chosen = values.filter((value) => only.includes(value.where));

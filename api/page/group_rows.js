@@ -62,13 +62,20 @@ function keeperTile(collection, keeper) {
   const tile = lookTile(
     collection,
     keeper,
-    el("p", { class: "facts reason" }, keeper.reason),
+    ...reasons(keeper.reason),
     nameLine(keeper),
     details(keeper),
   );
   tile.classList.add("keeper");
   tile.prepend(el("span", { class: "badge keep" }, icon("done"), "keep"));
   return tile;
+}
+
+/** Return why an image is kept: the first reason, and below it the others, as long as there is room. */
+function reasons(text) {
+  const [first, ...others] = text.split(", ");
+  const more = others.length ? el("p", { class: "details quiet reasons" }, others.join(", ")) : null;
+  return [el("p", { class: "facts reason", title: text }, first), more].filter((line) => line !== null);
 }
 
 function memberTile(collection, member) {

@@ -119,7 +119,8 @@ function look(view, job, what, words) {
 }
 
 function noJobs(collection) {
-  const look = el("a", { class: "button", href: address("duplicates", collection.name) }, "Look for duplicates");
+  const href = address("duplicates", collection.name);
+  const look = collection.images ? el("a", { class: "button", href }, "Look for duplicates") : "";
   const words = "What takes the server longer than a moment is a job: looking for duplicates, applying a plan, large imports. It goes on when this page is closed.";
   return panel("No jobs yet", el("p", {}, words), look);
 }

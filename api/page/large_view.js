@@ -7,7 +7,7 @@ import { copyButton, el, icon } from "./elements.js";
 import { ask, show } from "./keys.js";
 import { noPicture } from "./tiles.js";
 import { explanation, imageById, thumbnail } from "./server.js";
-import { edit, name, number, part, pixels, place, score, share, size } from "./words.js";
+import { edit, name, number, part, pixels, place, score, share, size, visible } from "./words.js";
 
 const LARGE = 1600;
 const dialog = document.getElementById("large");
@@ -95,7 +95,7 @@ function panel({ collection, images, query }, at, step) {
     { class: "panel" },
     el("div", { class: "panel-top" }, ...stepping(images, at, step), closeButton()),
     el("h2", { id: "large-name" }, el("bdi", {}, name(image))),
-    el("p", { class: "path" }, el("bdi", {}, place(image))),
+    el("p", { class: "path" }, el("bdi", {}, visible(place(image)))),
     copyButton("Copy path", () => place(image)),
     factList(image),
     editList(collection, image, query),
@@ -147,7 +147,7 @@ function factList(image) {
     Format: image.format.toUpperCase(),
     Taken: image.taken_at === undefined ? null : image.taken_at.replace("T", " "),
     Id: image.id,
-    Key: image.key === image.uri ? null : image.key,
+    Key: image.key === image.uri ? null : visible(image.key),
     Score: image.score === undefined ? null : score(image.score),
     "Part that matches": image.region === undefined ? null : part(image.region),
   };

@@ -15,6 +15,7 @@ import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, isWeb, keep } from "./pictures.js";
 import { themeSwitch } from "./theme_switch.js";
 import { alive, collections, notReady, ServerGone } from "./server.js";
+import { statusHead } from "./status_head.js";
 import { showStatus } from "./status_view.js";
 import { showSearch } from "./search_view.js";
 import { emptyCollection, emptyStore, failed, nowhere, panel, waiting } from "./teaching.js";
@@ -113,13 +114,16 @@ async function show(visit, again) {
     await look(visit);
   } catch (error) {
     fail(error);
-    if (error.name === "AbortError" || main.hasChildNodes()) return;
-    main.replaceChildren(failed("Nothing to show yet", reload));
+    if (error.name === "AbortError" || locked()) return;
+    const blanks = [...main.querySelectorAll(".blank-card, .blank-group, .blank, .blank-line")];
+    for (const blank of blanks) blank.remove(); // nothing is on its way any more
+    if (main.hasChildNodes() && (!blanks.length || main.querySelector(".teach"))) return;
+    main.append(failed("Nothing to show yet", reload, error));
   }
 }
 
 async function draw(view, where) {
-  if (!known.collections.length) return waitForImages(view.signal, emptyStore());
+  if (!known.collections.length) return drawEmpty(view, where);
   if (where.view === "nowhere") return main.replaceChildren(nowhere(where.asked, (name) => viewAddress(name, home())));
   if (!view.collection) {
     const back = el("a", { class: "button", href: "#/" }, `Go to ${home()}`);
@@ -132,6 +136,15 @@ async function draw(view, where) {
   const stored = where.query !== null && !isPicture(where.query) && !isWeb(where.query) && where.box === null;
   if (where.view === "search" && !stored) await untilReady(view.signal);
   return SHOWS[where.view](view);
+}
+
+/** An empty store has jobs already, such as a first import, and a status: that there is nothing yet. */
+async function drawEmpty(view, where) {
+  const collection = { name: where.collection ?? "default", images: 0, searchable: 0, failed: 0 };
+  const inside = { ...view, collection };
+  if (where.view === "jobs") return showJobs(inside);
+  const head = where.view === "status" ? statusHead(inside, "status", "Status") : [];
+  return waitForImages(view.signal, ...head, emptyStore());
 }
 
 /** What a view gets to work with: what its address says, and more. memory is its own, and comes back with Back; see step. */
@@ -267,8 +280,8 @@ async function untilReady(signal) {
   known.ready = true;
 }
 
-async function waitForImages(signal, teaching) {
-  main.replaceChildren(teaching);
+async function waitForImages(signal, ...teaching) {
+  main.replaceChildren(...teaching);
   const before = JSON.stringify(known.collections);
   while (JSON.stringify(known.collections) === before) {
     await pause(3 * ASK_AGAIN_MS);

@@ -38,7 +38,7 @@ export async function showPlan(view) {
   try {
     await shown.load();
   } catch (error) {
-    if (error.status !== 404 && error.status !== 409) throw error;
+    if (![404, 409, 422].includes(error.status)) throw error;
     view.main.replaceChildren(...duplicatesHead(view.collection.name, "plans", heading("Plan"), true), unusable(view, error));
     return;
   }
@@ -191,7 +191,7 @@ function expired(collection) {
 /** What stands in the place of a plan that is gone, or that somebody edited. */
 function unusable(view, error) {
   const again = el("a", { class: "button main", href: address("duplicates", view.collection.name) }, "Look for duplicates");
-  const gone = error.status === 404;
+  const gone = error.status !== 409; // 422: it is no id of a plan
   const words = gone ? "Plans that nobody applied go 30 days after they expired." : `${error.message}.`;
   const undo = gone ? null : el("p", { class: "quiet" }, `What it has moved can still come back: lookalike undo ${view.plan}, where the server runs.`);
   return panel(gone ? "There is no such plan" : "This plan cannot be used", el("p", {}, words), undo ?? "", again);

@@ -49,9 +49,10 @@ export class QuerySide {
     if (query.url) return [noPicture("A picture on the web")];
     if (query.id) return [picture(this.view.collection.name, { id: query.id }, 640)];
     return query.urls.map((src, at) => {
+      const isImage = query.files[at].type.startsWith("image/");
       const alt = query.urls.length === 1 ? "Your picture" : `Your picture, ${at + 1} of ${query.urls.length}`;
       const shown = el("img", { src, alt, class: "loaded", draggable: "false" });
-      shown.addEventListener("error", () => shown.replaceWith(noPicture("No preview of this format")), { once: true });
+      shown.addEventListener("error", () => shown.replaceWith(noPicture(isImage ? "No preview of this format" : "No picture")), { once: true });
       return shown;
     });
   }

@@ -153,7 +153,7 @@ class Results {
       if (answer.note === undefined && this.onePicture()) this.look(k);
     } catch (error) {
       if (this.wish.filter !== null && isAboutCondition(error)) return this.refuse(error);
-      if (error.name !== "AbortError" && !this.matches.length) this.giveUp();
+      if (error.name !== "AbortError" && !this.matches.length) this.giveUp(error);
       throw error;
     } finally {
       this.body.removeAttribute("aria-busy");
@@ -218,8 +218,8 @@ class Results {
     announce("");
   }
 
-  giveUp() {
-    this.body.replaceChildren(failed("The search did not work", this.view.again));
+  giveUp(error) {
+    this.body.replaceChildren(failed("The search did not work", this.view.again, error));
   }
 
   async draw(matches) {
@@ -298,7 +298,8 @@ class Results {
   }
 
   all() {
-    return `These are all ${count(this.matches.length, "image")}${this.narrowed}.`;
+    if (this.matches.length === 1) return `That is the only image${this.narrowed}.`;
+    return `These are all ${number(this.matches.length)} images${this.narrowed}.`;
   }
 
   async more(k, button) {

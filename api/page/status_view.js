@@ -2,7 +2,7 @@
 
 import { address } from "./addresses.js";
 import { command, el, icon } from "./elements.js";
-import { status } from "./server.js";
+import { labels, status } from "./server.js";
 import { statusHead } from "./status_head.js";
 import { count, moment, number } from "./words.js";
 
@@ -12,28 +12,35 @@ const KINDS = { exact: "Every image is compared", ivf: "The nearest lists are co
 export async function showStatus(view) {
   const body = el("div", { class: "status-body" }, ...blanks());
   view.main.replaceChildren(...statusHead(view, "status", "Status"), body);
-  const found = await status(view.collection.name, view.signal);
-  body.replaceChildren(verdict(found), el("div", { class: "cards" }, files(found), index(found), scores(found), backbone(found)));
+  const { collection, signal } = view;
+  const [found, given] = await Promise.all([status(collection.name, signal), labels(collection.name, { limit: 1, signal })]);
+  body.replaceChildren(verdict(found), el("div", { class: "cards" }, files(found), index(found), scores(found), backbone(found, given.items.length > 0)));
 }
 
 /** Is everything that was seen found? In words, with what is missing. */
 function verdict(found) {
   const share = found.seen ? found.searchable / found.seen : 1;
+  const nothing = !found.searchable && found.ledger_only > 0;
+  const good = found.complete && !nothing;
   const missing = found.missing.map((one) => el("li", {}, one));
   return el(
     "section",
-    { class: `verdict ${found.complete ? "good" : "bad"}` },
-    el("span", { class: "teach-mark" }, icon(found.complete ? "done" : "warning")),
+    { class: `verdict ${good ? "good" : "bad"}` },
+    el("span", { class: "teach-mark" }, icon(good ? "done" : "warning")),
     el(
       "div",
       {},
-      el("h2", {}, found.complete ? "Complete" : "Not complete"),
-      el("p", {}, found.complete ? complete(found) : found.summary),
+      el("h2", {}, nothing ? "No picture could be indexed" : good ? "Complete" : "Not complete"),
+      el("p", {}, nothing ? none(found) : good ? complete(found) : found.summary),
       missing.length ? el("ul", {}, ...missing) : null,
       found.damage ? el("p", { class: "trouble" }, found.damage) : null,
     ),
     meter(share, "Share of the files that were seen which searches find"),
   );
+}
+
+function none({ ledger_only: lost }) {
+  return `${count(lost, "file was", "files were")} seen, and searches find nothing. The list of failures says why.`;
 }
 
 function complete({ seen, searchable, ledger_only: lost }) {
@@ -86,13 +93,14 @@ function scores({ calibration, name }) {
   return card("Scores", facts);
 }
 
-function backbone(found) {
+/** labelled: whether some images have labels; those may be given with images, too. */
+function backbone(found, labelled) {
   const consent = found.licence_accepted_at ? `, agreed to on ${found.licence_accepted_at.slice(0, 10)}` : "";
   const upgrade = found.upgrade ? `${found.upgrade.state}, ${number(found.upgrade.missing)} images to go` : null;
   const facts = {
     Backbone: found.backbone,
     Licence: `${found.licence ?? "unknown"}${consent}`,
-    Labels: found.labels ? "kept" : "none",
+    Labels: found.labels ? "kept" : labelled ? "of some images" : "none",
     "Local features": found.local.kept ? `${number(found.local.images)} images` : "none",
     "Another backbone": upgrade,
   };

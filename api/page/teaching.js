@@ -23,7 +23,7 @@ export function emptyStore() {
       "Tell Lookalike where your pictures are. They stay where they are; only what they look like is stored.",
     ),
     command("lookalike index ~/Pictures"),
-    el("p", { class: "quiet" }, "This page shows them as soon as they are indexed."),
+    soon(),
   );
 }
 
@@ -35,8 +35,13 @@ export function emptyCollection(collection) {
     `No image in ${collection.name} yet`,
     collection.failed ? failed : el("p", {}, "Fill it from a folder; pictures stay where they are."),
     command(collection.failed ? `lookalike${option} failures` : `lookalike${option} index ~/Pictures`),
-    el("p", { class: "quiet" }, "This page shows them as soon as they are indexed."),
+    soon(),
   );
+}
+
+function soon() {
+  const option = el("code", {}, "--store");
+  return el("p", { class: "quiet" }, "If the server was started with ", option, ", give the command the same. This page shows pictures as soon as they are indexed.");
 }
 
 // What the views of the bar show, for who came to none of them.
@@ -90,7 +95,8 @@ export function waiting(anyway) {
   return { element, update };
 }
 
-/** Return what shows where an answer should be, after an error whose reason a banner gives. */
-export function failed(title, again) {
-  return panel(title, el("button", { type: "button", class: "button", onclick: again }, "Try again"));
+/** Return what shows where an answer should be, after an error. */
+export function failed(title, again, error) {
+  const reason = el("p", { class: "quiet" }, error.message);
+  return panel(title, reason, el("button", { type: "button", class: "button", onclick: again }, "Try again"));
 }

@@ -136,8 +136,21 @@ export function place(image) {
 // The file of a picture that was sent, in the store's folder `uploads`, and one that nobody kept.
 const SENT = /(\/[0-9a-f]{64}(\.\w+)?|^upload:.*)$/;
 
+// Letters that are not seen, or turn round what stands beside them.
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Return a text in which nothing hides: controls as \u202e, blanks alone in quotes. */
+export function visible(text) {
+  const shown = text.replace(UNSEEN, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return shown.trim() ? shown : `"${shown}"`;
+}
+
 /** Return the last part of an image's place; of one that was sent, its key, as its file is named by its content. */
 export function name(image) {
+  return visible(plainName(image));
+}
+
+function plainName(image) {
   if (SENT.test(image.uri) && !image.key.startsWith("sha256:")) return image.key;
   if (image.path) return lastPart(image.path);
   try {
@@ -150,7 +163,8 @@ export function name(image) {
 /** Return the folder that holds an image, without those above it. */
 export function folder(image) {
   if (SENT.test(image.uri)) return "uploads";
-  return lastPart(place(image).split(/[\\/]/).slice(0, -1).join("/"));
+  const above = lastPart(place(image).split(/[\\/]/).slice(0, -1).join("/"));
+  return above && visible(above);
 }
 
 function lastPart(text) {

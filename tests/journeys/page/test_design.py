@@ -79,6 +79,10 @@ def test_every_view_is_accessible_in_both_colours_and_nothing_in_it_jumps(colour
         assert coloured.evaluate("window.shifts") == [], name
         width = coloured.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert width[0] == width[1], f"{name} scrolls sideways"
+        if not phone:
+            coloured.evaluate("document.documentElement.style.fontSize = '200%'")
+            width = coloured.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert width[0] == width[1], f"{name} scrolls sideways where text is twice as large"
 
 
 def test_the_closer_look_is_accessible(coloured: Page) -> None:

@@ -114,9 +114,12 @@ def test_what_differs_is_shown_on_hovering_by_x_and_by_a_button(page: Page) -> N
     expect(differs).to_have_css("opacity", "1")
     page.get_by_role("heading", level=1).hover()
     expect(differs).to_have_css("opacity", "0")
+    height = "(tile) => tile.offsetHeight"
+    before = smaller.evaluate(height)
     smaller.locator(".face").focus()
     page.keyboard.press("x")
     expect(differs).to_have_css("opacity", "1")
+    assert smaller.evaluate(height) == before
     smaller.get_by_role("button", name="What differs").click()
     expect(differs).to_have_css("opacity", "0")
     expect(page.get_by_role("dialog")).to_have_count(0)

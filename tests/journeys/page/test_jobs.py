@@ -69,6 +69,7 @@ def test_looking_for_duplicates_is_begun_on_the_page_and_followed_to_its_end(pag
     expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
     page.get_by_role("link", name="Look for duplicates").click()
     expect(page.get_by_role("heading", name="Nobody has looked for duplicates yet")).to_be_visible()
+    expect(page.locator(".totals:visible, .threshold:visible, .review-keys:visible")).to_have_count(0)
     picture_of(page, "duplicates-nobody-looked")
     page.get_by_role("button", name="Look for duplicates").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
@@ -169,6 +170,10 @@ def test_what_is_missing_is_said(page: Page, fresh: str) -> None:
     expect(page.get_by_role("heading", name="Not complete")).to_be_visible()
     expect(page.locator(".verdict li")).to_have_text("the last job was interrupted")
     expect(page.locator(".card", has_text="Index")).to_contain_text("99.9 % of 12 checked searches")
+    page.unroute("**/status")
+    page.route("**/status", lambda route: route.fulfill(json=found | {"complete": True, "searchable": 0}))
+    page.reload()
+    expect(page.locator(".verdict.bad").get_by_role("heading")).to_have_text("No picture could be indexed")
 
 
 def test_failures_are_listed_with_their_reasons_and_narrowed_by_one(page: Page) -> None:
