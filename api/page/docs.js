@@ -21,15 +21,15 @@ function show(description) {
     el("h1", {}, `${description.info.title}, over HTTP`),
     el("p", {}, description.info.description),
     ...sections.flatMap((section) => [
-      el("h2", {}, section.name),
-      section.description && el("p", { class: "kind" }, section.description),
+      el("h2", {}, capital(section.name)),
+      section.description && el("p", { class: "kind" }, about(section.description)),
       ...section.operations.map((one) => operation(one, description)),
     ]).filter(Boolean),
   );
   document.getElementById("contents").replaceChildren(
     ...sections.flatMap((section) => [
-      el("h2", {}, section.name),
-      el("ul", {}, ...section.operations.map((one) => el("li", {}, el("a", { href: `#${one.id}` }, one.summary)))),
+      el("h2", {}, capital(section.name)),
+      el("ul", {}, ...section.operations.map((one) => el("li", {}, el("a", { href: `#${one.id}` }, ...codes(one.summary))))),
     ]),
   );
   if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
@@ -88,7 +88,8 @@ function curl(one, example) {
 function answer(status, told) {
   const [type, content] = Object.entries(told.content ?? {})[0] ?? [];
   const shape = content?.schema ? kindOf(content.schema) : "";
-  return [status, [type, shape].filter(Boolean).join(", "), told.description];
+  const words = told.description === "Successful Response" ? null : told.description; // what nobody wrote
+  return [status, [type, shape].filter(Boolean).join(", "), words];
 }
 
 /** Return a heading and a table of [name, kind, words], or nothing. */
@@ -124,9 +125,23 @@ function nameOf(schema) {
   return schema.$ref.split("/").pop();
 }
 
+/** Return a text with what stands in back quotes as code. */
+function codes(text) {
+  return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+}
+
+/** Return what a section is about: the words of its module, without the module. */
+function about(text) {
+  return capital(text.replace(/^The handlers? (?:of|that) (?:[\w ]+: )?/, "").trim());
+}
+
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 /** Return in a few words what a schema takes. */
 function kindOf(schema) {
-  if (schema.$ref) return nameOf(schema);
+  if (schema.$ref) return nameOf(schema).replace(/^Page_(\w+)_$/, "list of $1, a page of it");
   if (schema.anyOf) return schema.anyOf.map(kindOf).join(" or ");
   if (schema.enum) return schema.enum.join(", ");
   if (schema.type === "array") return `list of ${kindOf(schema.items ?? {})}`;

@@ -27,6 +27,7 @@ export class LiveReview {
       hint("← →", "move"),
       this.undoing,
     );
+    this.undoing.disabled = !this.verdicts.steps;
     document.addEventListener("keydown", (event) => this.key(event), { signal: view.signal });
   }
 
@@ -116,6 +117,7 @@ export class LiveReview {
 
   /** Show what is said of a pair now, and send it; one after the other, so that the last word counts. */
   changed(first, second) {
+    this.undoing.disabled = !this.verdicts.steps;
     const tiles = this.tilesOf(first, second);
     tiles.forEach((tile) => this.mark(tile));
     const verdict = this.verdicts.of(first, second) ?? tiles[0]?.dataset.before ?? null;

@@ -32,6 +32,11 @@ export class Verdicts {
     this.#said.set(name, { first: low, second: high, verdict, made_at: Date.now() / 1000 });
   }
 
+  /** How many steps can be taken back. */
+  get steps() {
+    return this.#steps.length;
+  }
+
   /** Take the last step back; return [first, second] of its pair, null where there is none. */
   undo() {
     const step = this.#steps.pop();

@@ -39,7 +39,12 @@ _FORM = form_of_image(
 _BODIES = body_of({"multipart/form-data": _FORM, "application/json": {"schema": CheckBody.model_json_schema()}})
 
 
-@router.post("/collections/{collection}/check", response_model_exclude_unset=True, openapi_extra=_BODIES)
+@router.post(
+    "/collections/{collection}/check",
+    summary="Is a picture here already?",
+    response_model_exclude_unset=True,
+    openapi_extra=_BODIES,
+)
 @needs("read")
 async def check(request: Request, workspace: Work, target: Target) -> CheckAnswer:
     """Tell whether an uploaded picture is new to a collection, or a copy of an image there; nothing is stored."""

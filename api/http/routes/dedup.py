@@ -46,7 +46,7 @@ def reports(workspace: Work, target: Target) -> Page[Report]:
     return Page(items=[Report.model_validate(_told(one, target)) for one in kept], next_cursor=None)
 
 
-@router.get("/collections/{collection}/groups", response_model_exclude_unset=True)
+@router.get("/collections/{collection}/groups", response_model_exclude_unset=True, summary="Groups of duplicates")
 @needs("read")
 def groups(  # noqa: PLR0913, PLR0917 -- the parts of a request
     workspace: Work,
@@ -69,6 +69,7 @@ def groups(  # noqa: PLR0913, PLR0917 -- the parts of a request
 
 @router.get(
     "/collections/{collection}/images/{image_id}/difference",
+    summary="What differs between a copy and its keeper",
     response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},

@@ -55,14 +55,18 @@ def images(
     return Page(items=items, next_cursor=more)
 
 
-@router.get("/collections/{collection}/images/by-key/{key:path}", response_model_exclude_unset=True)
+@router.get(
+    "/collections/{collection}/images/by-key/{key:path}",
+    response_model_exclude_unset=True,
+    summary="The image of a key",
+)
 @needs("read")
 def image_by_key(response: Response, workspace: Work, target: Target, key: str) -> Image:
     """Return the image with this key; its ETag can be sent with a change."""
     return _tagged(response, workspace.store.catalogue.image_by_key(target.id, key))
 
 
-@router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True)
+@router.get("/collections/{collection}/images/{image_id}", response_model_exclude_unset=True, summary="One image")
 @needs("read")
 def image_by_id(response: Response, workspace: Work, target: Target, image_id: ImageId) -> Image:
     """Return the image with this id; its ETag can be sent with a change."""
@@ -79,6 +83,7 @@ _patch_bodies = {
 
 @router.patch(
     "/collections/{collection}/images/{image_id}",
+    summary="Change the metadata of an image",
     response_model_exclude_unset=True,
     openapi_extra=_patch_bodies,
     dependencies=[names_itself],
@@ -104,6 +109,7 @@ async def change_image(
 
 @router.delete(
     "/collections/{collection}/images/{image_id}",
+    summary="Remove an image",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[names_itself],
     responses=SAME_REQUEST,
@@ -120,6 +126,7 @@ def delete_image(request: Request, workspace: Work, target: Target, image_id: Im
 @router.head("/collections/{collection}/images/{image_id}/thumbnail", include_in_schema=False)
 @router.get(
     "/collections/{collection}/images/{image_id}/thumbnail",
+    summary="A small picture of an image",
     response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},

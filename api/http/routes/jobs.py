@@ -45,7 +45,7 @@ def jobs(
     return Page(items=[shape_of(job) for job in found], next_cursor=more)
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", summary="One job")
 @needs("read", across=True)
 def job(request: Request, caller: CalledBy, job_id: JobId) -> Job:
     """Return a job: how far it is, and what came of it."""
@@ -78,7 +78,7 @@ def send_webhook(request: Request, workspace: Work, caller: CalledBy, job_id: Jo
     return shape_of(jobs_of(request).get(job_id))
 
 
-@router.get("/jobs/{job_id}/events", response_class=StreamingResponse, responses=_streamed)
+@router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=StreamingResponse, responses=_streamed)
 @needs("read", across=True)
 def events(
     request: Request,

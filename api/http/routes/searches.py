@@ -1,4 +1,4 @@
-"""The handlers that search, and that explain a match."""
+"""The handlers of searches: by a picture and otherwise, and why a match is one."""
 
 from typing import Final
 
@@ -76,6 +76,7 @@ async def search(request: Request, workspace: Work, collection: str) -> Response
 
 @router.post(
     "/collections/{collection}/images/{image_id}/explain",
+    summary="Why an image matches",
     openapi_extra=_explain_body,
     response_model=Explanation,
     responses={200: {"content": {"image/png": {}}, "description": "why"}},

@@ -46,6 +46,7 @@ def say_verdicts(workspace: Work, target: Target, body: VerdictBody | VerdictsBo
 
 @router.delete(
     "/collections/{collection}/verdicts/{first}/{second}",
+    summary="Take a verdict back",
     status_code=HTTPStatus.NO_CONTENT,
     dependencies=[names_itself],
     responses=SAME_REQUEST,
