@@ -1,6 +1,7 @@
 """Finding the duplicates of a collection, or of two: which scores count, and what is looked at."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from search.duplicates.thresholds import default_threshold, least_looked_at
 from search.errors import UsageError
 from search.index.pair_finder import Progress
 from search.records import Collection
+from search.storing.uploads import Uploads
 from search.storing.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Duplicates:
         What the user chose is where it ends; else pairs below are looked at, too, and count where their pixels show it.
         """
         least, rules = least_looked_at(target.space), rules or KeeperRules()
+        rules = replace(rules, uploads=Uploads(self._workspace.store).folder)
         known = self._workspace.calibration(self._workspace.snapshot(target))
         if chosen.source == "user":
             return DuplicateRequest(chosen.score, chosen.score, rules, within, known)

@@ -16,12 +16,13 @@ LEFT: Mapping[Left, str] = {
     "near": "that nobody confirmed: --include near moves near copies, too, and `lookalike verdicts` confirms them",
     "review": "in groups of more than 50, to be looked at first: confirm them, or say --include near",
     "elsewhere": "in archives, on object storage, gone or changed: --action list names what cannot be moved",
+    "uploaded": "sent to the server, in the store: `lookalike remove` takes such an image away with its file",
     "verdict": "to stay, as people have said since the plan was made",
     "other_bytes": "with other bytes than what is kept, which a link would change: --action quarantine moves them",
     "linked": "sharing the data of what is kept already",
     "alias": "under another path of a file of the plan, as through a second mount",
     "protected": "in protected folders",
-    "keeper": "of images that cannot be looked at here, as in archives or on object storage; --action list names them",
+    "keeper": "of images in archives or on object storage, or sent to the store alone; --action list names them",
     "done": "moved before",
 }
 # What `--action hardlink` changes beside the space that is freed.

@@ -1,6 +1,7 @@
 """Groups are stars around the best image."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,22 @@ def test_a_named_folder_decides_before_metadata_date_and_path_and_after_what_the
     (star,), _ = stars_of([[image(1, mtime=1)], [image(2, mtime=2)]], {(0, 1): 0.9}, rules)
     assert kept(star) == 2, "the older one elsewhere is not what was asked for"
     (star,), _ = stars_of([[image(1, width=900)], [image(2)]], {(0, 1): 0.9}, rules)
+    assert (kept(star), star.keeper.reason) == (1, "most pixels")
+
+
+@pytest.mark.parametrize("uri", ["file:///store/uploads/ab/ab.jpg", "upload:ab"])
+@pytest.mark.parametrize("named", [",".join(RULES), "metadata,resolution", "resolution"])
+def test_of_equal_pictures_a_file_of_one_s_own_is_kept_before_an_upload(uri: str, named: str) -> None:
+    own, metadata = image(2, mtime=2), {"price": 30}
+    sent = replace(image(1, mtime=1), uri=uri, pixel_hash=own.pixel_hash, metadata=metadata)
+    rules = KeeperRules(rules_named(named.split(",")), uploads=Path("/store/uploads"))
+    (star,), _ = stars_of([[sent], [own]], {(0, 1): 1.0}, rules)
+    assert (kept(star), star.keeper.reason) == (2, "not only an upload")
+
+
+def test_an_upload_with_more_pixels_is_kept() -> None:
+    sent = replace(image(1, width=900), uri="file:///store/uploads/ab/ab.jpg")
+    (star,), _ = stars_of([[sent], [image(2)]], {(0, 1): 0.9}, KeeperRules(uploads=Path("/store/uploads")))
     assert (kept(star), star.keeper.reason) == (1, "most pixels")
 
 

@@ -1,5 +1,6 @@
 """What a plan says, and that nothing is done by one that is not as it was written."""
 
+import hashlib
 import json
 import os
 import time
@@ -16,9 +17,11 @@ from search.plans.choosing import Wanted, choose
 from search.plans.durations import seconds_of
 from search.plans.history import History
 from search.plans.keep_lists import write_lists
-from search.plans.plan import canonical, checksum, parsed
+from search.plans.plan import UPLOADED, canonical, checksum, parsed
 from search.plans.plan_files import PlanFiles
 from search.plans.planning import DEFAULT_LIFETIME_S
+from search.records import path_of_uri
+from search.storing.uploads import Uploads
 from search.storing.verdicts import Verdicts, verdict_on
 from tests.fault_worker import SPACE
 from tests.planned_albums import Album, album
@@ -135,6 +138,23 @@ def test_what_is_no_file_of_this_machine_is_planned_and_listed_but_never_moved(a
     assert set(pq.read_table(drop)["keeper_uri"].to_pylist()) == {group.keeper.uri}
     with pytest.raises(UsageError, match="is there already"):
         write_lists(plan, choose(plan, History(), Wanted(None)), tmp_path / "lists")
+
+
+def test_uploads_are_named_as_such_and_nothing_goes_for_the_sake_of_one(album: Album) -> None:
+    album.copies("a", "b")
+    sent = Uploads(album.store)
+    uri = sent.keep_original(b"picture a", hashlib.sha256(b"picture a").digest(), "jpg")
+    group, other = album.group("a.jpg", "a copy.jpg"), album.group("b copy.jpg", "b.jpg")
+    member, keeper = group.members[0], replace(other.keeper, uri=uri)
+    uploads = [
+        replace(member, image=replace(member.image, id=n, uri=one)) for n, one in ((901, uri), (902, "upload:a"))
+    ]
+    plan = album.plan(replace(group, members=(member, *uploads)), replace(other, keeper=keeper))
+    assert [one.file.why_not for one in plan.groups[0].members] == [None, UPLOADED, UPLOADED]
+    assert choose(plan, History(), Wanted("quarantine")).left == {"uploaded": 2, "keeper": 1}
+    report = album.apply(plan, max_fraction=1.0)
+    assert (report.files, album.hidden(plan)) == (1, ["a copy.jpg"])
+    assert path_of_uri(uri).read_bytes() == b"picture a"  # type: ignore[union-attr]
 
 
 def test_a_file_that_changed_since_it_was_indexed_is_left_where_it_is(album: Album) -> None:

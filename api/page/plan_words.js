@@ -36,12 +36,13 @@ const LEFT = {
   near: "that nobody confirmed: review them, or include near copies",
   review: "in groups of more than 50, to be looked at first: confirm them in the review, or include near copies",
   elsewhere: "in archives, on object storage, gone or changed: they can only be listed",
+  uploaded: "sent to the server, in its store: to be removed as images, which takes their files away",
   verdict: "to stay, as people have said",
   other_bytes: "with other bytes than what is kept, which a link would change: quarantine moves them",
   linked: "that share the data of what is kept already",
   alias: "under another path of a file of the plan",
   protected: "in protected folders",
-  keeper: "of images that cannot be looked at here, as in archives or on S3: they can only be listed",
+  keeper: "of images in archives or on S3, or sent to the server alone: they can only be listed",
 };
 
 /** Return why copies stay, a line for each reason. left: how many, by reason. */

@@ -9,6 +9,7 @@ from search.duplicates.sidecars import is_raw
 from search.errors import UsageError
 from search.folders import NamedFolders
 from search.records import ImageRecord, path_of_uri
+from search.storing.uploads import is_upload
 
 Rule = Literal["view", "lossless", "resolution", "untouched", "quality", "prefer", "metadata", "date", "path"]
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
@@ -18,12 +19,14 @@ LOSSLESS_FORMATS: Final = frozenset({"png", "bmp", "tiff", "webp"})  # that can 
 @dataclass(frozen=True, slots=True)
 class KeeperRules:
     """rules: in order; those left out do not count. protected: folders whose files are always kept. preferred: folders
-    whose files come before others, by the rules `prefer` and `path`, the first folder first.
+    whose files come before others, by the rules `prefer` and `path`, the first folder first. uploads: the folder of
+    pictures that were sent to the store, None where nothing is known of such.
     """
 
     rules: tuple[Rule, ...] = RULES
     protected: tuple[Path, ...] = ()
     preferred: tuple[Path, ...] = ()
+    uploads: Path | None = None
     _protected: NamedFolders = field(init=False, repr=False, compare=False)
     _preferred: NamedFolders = field(init=False, repr=False, compare=False)
 
@@ -35,6 +38,10 @@ class KeeperRules:
         """Tell whether an image lies in a protected folder."""
         path = path_of_uri(image.uri)
         return path is not None and self._protected.hold(path)
+
+    def is_upload(self, image: ImageRecord) -> bool:
+        """Tell whether an image was sent to the store, which keeps what there is of its file."""
+        return self.uploads is not None and is_upload(image.uri, self.uploads)
 
     def at_first_sight(self, image: ImageRecord) -> tuple[bool | int | str, ...]:
         """Return a sort key from what the catalogue knows: likely keepers come first. No two images have the same."""

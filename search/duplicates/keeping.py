@@ -6,17 +6,22 @@ needs pixels is asked only about those that the rules before it left.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from search.duplicates.comparing import Comparison, Copy
 from search.duplicates.keeper_rules import KeeperRules, Rule
 from search.records import ImageRecord
 
+Step = Rule | Literal["own"]
 CONSIDERED: Final = 64  # copies of one picture, the best at first sight
 
 _OF_PIXELS: Final[tuple[Rule, ...]] = ("view", "lossless", "resolution", "untouched", "quality")
+# What tells nothing of the picture. Before these, files of one's own come before uploads: backups leave those out, and
+# they go with their image, so that nothing else may go for the sake of one that is no better.
+_BESIDE: Final[tuple[Rule, ...]] = ("metadata", "date", "path")
 _PROTECTED, _FIRST = "in a protected folder", "indexed first"
-_REASONS: Final[dict[Rule, str]] = {
+_REASONS: Final[dict[Step, str]] = {
+    "own": "not only an upload",
     "view": "shows more of the scene",
     "lossless": "RAW or lossless",
     "resolution": "most pixels",
@@ -44,7 +49,7 @@ def choose(rules: KeeperRules, comparison: Comparison) -> Choice:
     kept = [copy for copy in left if rules.is_protected(copy.image)]
     if kept and len(kept) < len(left):
         left, reasons = kept, [_PROTECTED]
-    for rule in rules.rules:
+    for rule in _steps(rules.rules):
         if len(left) == 1:
             break
         best = _best(rule, rules, comparison)(left)
@@ -59,15 +64,26 @@ def choose(rules: KeeperRules, comparison: Comparison) -> Choice:
     return Choice(left[0].image, ", then ".join(reasons) or _FIRST)
 
 
+def _steps(rules: Sequence[Rule]) -> tuple[Step, ...]:
+    first = next((place for place, rule in enumerate(rules) if rule in _BESIDE), len(rules))
+    return *rules[:first], "own", *rules[first:]
+
+
+def _no_uploads(rules: KeeperRules, copies: Sequence[Copy]) -> list[Copy]:
+    """Return those that are no uploads; all where all are."""
+    return [copy for copy in copies if not rules.is_upload(copy.image)] or [*copies]
+
+
 def _with_the_same_pixels(best: Sequence[Copy], left: Sequence[Copy]) -> list[Copy]:
     """Return the best, and what shows the very same: a PNG of what a JPEG shows is no better than this JPEG."""
     same = {copy.image.pixel_hash for copy in best}
     return [copy for copy in left if copy.image.pixel_hash in same]
 
 
-def _best(rule: Rule, rules: KeeperRules, comparison: Comparison) -> Callable[[Sequence[Copy]], list[Copy]]:
+def _best(rule: Step, rules: KeeperRules, comparison: Comparison) -> Callable[[Sequence[Copy]], list[Copy]]:
     """Return what leaves those that are best by one rule; never none."""
-    ways: dict[Rule, Callable[[Sequence[Copy]], list[Copy]]] = {
+    ways: dict[Step, Callable[[Sequence[Copy]], list[Copy]]] = {
+        "own": lambda copies: _no_uploads(rules, copies),
         "view": comparison.widest,
         "lossless": comparison.lossless,
         "resolution": comparison.finest,

@@ -9,16 +9,27 @@ from typing import Final, Literal
 from search.errors import GuardRefused
 from search.plans.exact_sets import exact_sets
 from search.plans.history import Action, History, Place
-from search.plans.plan import Plan, PlannedFile, PlannedGroup, PlannedMember
+from search.plans.plan import UPLOADED, Plan, PlannedFile, PlannedGroup, PlannedMember
 from search.records import shown_path
 
 MOST_FRACTION: Final = 0.2
-# Why a member is left where it is. near: nobody confirmed it. review: its group is large. elsewhere: in an archive, on
-# S3, or not as it was indexed. verdict: people have said since that both stay. other_bytes: a link would change them.
-# linked: it is the keeper's own data. alias: it is another file of the plan under another path. protected: it lies in a
-# protected folder. keeper: its keeper cannot be looked at. done: an earlier `apply` did it.
+# Why a member is left where it is. near: nobody confirmed it. review: its group is large. elsewhere: in an archive,
+# on S3, or not as it was indexed. uploaded: it was sent to the store, and goes with its image. verdict: people have
+# said since that both stay. other_bytes: a link would change them. linked: it is the keeper's own data. alias: it is
+# another file of the plan under another path. protected: it lies in a protected folder. keeper: its keeper cannot be
+# looked at, or is an upload. done: an earlier `apply` did it.
 Left = Literal[
-    "near", "review", "elsewhere", "verdict", "other_bytes", "linked", "alias", "protected", "keeper", "done"
+    "near",
+    "review",
+    "elsewhere",
+    "uploaded",
+    "verdict",
+    "other_bytes",
+    "linked",
+    "alias",
+    "protected",
+    "keeper",
+    "done",
 ]
 # Of copies that are left for these reasons, and are exact copies of one another, one is enough.
 SPARE: Final[tuple[Left, ...]] = ("near", "other_bytes")
@@ -115,6 +126,7 @@ def _why_left(
 def _why_not_moved(group: PlannedGroup, member: PlannedMember, wanted: Wanted) -> Left | None:
     """Return why a file cannot be moved or replaced, None where it can, or nothing is to be moved."""
     rules: tuple[tuple[Left, bool], ...] = (
+        ("uploaded", member.file.why_not == UPLOADED),
         ("elsewhere", member.file.on_disk is None),
         ("keeper", group.keeper.on_disk is None),
         ("linked", member.linked),

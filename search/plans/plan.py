@@ -22,6 +22,7 @@ READABLE: Final = (1, 2)
 # Larger groups are looked at by a person before anything of them is moved.
 REVIEWED_MEMBERS: Final = 50
 CHECKSUM: Final = "checksum"
+UPLOADED: Final = "it was sent to the store, and goes with its image"  # why a file is not moved
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,12 @@ from search.plans.aliases import Aliases, Entry, entry_at
 from search.plans.disk import seen
 from search.plans.durations import DAY_S
 from search.plans.places import QUARANTINE
-from search.plans.plan import OnDisk, Plan, PlannedFile, PlannedGroup, PlannedMember, PlannedRoot
+from search.plans.plan import UPLOADED, OnDisk, Plan, PlannedFile, PlannedGroup, PlannedMember, PlannedRoot
 from search.plans.plan_files import PlanFiles
 from search.plans.roots import Roots, indexed_folders
 from search.records import Collection, ImageRecord, path_of_uri, shown_path, uri_of_path
 from search.storing.store import Store
+from search.storing.uploads import Uploads, is_upload
 from search.storing.verdicts import Verdicts, kept_contents
 
 DEFAULT_LIFETIME_S: Final = 30 * DAY_S
@@ -122,6 +123,7 @@ class _Planner:
         self._keeper_roots = self.roots if other is None else Roots(indexed_folders(store.database, other.collection))
         self._sidecars_of = sidecars_of
         self._store = store.root.resolve()
+        self._uploads = Uploads(store).folder
         self._named: set[str] = set()
         self._aliases = Aliases()
 
@@ -176,15 +178,23 @@ class _Planner:
             return None
         return f"the collection {self._other.collection.name}, whose files are kept, has this very file"
 
+    def _outside(self, image: ImageRecord, path: Path | None) -> str | None:
+        """Return why a file is none that `apply` may touch by its place, None where it is."""
+        if is_upload(image.uri, self._uploads):
+            return UPLOADED
+        if path is None:
+            return "it lies inside an archive" if "!/" in image.uri else "it is no file of this machine"
+        in_store = self._store in path.parents or QUARANTINE in path.parts
+        return "it lies in the store, or in a quarantine" if in_store else None
+
     def _why_not(self, image: ImageRecord, path: Path | None) -> str | None:
         """Return why a file cannot be moved, None when it can."""
         if image.uri in self._named:
             return "it is in another group, too"
         self._named.add(image.uri)
-        if path is None:
-            return "it lies inside an archive" if "!/" in image.uri else "it is no file of this machine"
-        if self._store in path.parents or QUARANTINE in path.parts:
-            return "it lies in the store, or in a quarantine"
+        outside = self._outside(image, path)
+        if path is None or outside is not None:
+            return outside
         try:
             found = seen(path)
             regular = found is not None and stat.S_ISREG(path.lstat().st_mode)

@@ -27,6 +27,12 @@ _FORMAT: Final = re.compile("[a-z0-9]{1,8}")
 _SMALL: Final = ".small.jpg"
 
 
+def is_upload(uri: str, folder: Path) -> bool:
+    """Tell whether a picture came to a store itself. folder: of the uploads of that store."""
+    path = path_of_uri(uri)
+    return uri.startswith(SCHEME) or (path is not None and folder in path.parents)
+
+
 class Uploads:
     """The pictures that one store keeps. Safe for several threads and processes."""
 
@@ -34,6 +40,11 @@ class Uploads:
         blobs = store.settings.blobs
         self._folder = (blobs if isinstance(blobs, Path) else store.root) / FOLDER
         self._database = store.database
+
+    @property
+    def folder(self) -> Path:
+        """Return where the files lie; it may not be there yet."""
+        return self._folder.absolute()
 
     @contextlib.contextmanager
     def adding(self) -> Iterator[None]:
@@ -76,8 +87,8 @@ class Uploads:
             StoreUnavailable: the folder cannot be written, or the database does not answer.
         """
         path = path_of_uri(uri)
-        mine = path is not None and self._folder.absolute() in path.parents
-        if not mine and not uri.startswith(SCHEME):
+        mine = path is not None and self.folder in path.parents
+        if not is_upload(uri, self.folder):
             return
         with self._locked(fcntl.LOCK_EX):
             if mine and path is not None and not self._named(image.c.uri == uri):
