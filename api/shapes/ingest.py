@@ -101,12 +101,14 @@ class Ingested(Shape):
     added: it is an image now. replaced: its key had led to another picture. linked: nothing of it was stored, since a
     copy is there: image, or, where a key was given, a new image of that copy. exists: it is there already under its
     key. rejected: problem says why; image is what it is a copy of. check: what the gate said, where it was asked.
+    note: what of that was sent did not count, and why.
     """
 
     outcome: Literal["added", "replaced", "linked", "exists", "rejected"]
     image: Image | None
     problem: Problem | None = None
     check: CheckAnswer | None = None
+    note: str | None = None
 
 
 class IngestAnswer(Shape):

@@ -125,6 +125,22 @@ def test_several_come_with_their_keys_metadata_and_labels_and_a_bad_one_spoils_n
     assert {match["key"] for match in where} == {"a/1", "ä 3"}
 
 
+def test_labels_belong_to_a_file_and_whoever_sends_others_later_is_told(client: TestClient) -> None:
+    data, dog, cat = drawn(27), '[{"label": "dog", "probability": 0.9}]', '[{"label": "cat", "probability": 0.8}]'
+    first = one(send(client, data, key="l/1", labels=dog))
+    again = one(send(client, data, key="l/2", labels=dog))
+    assert ("note" in first, "note" in again) == (False, False), "they are as was sent"
+    files = {"image": ("a.png", data)}
+    for path, outcome in (("l/3", "added"), ("l/1", "exists")):
+        other = client.put(f"{BASE}/images/by-key/{path}", files=files, data={"labels": cat}).json()
+        assert (other["outcome"], [one["label"] for one in other["image"]["labels"]]) == (outcome, ["dog"])
+        assert "written once" in other["note"]
+    assert "written once" in one(send(client, data, key="l/2", labels=cat))["note"]
+    for path in ("l/1", "l/2", "l/3"):
+        image = client.get(f"{BASE}/images/by-key/{path}").json()["id"]
+        client.delete(f"{BASE}/images/{image}").raise_for_status()
+
+
 def test_a_key_leads_to_one_picture_until_a_put_replaces_it(client: TestClient, album: Path) -> None:
     first, second = drawn(30), drawn(31)
     added = client.put(f"{BASE}/images/by-key/shop/30", files={"image": first}, data={"metadata": '{"a": 1}'})

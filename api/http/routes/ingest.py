@@ -27,6 +27,10 @@ from search.errors import BadImage, LookalikeError, UsageError
 from search.records import Collection
 
 router = APIRouter()
+OTHER_LABELS: Final = (
+    "the labels that were sent do not count: those of a picture are written once, for all images that hold its file; "
+    "what is to differ between images goes into their metadata"
+)
 NOTHING_NEW: Final = frozenset({"exists", "rejected"})
 
 
@@ -87,7 +91,7 @@ async def add_images(request: Request, target: Target, idempotency_key: Idempote
     async def do() -> Response:
         done = await _all(request, target, wanted)
         new = any(one.outcome not in NOTHING_NEW for one in done)
-        answer = IngestAnswer(items=[_told(one) for one in done])
+        answer = IngestAnswer(items=[_told(*one) for one in zip(done, wanted.items, strict=True)])
         status = HTTPStatus.CREATED if new else HTTPStatus.OK
         return JSONResponse(answer.model_dump(mode="json", exclude_unset=True), status)
 
@@ -117,7 +121,7 @@ async def put_image(request: Request, target: Target, key: str, idempotency_key:
         fetch = partial(fetched, wanted.items[0], request.app.state.sources)
         done = await lines(request).ingest.take(fetch, put)
         status = HTTPStatus.CREATED if done.outcome == "added" else HTTPStatus.OK
-        return JSONResponse(_told(done).model_dump(mode="json", exclude_unset=True), status)
+        return JSONResponse(_told(done, wanted.items[0]).model_dump(mode="json", exclude_unset=True), status)
 
     with lines(request).ingest.place(request):
         return await once(request, target, idempotency_key, wanted.of_key(key), do)
@@ -156,11 +160,17 @@ async def _one(request: Request, target: Collection, wanted: Wanted, sent: Sent)
     return await lines(request).ingest.take(fetch, add)
 
 
-def _told(done: Done) -> Ingested:
+def _told(done: Done, sent: Sent) -> Ingested:
     image = None if done.image is None else Image.model_validate(done.image.as_json())
     told = Ingested(outcome=done.outcome, image=image)
     if done.error is not None:
         told.problem = document_of(done.error)
     if done.check is not None:
         told.check = CheckAnswer.model_validate(done.check.as_json())
+    if sent.labels is not None and done.image is not None and done.outcome != "rejected":
+        wanted, there = (
+            sorted((one.label, one.probability) for one in some) for some in (sent.labels, done.image.labels)
+        )
+        if wanted != there:
+            told.note = OTHER_LABELS
     return told
