@@ -40,6 +40,7 @@ ASKED: dict[str, list[Ask]] = {
     "GET /v1/key": [lambda to: to.key()],
     "GET /v1/collections": [lambda to: to.collections()],
     f"GET {IN}/status": [lambda to: to.status()],
+    f"PUT {IN}": [lambda to: to.create_collection(), lambda to: to.create_collection(backbone="builtin")],
     f"GET {IN}/facets": [lambda to: to.facets(where="width > 1")],
     f"GET {IN}/timeline": [lambda to: to.timeline(where="width > 1")],
     f"GET {IN}/fields": [lambda to: to.fields()],

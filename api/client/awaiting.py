@@ -115,6 +115,7 @@ class AsyncClient:
 
     collections = _listed(stored_images.collections)
     status = _awaited(views.status)
+    create_collection = _awaited(views.create_collection)
     facets = _awaited(views.facets)
     timeline = _awaited(views.timeline)
     fields = _listed(views.fields)

@@ -108,6 +108,7 @@ class Client:
 
     collections = _listed(stored_images.collections)
     status = _blocking(views.status)
+    create_collection = _blocking(views.create_collection)
     facets = _blocking(views.facets)
     timeline = _blocking(views.timeline)
     fields = _listed(views.fields)

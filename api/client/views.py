@@ -10,6 +10,7 @@ from httpx2 import Response
 
 from api.client.calls import Call, Listing, below, content, shaped, strange
 from api.shapes.base import Health, Page
+from api.shapes.collections import Collection
 from api.shapes.fields import FieldValues
 from api.shapes.keys import KeyFacts
 from api.shapes.views import Facets, Failure, Failures, MapProgress, Status, Timeline
@@ -42,6 +43,17 @@ def status(collection: str) -> Call[Status]:
         RemoteError: by name (api/client/errors.py).
     """
     return Call("GET", below(collection, "status"), shaped(Status))
+
+
+def create_collection(collection: str, *, backbone: str | None = None) -> Call[Collection]:
+    """Begin the collection with the built-in backbone, to which pictures can be sent then; one that is there stays.
+
+    backbone: "builtin" refuses one that is there with another backbone.
+
+    Raises:
+        RemoteError: by name (api/client/errors.py).
+    """
+    return Call("PUT", below(collection), shaped(Collection), fields={"backbone": backbone})
 
 
 def facets(collection: str, *, where: str | None = None) -> Call[Facets]:

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-from api.client import AccessRefused, Client, Refused
+from api.client import AccessRefused, Client, NotFound, Refused
 from api.console import Session, say, shown_uri
+from api.shapes.collections import Collection
 from api.work_progress import work_progress
 from indexer.sources.found import Found, FoundFile, IgnoredFile, UnreadableFile
 from indexer.sources.sources import read_file, resolve, walk
@@ -36,7 +37,7 @@ def send(session: Session, client: Client, sources: Sequence[str], exclude: Sequ
         RemoteError: by name (api/client/errors.py); what was acknowledged stays.
     """
     began = time.perf_counter()
-    collection = client.status()  # before anything is read: it must be there
+    collection = _collection(client)  # before anything is read: it must be there
     resolved = resolve(list(sources), tuple(exclude))
     for source in resolved:
         if source.kind not in ("folder", "file"):
@@ -71,6 +72,26 @@ def send(session: Session, client: Client, sources: Sequence[str], exclude: Sequ
         "images_per_second": round(sent.seen / seconds, 2) if seconds else 0.0,
         "bound_by": "server",
     }
+
+
+def _collection(client: Client) -> Collection:
+    """Return the collection, begun where there is none.
+
+    Raises:
+        UsageError: there is none, and the key may not begin one.
+    """
+    try:
+        return client.status()
+    except NotFound as missing:
+        if missing.kind != "CollectionNotFound":
+            raise
+    try:
+        return client.create_collection()
+    except AccessRefused as refused:
+        raise UsageError(
+            f"there is no collection {client.collection!r} on the server yet, and only a key of role admin begins one "
+            f"({refused}); whoever has one runs this command first, or `create_collection()` of the client"
+        ) from refused
 
 
 def _put(client: Client, found: Found) -> tuple[str, str]:

@@ -2,7 +2,15 @@
 
 from typing import Literal
 
-from api.shapes.base import Shape
+from api.shapes.base import Shape, shown
+
+
+class NewCollection(Shape):
+    """How a collection is begun. backbone: null takes one that is there as it is."""
+
+    model_config = shown({"backbone": "builtin"})
+
+    backbone: Literal["builtin"] | None = None
 
 
 class Index(Shape):

@@ -168,6 +168,12 @@ def _fitting(loaded: PreparedBackbone, space: SpaceSpec) -> PreparedBackbone:
     return loaded
 
 
+def builtin_space(preparation: Preparation = BUILTIN_PREPARATION, weights_sha256: str = WEIGHTS_SHA256) -> SpaceSpec:
+    """Return the space of the built-in backbone, without loading it."""
+    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
+    return SpaceSpec(BUILTIN, weights_sha256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
+
+
 def _builtin(preparation: Preparation, device: str, weights_sha256: str) -> PreparedBackbone:
     """Raises:
     SpaceMismatch: this release does not ship these weights.
@@ -177,8 +183,7 @@ def _builtin(preparation: Preparation, device: str, weights_sha256: str) -> Prep
             f"the collection was made with weights of the built-in backbone ({weights_sha256[:8]}) that this release "
             "does not have; install one that has, or embed the collection anew: lookalike reembed --backbone builtin"
         )
-    # The hash of the file: some of its tensors are computed at load and may differ in the last bit between machines.
-    space = SpaceSpec(BUILTIN, weights_sha256, preparation.as_json(), DIMS, licence=LICENCE, weights="builtin")
+    space = builtin_space(preparation, weights_sha256)
     return PreparedBackbone(space, preparation, _builtin_engine(space, preparation, device))
 
 

@@ -243,6 +243,8 @@ def test_pictures_are_sent_once_and_found(run: Run, served: Served, tmp_path: Pa
     assert "broken.png" not in run(*remote, "failures")[1], "what was refused is known to its sender alone"
     code, out, _ = run(*remote, "index", folder / "new.png")
     assert (code, "default: 0 indexed, 1 unchanged" in out) == (0, True)
+    code, out, _ = run(*remote, "--collection", "begun", "index", folder / "new.png")
+    assert (code, "begun: 1 indexed" in out) == (0, True), "a collection that was not there"
     painted(42, (160, 120)).save(folder / "new.png")
     assert "default: 1 indexed" in run(*remote, "index", folder / "new.png")[1]
     code, _, told = run(*remote, "index", folder, "--backbone", "resnet18")

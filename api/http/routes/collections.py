@@ -1,18 +1,28 @@
-"""The handlers of collections: counts and labels."""
+"""The handlers of collections: beginning one, counts and labels."""
 
-from fastapi import APIRouter, Request
+from http import HTTPStatus
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Body, Path, Request, Response
+
+from api.beginning import begin_collection
 from api.http.access import CalledBy, needs
+from api.http.exact_json import ExactRoute
 from api.http.kept_answers import KeptAnswers
 from api.http.request_parts import Cursor, Limit, Target, Work
 from api.shapes.base import Page
-from api.shapes.collections import Collection
+from api.shapes.collections import Collection, NewCollection
 from api.shapes.images import LabelCount
 from api.shapes.views import Status
 from search.records import LabelCount as Counted
 from search.upkeep.status import collection_status
 
-router = APIRouter()
+router = APIRouter(route_class=ExactRoute)
+_begun: dict[int | str, dict[str, Any]] = {
+    200: {"description": "it was there before"},
+    201: {"model": Collection, "description": "it is new, and empty"},
+    409: {"description": "it has another backbone"},
+}
 
 
 @router.get("/collections", summary="All collections")
@@ -28,6 +38,20 @@ def collections(workspace: Work, caller: CalledBy) -> Page[Collection]:
 def collection_counts(workspace: Work, target: Target) -> Collection:
     """Tell what a collection holds and whether all of it can be found."""
     return Collection.model_validate(collection_status(workspace.store, target).as_json())
+
+
+@router.put("/collections/{collection}", summary="Begin a collection", responses=_begun)
+@needs("admin")
+def begin(
+    response: Response,
+    workspace: Work,
+    collection: Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00]+$")],
+    body: Annotated[NewCollection, Body(default_factory=NewCollection)],
+) -> Collection:
+    """Begin a collection, to which pictures can be sent then, with the built-in backbone; one that is there stays."""
+    begun = begin_collection(workspace.store, collection, builtin=body.backbone is not None)
+    response.status_code = HTTPStatus.CREATED if begun.is_new else HTTPStatus.OK
+    return Collection.model_validate(collection_status(workspace.store, begun.collection).as_json())
 
 
 @router.get("/collections/{collection}/status", summary="Whether all of it is found")
