@@ -152,7 +152,7 @@ class Browsing {
   refuse(error) {
     const { only, filter } = this.memory;
     this.list.replaceChildren();
-    if (this.memory.facets === undefined) this.panel.wait();
+    if (this.panel.last === undefined) this.panel.wait();
     if (isInFilter(error, only, filter)) {
       this.box.refuse(error, beforeFilter(only));
       this.foot.replaceChildren();

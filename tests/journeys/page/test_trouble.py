@@ -116,7 +116,7 @@ def test_an_empty_store_teaches_how_to_index(page: Page) -> None:
     expect(page.get_by_text("lookalike index ~/Pictures")).to_be_visible()
     page.get_by_role("link", name="Status").click()
     page.get_by_role("link", name="Jobs").click()
-    expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     page.go_back()
     expect(page.get_by_text("lookalike index ~/Pictures")).to_be_visible()
     page.goto("/")
