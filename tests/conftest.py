@@ -25,9 +25,12 @@ from search.records import Collection
 from search.storing.store import Store
 from tests.album_rows import filled
 from tests.fakes import FakeBackbone
+from tests.quick_stores import be_quick
 
 if TYPE_CHECKING:
     from tests.object_server import ObjectServer
+
+be_quick()
 
 Draw = Callable[..., Path]
 MEMORY = Path("/dev/shm")  # where the system has it

@@ -25,7 +25,7 @@ from tests import fault_worker
 from tests.fault_worker import add, open_store, publish, row_of
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.kill_worker", "tests.fault_worker"])
+context.set_forkserver_preload(["tests.kill_worker", "tests.warmed"])
 NOBODY = 65534
 
 

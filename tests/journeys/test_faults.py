@@ -21,7 +21,7 @@ from tests.conftest import new_database
 from tests.fault_journeys import CATALOGUE, JOURNEYS
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.kill_worker", "tests.fault_worker", "tests.fault_journeys"])
+context.set_forkserver_preload(["tests.kill_worker", "tests.fault_journeys", "tests.warmed"])
 
 
 def ways(point: str) -> tuple[str, ...]:

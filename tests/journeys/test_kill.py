@@ -25,7 +25,7 @@ IMAGES = 48
 EARLY_KILLS = 8
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.kill_worker"])
+context.set_forkserver_preload(["tests.kill_worker", "tests.warmed"])
 
 
 @pytest.fixture

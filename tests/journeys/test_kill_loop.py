@@ -31,7 +31,7 @@ PAUSE_S = 0.005
 LONGEST_S = 0.01  # about as long as an undisturbed job embeds a batch and commits
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.kill_worker", "tests.fault_worker"])
+context.set_forkserver_preload(["tests.kill_worker", "tests.warmed"])
 # Starting a process also asks after all others. When two threads ask after the same one, only one is told how it ended,
 # and multiprocessing makes 255 of the other's.
 one_thread = Lock()
