@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from search.database.at_once import AtOnce
+from search.database.glances import Glances
 from search.errors import CorruptFile, StoreUnavailable
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Database:
         self.engine = _engine(url)
         # By the identity of the query, which is kept with it so that no other can get it.
         self._statements: dict[int, tuple[str, list[str] | None, Select[Any]]] = {}
+        self._glances = Glances(self.engine.raw_connection)
         self._at_once = AtOnce(self.engine.url.database if self.engine.dialect.name == "sqlite" else None)
 
     @contextmanager
@@ -84,6 +86,8 @@ class Database:
         """
         statement, names = self._spelled(query)
         given = tuple(values[name] for name in names) if names is not None else values
+        if self.engine.dialect.name == "sqlite":
+            return self._glances.rows(statement, given)
         try:
             with closing(self.engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute(statement, given)
@@ -114,6 +118,7 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._at_once.close()
+        self._glances.close()
         self.engine.dispose()
 
 
