@@ -14,7 +14,8 @@ from tests.quick_stores import be_quick
 def warm() -> None:
     """Fill a store and look through it; without an index, whose threads a fork would not take along."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        for name in ("LOOKALIKE_CATALOGUE", "LOOKALIKE_BLOBS", "LOOKALIKE_FAULT"):  # of the test that happens to be the first
+        # Of the test that happens to be the first.
+        for name in ("LOOKALIKE_CATALOGUE", "LOOKALIKE_BLOBS", "LOOKALIKE_FAULT"):
             patch.delenv(name, raising=False)
         root = Path(folder)
         store, target = open_store(root)
