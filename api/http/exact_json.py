@@ -13,6 +13,7 @@ from search.errors import UsageError
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 SHOWN_LETTERS: Final = 40
+PLAIN_JSON: Final = "application/json"
 
 
 class _KeyTwice(ValueError):
@@ -45,8 +46,11 @@ async def plain_body(request: Request) -> None:
     if coding not in ("", "identity"):
         refused = f"the body is packed ({coding[:SHOWN_LETTERS]}); send it as it is, without Content-Encoding"
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, refused)
+    kind = request.headers.get("content-type", "")
+    if kind == PLAIN_JSON:  # as nearly all say it
+        return
     message = Message()
-    message["content-type"] = request.headers.get("content-type", "")
+    message["content-type"] = kind
     letters = str(message.get_param("charset") or "utf-8").lower()
     if message.get_content_subtype().endswith("json") and letters not in ("utf-8", "utf8", "us-ascii"):
         refused = f"the body is JSON in {letters[:SHOWN_LETTERS]}; send UTF-8"

@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api.http.access import needs
+from api.http.brief_route import BriefRoute
 from api.http.described_forms import BOX, EXAMPLE_FILE, FILE, body_of, files, form_of_image
 from api.http.forms import form_of
 from api.http.named_queries import NamedQuery, require_one_source
@@ -58,7 +59,6 @@ _search_bodies = body_of(
 )
 
 
-@router.post("/collections/{collection}/search", response_model=SearchAnswer, openapi_extra=_search_bodies)
 @needs("read")
 async def search(request: Request, workspace: Work, collection: str) -> Response:
     """Return the images closest to a picture: uploaded, stored, at an address; to an embedding; or to several."""
@@ -72,6 +72,16 @@ async def search(request: Request, workspace: Work, collection: str) -> Response
         body = parsed_form(SearchBody, form, lists=("like", "unlike"))
         uploads = [(await upload.read(), upload.filename or "upload") for upload in uploaded(form, body)]
     return await _answered(request, workspace, collection, body, uploads)
+
+
+router.add_api_route(
+    "/collections/{collection}/search",
+    search,
+    methods=["POST"],
+    response_model=SearchAnswer,
+    openapi_extra=_search_bodies,
+    route_class_override=BriefRoute,
+)
 
 
 @router.post(

@@ -3,9 +3,8 @@
 from fastapi import Depends, FastAPI
 
 from api.http.access import bearer
+from api.http.brief_route import CHECKS
 from api.http.description import operation_id, tag_of
-from api.http.exact_addresses import exact_address
-from api.http.exact_json import plain_body
 from api.http.routes import (
     batch_searches,
     checks,
@@ -59,6 +58,6 @@ def include_all(app: FastAPI) -> None:
             module.router,
             prefix="/v1",
             tags=[tag_of(module)],
-            dependencies=[bearer, Depends(exact_address), Depends(plain_body)],
+            dependencies=[bearer, *map(Depends, CHECKS)],
             generate_unique_id_function=operation_id,
         )
