@@ -16,6 +16,7 @@ from search.database.database import CHUNK, Database
 from search.database.tables import collection, content, content_label, image, label
 from search.records import ImageRecord, Label
 
+# In the order of an ImageRecord's fields, but for its labels.
 _LIVING: Final = (
     image.c.id,
     image.c.key,
@@ -27,13 +28,12 @@ _LIVING: Final = (
     content.c.sha256,
     content.c.pixel_hash,
     content.c.contrast,
-    content.c.taken_at,
     image.c.mtime_ns,
     image.c.metadata,
+    content.c.taken_at,
 )
-# Of a record; in a row stand behind them rank, name and probability of one of its labels.
-_FIELDS: Final = tuple(column.name for column in _LIVING)
-_RANK: Final = len(_FIELDS)
+# In a row stand behind them rank, name and probability of one of its labels.
+_RANK: Final = len(_LIVING)
 
 
 def quick_records(database: Database, collection_id: int, ids: Sequence[int]) -> dict[int, ImageRecord] | None:
@@ -87,8 +87,9 @@ def _gathered(rows: Sequence[tuple[Any, ...]]) -> dict[int, ImageRecord]:
 
 
 def _record(row: tuple[Any, ...], ranked: Sequence[tuple[int, Label]]) -> ImageRecord:
-    values = dict(zip(_FIELDS, row, strict=False))
-    if not isinstance(values["metadata"], dict):  # SQLite keeps JSON as text
-        values["metadata"] = orjson.loads(values["metadata"])
-    values["labels"] = tuple(label for _, label in sorted(ranked, key=lambda one: one[0]))
-    return ImageRecord(**values)
+    *known, metadata, taken_at = row[:_RANK]
+    if not isinstance(metadata, dict):  # SQLite keeps JSON as text
+        metadata = orjson.loads(metadata)
+    labels = tuple(label for _, label in sorted(ranked, key=lambda one: one[0])) if ranked else ()
+    fields: tuple[Any, ...] = (*known, metadata, labels, taken_at)
+    return ImageRecord(*fields)
