@@ -127,6 +127,7 @@ def serve_on(
             app,
             http=refusing_early(app.state.entrance),
             log_level="warning",
+            access_log=False,  # hidden at this level, but put together for each request all the same
             timeout_graceful_shutdown=SHUTDOWN_S,
             server_header=False,
         )
