@@ -31,6 +31,19 @@ def test_a_glance_at_what_is_not_there_says_nothing_and_leaves_the_connection_us
         assert connection.execute(select(collection.c.id)).all() == []
 
 
+def test_glances_leave_no_file_open_when_the_database_is_closed(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/catalogue.sqlite")
+    for _ in range(3):
+        assert database.glance(select(text("1"))) == (1,)
+    assert str(tmp_path / "catalogue.sqlite") in _open_files()
+    database.close()
+    assert str(tmp_path / "catalogue.sqlite") not in _open_files()
+
+
+def _open_files() -> list[str]:
+    return [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+
+
 def test_a_glance_at_a_database_that_is_gone_says_nothing_and_an_ordinary_look_says_why(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/gone/catalogue.sqlite")
     assert database.glance(NAMED, name="cats") is None
