@@ -253,7 +253,7 @@ HASTY = settings(
 )
 
 
-@settings(HASTY, max_examples=300)
+@settings(HASTY, max_examples=150)
 @given(condition=CONDITIONS)
 def test_a_condition_means_the_same_in_python_and_on_both_databases(
     album_store: Store, album_rows: Collection, condition: tuple[str, Meaning]
