@@ -19,9 +19,9 @@ from indexer.decoding.preparation import Preparation, cropped_centre, cut_to_lon
 Pixels = NDArray[np.uint8]
 Resize = Callable[[Pixels], Pixels]
 
-# Pixels of pictures that Pillow resizes before torch does, and before torch begins to load behind it. Pillow takes 4 to
-# 6 ns longer for each, and torch 1.6 s to load (2-core x86-64, November 2026): to wait costs at most as much again as
-# to have known before. One picture as large as that alone waits for torch, which makes no copy of it.
+# Pixels of pictures that Pillow resizes before torch does, and before torch begins to load behind it. By then it has
+# lost about as much time as torch takes to load: to wait costs at most as much again as to have known before. One
+# picture as large as that alone waits for torch, which makes no copy of it.
 PATIENCE_PIXELS: Final = 300_000_000
 LOADING_PIXELS: Final = 200_000_000
 

@@ -21,7 +21,7 @@ from indexer.backbones.backbones import BUILTIN_PREPARATION
 from indexer.decoding.decoder_pool import DecoderPool
 from indexer.procedural.pictures import procedural_images
 from search.errors import UsageError
-from tests.conftest import own_cache
+from tests.indexed_album import indexed_album
 
 PICTURES = 6
 SOUGHT = 2  # of which the uploads are made
@@ -43,12 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def album(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lookalike.Lookalike]:
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        lookalike.open(tmp_path_factory.mktemp("album") / "store") as opened,
-    ):
-        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
-        opened.index(folder, progress=False)
+    with indexed_album(folder, tmp_path_factory) as opened:
         yield opened
 
 

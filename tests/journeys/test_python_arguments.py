@@ -11,7 +11,8 @@ from PIL import Image
 
 import lookalike
 from search.errors import BadImage, LookalikeError, UsageError
-from tests.conftest import own_cache, painted
+from tests.conftest import painted
+from tests.indexed_album import indexed_album
 
 PICTURES = 4
 
@@ -28,12 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def album(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lookalike.Lookalike]:
     """They, indexed, for tests that change nothing."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        lookalike.open(tmp_path_factory.mktemp("album") / "store") as opened,
-    ):
-        patch.setenv("LOOKALIKE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
-        opened.index(folder, progress=False)
+    with indexed_album(folder, tmp_path_factory) as opened:
         yield opened
 
 
