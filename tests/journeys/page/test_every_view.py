@@ -95,6 +95,7 @@ def test_file_names_are_text_whatever_they_contain(page: Page) -> None:
     tiles(page).first.locator(".look").click()
     expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(HOSTILE)
     page.keyboard.press("Escape")
+    expect(page).not_to_have_url(re.compile("look="))
     choose(page, FOREIGN, png(drawing(1001)))
     expect_found_itself(page, FOREIGN)
     expect(page.locator("img[src=x]")).to_have_count(0)

@@ -71,6 +71,7 @@ def test_a_key_that_is_typed_once_opens_everything_until_the_tab_forgets_it(
     expect(visitor.locator(".stage img")).to_be_visible()
     visitor.wait_for_function("document.querySelector('.stage img').naturalWidth > 0")
     visitor.keyboard.press("Escape")
+    expect(visitor).not_to_have_url(re.compile("look="))  # closing it goes back in the history, which takes a moment
     visitor.goto("/#/")
     choose(visitor, "mine.png", png(drawing(11)))
     expect_found_itself(visitor, "drawing 11.png")
