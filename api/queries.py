@@ -77,6 +77,11 @@ class QueryRequest:
         self.condition()
         self.part()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether an embedding is all that it takes, and the best images by it are the answer."""
+        return self.where is None and self.box is None and not self.accurate and not self.unique
+
     def part(self) -> "Box | None":
         """Return the part of the picture to search by, None for all of it.
 

@@ -117,7 +117,7 @@ class Workspace:
             return replace(plain, decode_ms=picture.decode_ms)
         if wanted.accurate:
             known = self.calibration(snapshot)
-            looked = self.accurate_searches().by_picture(snapshot, picture, self._limits(snapshot, wanted, known))
+            looked = self.accurate_searches().by_picture(snapshot, picture, self.limits(snapshot, wanted, known))
             return Found(
                 with_probability(looked.matches, known, looked=True),
                 picture.decode_ms,
@@ -148,7 +148,7 @@ class Workspace:
     def _look_from(self, snapshot: Snapshot, image: ImageRecord, embedding: Embeddings, wanted: QueryRequest) -> Found:
         """Search accurately by a stored image: by its file, or by its embedding alone where that cannot be had."""
         searches, known = self.accurate_searches(), self.calibration(snapshot)
-        limits = self._limits(snapshot, wanted, known)
+        limits = self.limits(snapshot, wanted, known)
         data = None if snapshot.collection.space.is_imported else searches.data_of(image)
         decode_ms = embed_ms = 0.0
         if data is None:
@@ -286,7 +286,7 @@ class Workspace:
     def _identical(self, snapshot: Snapshot, content: QueryContent | None, plain: str, wanted: QueryRequest) -> Found:
         """Return the images identical with a picture that shows next to nothing. plain: in what way."""
         began = time.perf_counter()
-        limits = self._limits(snapshot, wanted, None)
+        limits = self.limits(snapshot, wanted, None)
         target = snapshot.collection
         matches = identical_images(self.store.catalogue, target, content, limits, looked=wanted.accurate)
         if limits.groups is not None:
@@ -303,12 +303,15 @@ class Workspace:
     ) -> Found:
         began = time.perf_counter()
         known = self.calibration(snapshot)
-        limits = self._limits(snapshot, wanted, known)
-        # A process that answers one search would end before the check does.
-        watch = self.recall_watch if self._lasting else None
-        matches = find_similar(snapshot, self.store.catalogue, query, content, limits, watch)
+        limits = self.limits(snapshot, wanted, known)
+        matches = find_similar(snapshot, self.store.catalogue, query, content, limits, self.watching)
         matches = with_probability(matches, known, looked=False)
         return Found(matches, 0.0, 0.0, 1000 * (time.perf_counter() - began))
+
+    @property
+    def watching(self) -> RecallWatch | None:
+        """Who checks the recall of searches, None where the process would end before a check does."""
+        return self.recall_watch if self._lasting else None
 
     def matches(
         self,
@@ -324,13 +327,13 @@ class Workspace:
         as_picture: whether it is that of one picture; what scores mean is known of those alone.
         """
         known = self.calibration(snapshot) if as_picture else None
-        limits = replace(self._limits(snapshot, wanted, known), leave_out=leave_out)
+        limits = replace(self.limits(snapshot, wanted, known), leave_out=leave_out)
         if not as_picture:
             limits = replace(limits, threshold=None)
         matches = find_similar(snapshot, self.store.catalogue, query, None, limits)
         return with_probability(matches, known, looked=False)
 
-    def _limits(self, snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
+    def limits(self, snapshot: Snapshot, wanted: QueryRequest, known: "Calibration | None") -> Wanted:
         """Return what the caller wants, with the score from which a match is `probable`: none where nobody knows it."""
         threshold = None if known is None else known.review.score
         if threshold is None and snapshot.transform.is_none:

@@ -12,9 +12,11 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.http.all_lines import Lines
 from api.http.app import Parts, create_app
+from api.http.batched_line import BatchedLine
 from api.http.early_refusals import refusing_early
-from api.http.lines import IngestLine, Line, Lines
+from api.http.lines import IngestLine, Line
 from api.http.readiness import Readiness
 from api.http.server import listen
 from api.http.thumbnails import Thumbnails
@@ -126,9 +128,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def crowded(root: Path, monkeypatch: pytest.MonkeyPatch, *, early: bool = True) -> Iterator[Running]:
     """Serve with one thread and two places for searches by picture, which wait for the test."""
-    lines = Lines(
-        Line("finds", 1, 1, brief=True), Line("pictures", 1, 1), Line("looks", 1, 1), IngestLine("ingest", 1, 1)
-    )
+    lines = Lines(BatchedLine("finds", 1), Line("pictures", 1, 1), Line("looks", 1, 1), IngestLine("ingest", 1, 1))
     slow = Slow(threading.Event(), threading.Semaphore(0))
     with Workspace(root) as workspace, DecoderPool(BUILTIN_PREPARATION, children=1) as pool:
         monkeypatch.setattr(workspace, "search_by_picture", slow)

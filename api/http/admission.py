@@ -17,7 +17,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.lines import HELD, Held, Line, Lines
+from api.http.all_lines import Lines
+from api.http.lines import HELD, Held, Line
 from api.http.places import Busy, Places, client_of
 from api.http.problems import problem
 

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.access import Authentication, Gate, OpenGate, bearer, needs, open_paths, permitted
 from api.http.admission import Admission, Entrance, install_refusals
+from api.http.all_lines import Lines
 from api.http.allowed_sources import AllowedSources
 from api.http.description import add_webhook, describe, operation_id
 from api.http.foreign_pages import ForeignPages
 from api.http.job_events import JobEvents
 from api.http.kept_answers import KeptAnswers
-from api.http.lines import Lines
 from api.http.maps import Maps
 from api.http.metrics import CONTENT_TYPE, Metrics
 from api.http.ndjson import ListsAsLines

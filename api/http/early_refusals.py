@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from api.http.admission import PROBES, Entrance, busy_problem
+from api.http.batched_line import GONE
 from api.http.lines import HELD, Held
 from api.http.places import Busy, client_of
 from api.http.problems import problem
@@ -52,6 +53,7 @@ class EarlyRefusals(HttpToolsProtocol):
         if self.transport.is_closing():  # refused, and what comes is not looked at any more
             self._dropped = 0
             return
+        cast(Scope, self.scope)[GONE] = self.transport.is_closing
         try:
             self._look()
         except Busy as busy:

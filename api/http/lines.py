@@ -20,14 +20,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.places import Places, client_of
-from indexer.devices import usable_cores
 from search.unwanted import Unwanted, stop_if_unwanted, while_wanted
 
 T = TypeVar("T")
@@ -39,7 +37,6 @@ STANDING: Final = 8  # without it; fewer, where they would wait longer than this
 STANDING_S: Final = 0.1
 RESERVE_S: Final = 0.5  # with the reserve, too: fewer than WAITING, but STANDING in any case
 REFILL_S: Final = 1.0  # of nobody waiting, in all, after which the reserve is whole again
-INGEST_AT_ONCE: Final = 8  # pictures that are taken in side by side, of all requests
 HELD: Final = "lookalike.place"  # of a request's scope
 WEIGHT: Final = 0.05  # of the newest in the mean time that work takes
 
@@ -237,41 +234,3 @@ async def _hung_up(request: Request) -> None:
     """Return when the client has hung up; its body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines of a server. finds: searches by what is stored, without a condition. pictures: what must be decoded and
-    embedded first, and conditions, which may take long.
-
-    looks: what looks at the pixels of many images, and takes seconds. ingest: pictures to be taken in.
-    """
-
-    finds: Line
-    pictures: Line
-    looks: Line
-    ingest: IngestLine
-
-    @classmethod
-    def for_cores(cls, cores: int | None = None, waiting: int = WAITING) -> "Lines":
-        """Return the lines of a process that has so many cores, None for all it can use."""
-        cores = cores or usable_cores()
-        return cls(
-            # One: it is busy with Python, of which one thread runs at a time, and a second would only keep the loop
-            # that reads and answers from its turn. More cores are for more processes.
-            Line("finds", 1, waiting, brief=True),
-            # One for each core, and as many whose picture is being decoded meanwhile.
-            Line("pictures", 2 * cores, waiting),
-            Line("looks", max(1, cores // 2), waiting),
-            # Mostly they wait for a disk, and those that wait together are committed together.
-            IngestLine("ingest", INGEST_AT_ONCE, waiting),
-        )
-
-    def all(self) -> tuple[Line, ...]:
-        """Return all lines."""
-        return self.finds, self.pictures, self.looks, self.ingest
-
-    def close(self) -> None:
-        """Begin nothing more."""
-        for line in self.all():
-            line.close()

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from prometheus_client.registry import Collector
 
-from api.http.lines import Lines
+from api.http.all_lines import Lines
 from api.http.worker_figures import WorkerFigures
 from api.webhooks.deliveries import Deliveries
 from api.workspace import Workspace

@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.http.all_lines import Lines
 from api.http.exact_json import exact_json
-from api.http.lines import Line, Lines
+from api.http.lines import Line
 from api.http.safe_fetch import Fetch
 from api.shapes.base import Shape
 from api.workspace import Workspace

@@ -1,15 +1,16 @@
 """Use case: from a query embedding to the images that resemble it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.conditions.where import Condition
 from search.finding.filter_planner import search_where
+from search.finding.ranked import Ranked
 from search.finding.recall_watch import RecallWatch
 from search.finding.region_search import Searched, everywhere
 from search.finding.snapshot import Snapshot
@@ -71,6 +72,41 @@ def find_similar(
     return Collapsing(catalogue.database, snapshot.collection.id, wanted.groups).search(find, wanted.k)
 
 
+class _Found(NamedTuple):
+    """records: of the images that were ranked at least, but for those that are gone."""
+
+    ranked: Ranked
+    records: Mapping[int, ImageRecord]
+
+
+def find_similar_each(
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    queries: Embeddings,
+    contents: Sequence[QueryContent | None],
+    wanted: Wanted,
+    watch: RecallWatch | None = None,
+) -> list[list[Match]]:
+    """Return what `find_similar` returns of each of some queries, (Q, D), that want the same, sooner than one by one.
+
+    wanted: without a condition, groups, or images to be left out.
+
+    Raises:
+        ValueError: it has one of these.
+    """
+    if wanted.where is not None or wanted.groups is not None or wanted.leave_out:
+        raise ValueError("queries with conditions, groups or images to be left out are searched one by one")
+    searched = everywhere(snapshot)
+    found = searched.search_each(queries, wanted.k)
+    records = catalogue.images_by_id(snapshot.collection.id, {one for ranked in found for one in ranked.ids.tolist()})
+    pages = []
+    for query, content, ranked in zip(queries[:, np.newaxis], contents, found, strict=True):
+        if watch is not None:
+            watch.observe(searched, query, ranked, wanted.k)
+        pages.append(_page(searched, catalogue, query, content, wanted, _Found(ranked, records)).matches)
+    return pages
+
+
 def _best(
     snapshot: Snapshot,
     catalogue: Catalogue,
@@ -88,11 +124,25 @@ def _best(
     if watch is not None:
         watch.observe(searched, query, ranked, k, matching)
     records = catalogue.images_by_id(snapshot.collection.id, ranked.ids.tolist())
-    rows, near = [*ranked.rows()], True
+    return _page(searched, catalogue, query, content, wanted, _Found(ranked, records))
+
+
+def _page(
+    searched: Searched,
+    catalogue: Catalogue,
+    query: Embeddings,
+    content: QueryContent | None,
+    wanted: Wanted,
+    found: _Found,
+) -> Page:
+    """Return the matches among images that were found."""
+    ranked, records = found
+    rows, near, k = [*ranked.rows()], True, wanted.k + len(wanted.leave_out)
     if content is not None and len(rows) == k and rows[-1][1] >= AS_GOOD:
-        others = _other_identical(searched, catalogue, content, replace(wanted, k=k), records)
+        own = {image_id: records[image_id] for image_id, *_ in rows if image_id in records}
+        others = _other_identical(searched, catalogue, content, replace(wanted, k=k), own)
         if others:
-            records |= {one.id: one for one in others}
+            records = {**records, **{one.id: one for one in others}}
             rows += searched.rank(query, len(others), np.array(sorted(one.id for one in others))).rows()
     matches = []
     for image_id, score, number, whole in rows:

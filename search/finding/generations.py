@@ -124,6 +124,20 @@ class Generation:
             return cosines(self.embeddings_at(rows), query)
         return self.transform.scores(query, self.stored_embeddings_at(rows), self.lengths[rows])
 
+    def scores_each(self, rows: Sequence[NDArray[np.int64]], queries: Embeddings) -> list[NDArray[np.float32]]:
+        """Return what `scores_at` returns of each of some transformed queries, (Q, d), and its rows, read at once.
+
+        Raises:
+            CorruptFile: a segment that holds one of them is damaged.
+        """
+        starts, together = np.cumsum([len(one) for one in rows])[:-1], np.concatenate(rows)
+        if self.lengths is None:
+            parts = np.split(self.embeddings_at(together), starts)
+            return [cosines(part, query) for part, query in zip(parts, queries[:, np.newaxis], strict=True)]
+        parts, lengths = np.split(self.stored_embeddings_at(together), starts), np.split(self.lengths[together], starts)
+        each = zip(queries[:, np.newaxis], parts, lengths, strict=True)
+        return [self.transform.scores(query, part, length) for query, part, length in each]
+
     def stored_embeddings_at(self, rows: NDArray[np.int64]) -> Embeddings:
         """Return the embeddings of index rows as segments keep them, (len(rows), D) float32 of unit length.
 

@@ -26,6 +26,7 @@ from search.regions import IN_REGIONS, WHOLES
 from search.storing.catalogue import Catalogue
 
 BLOCK_ROWS = 4_096  # embeddings in memory while all are compared
+READ_AT_ONCE = 1_024  # embeddings of several queries; more save nothing and take memory
 
 
 class Snapshot:
@@ -83,7 +84,11 @@ class Snapshot:
             rows = self.generation.index.candidates_each(queries, k, self._stale)
         else:
             rows = [self._nearest(query, k) for query in singly]
-        return [self._ranked(*one) for one in zip(singly, repeat(k), (near_best(row, k) for row in new), rows)]
+        places = [near_best(row, k) for row in new]
+        if self.generation is None or not 0 < sum(map(len, rows)) <= READ_AT_ONCE:
+            return [self._ranked(*one) for one in zip(singly, repeat(k), places, rows)]
+        known = self.generation.scores_each(rows, queries)
+        return [self._best(*one) for one in zip(singly, repeat(k), places, rows, known)]
 
     def exact_search(self, query: Embeddings, k: int) -> Ranked:
         """Return what `search` returns, by comparing every image. Costs one pass over all segments."""
@@ -181,10 +186,22 @@ class Snapshot:
         All are scored by the same sum over their embeddings, so that scores are true cosines, and equal embeddings
         score equal wherever they lie. query: transformed, as in all methods below.
         """
-        if self.generation is None or not len(rows):
+        known = None if self.generation is None or not len(rows) else self.generation.scores_at(rows, query)
+        return self._best(query, k, places, rows, known)
+
+    def _best(
+        self,
+        query: Embeddings,
+        k: int,
+        places: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        known: NDArray[np.float32] | None,
+    ) -> Ranked:
+        """Return what `_ranked` does. known: the scores of the rows, None where there are none."""
+        if self.generation is None or known is None:
             ids, scores = self.delta.ids[places], self._scores_of_new(places, query)
         else:
-            ids, scores = self.generation.ids[rows], self.generation.scores_at(rows, query)
+            ids, scores = self.generation.ids[rows], known
             if len(places):
                 ids = np.concatenate([self.delta.ids[places], ids])
                 scores = np.concatenate([self._scores_of_new(places, query), scores])

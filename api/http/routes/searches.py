@@ -1,5 +1,6 @@
 """The handlers of searches: by a picture and otherwise, and why a match is one."""
 
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -7,10 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from api.http.access import needs
+from api.http.batched_line import Together
 from api.http.brief_route import BriefRoute
 from api.http.described_forms import BOX, EXAMPLE_FILE, FILE, body_of, files, form_of_image
 from api.http.forms import form_of
-from api.http.named_queries import NamedQuery, require_one_source
+from api.http.named_queries import NamedQuery, answers_by_id, require_one_source
 from api.http.problems import unsupported_media
 from api.http.request_parts import (
     ImageId,
@@ -128,5 +130,8 @@ async def _answered(
     if body.url is not None:
         said = {"url": body.url}
     query = NamedQuery(body, wanted, said, tuple(pictures))
+    if query.is_by_id:
+        together = Together((collection, wanted), partial(answers_by_id, workspace, collection))
+        return Response(await lines(request).finds.ask(request, query, together), media_type="application/json")
     line = line_for(lines(request), accurate=wanted.accurate, pictures=bool(pictures), where=wanted.where)
     return Response(await line.run(request, query.answer, workspace, collection), media_type="application/json")
