@@ -168,8 +168,8 @@ class Report {
     const begin = this.looking("Look for duplicates", "button main");
     const words =
       "Every image is compared with every other, and what seems a copy is looked at closely. That is a job of the server: " +
-      "it goes on when you leave this page, and changes no file.";
-    const title = this.chosen === null ? "Nobody has looked for duplicates yet" : "Nobody has looked with this score yet";
+      "it goes on when you leave this page, and changes no file. What the command line found is under Plans.";
+    const title = this.chosen === null ? "This server has not looked for duplicates yet" : "This server has not looked with this score yet";
     this.foot.replaceChildren(panel(title, el("p", {}, words), begin));
   }
 

@@ -68,7 +68,7 @@ def test_looking_for_duplicates_is_begun_on_the_page_and_followed_to_its_end(pag
     view(page, "jobs")
     expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
     page.get_by_role("link", name="Look for duplicates").click()
-    expect(page.get_by_role("heading", name="Nobody has looked for duplicates yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="This server has not looked for duplicates yet")).to_be_visible()
     expect(page.locator(".totals:visible, .threshold:visible, .review-keys:visible")).to_have_count(0)
     picture_of(page, "duplicates-nobody-looked")
     page.get_by_role("button", name="Look for duplicates").click()
