@@ -14,7 +14,7 @@ import { showPlans } from "./plans_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, isWeb, keep } from "./pictures.js";
 import { themeSwitch } from "./theme_switch.js";
-import { alive, collections, notReady, ServerGone } from "./server.js";
+import { alive, collections, keyFacts, notReady, ServerGone } from "./server.js";
 import { statusHead } from "./status_head.js";
 import { showStatus } from "./status_view.js";
 import { showSearch } from "./search_view.js";
@@ -34,7 +34,7 @@ const MOST_PICTURES = 8; // of one query
 
 const main = document.getElementById("main");
 const memories = new Map();
-const known = { collections: [], at: -Infinity, ready: false };
+const known = { collections: [], at: -Infinity, ready: false, may: null }; // may: what the server allows this page
 let current = null;
 
 /** Show the view of the address. A place visited before shows what it showed then, scrolled as it was. */
@@ -158,7 +158,7 @@ function viewOf(visit, where) {
     signal: visit.leaving.signal,
     changed: () => recount(visit, where),
     search,
-    searchAddress,
+    searchAddress: known.may?.urls ? searchAddress : null,
     fail,
     again: reload,
   };
@@ -194,7 +194,8 @@ async function search(files) {
 
 /** Search for the picture at this address of the web. */
 function searchAddress(url) {
-  return searchFor(() => url);
+  if (known.may?.urls !== false) return searchFor(() => url);
+  notice("This server fetches no pictures from the web; its owner allows it with serve --allow-url. Save the picture, and drop it here.", { kind: "hint" });
 }
 
 /** Search. query: called for what it is by; hint: what people should know of it, or null. */
@@ -221,6 +222,7 @@ function reload() {
   current.leaving = new AbortController();
   current.hash = withoutLook(location.hash);
   known.at = -Infinity;
+  known.may = null; // another key, or another server, may allow other things
   show(current, true);
 }
 
@@ -293,7 +295,7 @@ async function waitForImages(signal, ...teaching) {
 
 async function refreshCollections(signal) {
   if (performance.now() - known.at < FRESH_MS) return;
-  known.collections = await collections(signal);
+  [known.collections, known.may] = await Promise.all([collections(signal), known.may ?? keyFacts(signal)]);
   known.at = performance.now();
 }
 

@@ -72,7 +72,7 @@ export function startDedup(collection, body, signal) {
   return post(`${inside(collection)}/dedup`, body, signal);
 }
 
-/** Return what the key of this page may do, {role, collection}. */
+/** Return what this page may do, {role, collection, urls}; urls: search by the address of a picture. */
 export function keyFacts(signal) {
   return ask("/v1/key", { signal });
 }

@@ -22,7 +22,7 @@ export async function showStart(view) {
       el("h1", { tabindex: "-1" }, "Have you seen this picture?"),
       el("p", { class: "lead" }, `Find its copies and everything that looks like it, among ${searchable}.`),
       zone(view.search, { title: "Drop pictures anywhere", text: "Choose a picture", hint: hint() }),
-      el("div", { class: "other-ways" }, camera("Take a photo", view.search), addressForm(view)),
+      el("div", { class: "other-ways" }, camera("Take a photo", view.search), view.searchAddress && addressForm(view)),
     ),
     el("section", { class: "from-here" }, el("h2", {}, "Or start from one of yours"), list),
   );

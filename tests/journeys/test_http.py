@@ -283,9 +283,11 @@ def test_a_picture_is_searched_by_its_address_where_that_is_allowed(client: Test
     url = "https://pictures.example/3.png"
     refused = client.post(f"{BASE}/search", json={"url": url})
     assert (refused.status_code, "--allow-url" in problem(refused)["detail"]) == (422, True)
+    assert client.get("/v1/key").json()["urls"] is False
     state = client.app.state  # type: ignore[attr-defined]
     before, state.fetch = state.fetch, Pages({url: (album / "photos" / "3.png").read_bytes(), "x": b"<html>"})
     try:
+        assert client.get("/v1/key").json()["urls"] is True
         as_json = client.post(f"{BASE}/search", json={"url": url, "k": 2, "where": "width > 1"}).json()
         as_form = client.post(f"{BASE}/search", files={"url": (None, url), "k": (None, "2")}).json()
         assert as_json["query"] == as_form["query"] == {"url": url}

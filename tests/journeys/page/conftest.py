@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from api.cli import main
 from api.http.access import Gate, OpenGate
 from api.http.app import Parts, create_app
 from api.http.readiness import Readiness
+from api.http.safe_fetch import Fetch, FetchNothing, SafeFetch
 from api.http.thumbnails import Thumbnails
 from api.jobs.runner import JobRunner
 from api.jobs.supervising import Launch
@@ -30,6 +32,7 @@ from tests.dedup_jobs import look_for_duplicates
 from tests.fakes import ColourLabeller
 from tests.web_page import FOREIGN, HOSTILE, PLAIN, WIDTHS, Watch, drawing
 
+FETCH_NOTHING = FetchNothing()
 # What Chromium makes for people and no page shows: a web page under the address bar alone costs each new page .6 s.
 # This list takes the place of the one that Playwright gives, which is repeated in it.
 NOT_WANTED = (
@@ -120,13 +123,18 @@ def served(chromium: str, pictures: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="package")
 def url(served: Path) -> Iterator[str]:
-    """The address of a server of that store."""
-    with Workspace(served) as workspace, serving(workspace, OpenGate()) as address:
+    """The address of a server of that store, which would fetch pictures from the web, and finds none there."""
+    fetch = SafeFetch(resolve=nobody_known)
+    with Workspace(served) as workspace, serving(workspace, OpenGate(), fetch) as address:
         yield address
 
 
+async def nobody_known(_host: str, _port: int) -> list[str]:
+    return []
+
+
 @contextmanager
-def serving(workspace: Workspace, gate: Gate) -> Iterator[str]:
+def serving(workspace: Workspace, gate: Gate, fetch: Fetch = FETCH_NOTHING) -> Iterator[str]:
     """Serve a store; the address."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
@@ -135,6 +143,7 @@ def serving(workspace: Workspace, gate: Gate) -> Iterator[str]:
         JobRunner(workspace.store.database, Launch(workspace.store.root)) as runner,
     ):
         parts = Parts(workspace, Thumbnails(pool), Readiness(workspace), ("127.0.0.1",), gate=gate, wake=runner.wake)
+        parts = replace(parts, fetch=fetch)
         server = uvicorn.Server(uvicorn.Config(create_app(parts), log_level="warning"))
         running = thread.submit(server.run, [listening])
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -20,6 +20,11 @@ SHIFTS = """() => new Promise((done) => {
   new PerformanceObserver(count).observe({ type: "layout-shift", buffered: true });
   setTimeout(() => done(sum), 200);
 })"""
+PASTE_ADDRESS = """() => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", "https://pictures.example/a.png");
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+}"""
 REFUSED = "Failed to load resource: the server responded with a status of 401"
 
 
@@ -133,6 +138,18 @@ def test_a_key_that_may_only_read_is_told_why_it_can_press_nothing(visitor: Page
     expect(visitor.locator(".why-not")).to_contain_text("lookalike keys create --role dedup")
     expect(visitor.get_by_role("button", name=re.compile("quarantine|Undo|Delete"))).to_have_count(0)
     picture_of(visitor, "plan-read-only")
+
+
+def test_a_server_that_fetches_nothing_from_the_web_is_not_offered_addresses(
+    visitor: Page, locked: tuple[str, ApiKeys]
+) -> None:
+    visitor.goto("/")
+    type_key(visitor, locked[1].create("read")[1])
+    expect(tiles(visitor)).to_have_count(12)
+    expect(visitor.get_by_role("button", name="Search by address")).to_have_count(0)
+    visitor.evaluate(PASTE_ADDRESS)
+    expect(visitor.locator("#notices .hint")).to_contain_text("fetches no pictures from the web")
+    expect(visitor).to_have_url(re.compile("/(#/)?$"))
 
 
 def test_a_phone_shows_the_wish_for_a_key_without_scrolling_sideways(
