@@ -229,10 +229,26 @@ def test_the_key_is_the_argument_else_that_of_the_environment(monkeypatch: pytes
     assert "lk_environment" not in repr(vars(Client(ADDRESS))), "no key in a traceback or a notebook"
 
 
-@pytest.mark.parametrize("url", ["server.test", "ftp://server.test", "http://", "http://a.test/?x=1", 5])
+NO_HOSTS = ["http://[", "http://]", "http://a..b", "http://a b", "http://%zz", f"http://{'a' * 64}", "http://*"]
+
+
+@pytest.mark.parametrize("url", ["server.test", "ftp://server.test", "http://", "http://a.test/?x=1", 5, *NO_HOSTS])
 def test_an_address_of_no_server_is_refused_at_once(url: str) -> None:
     with pytest.raises(UsageError, match="no address of a server|url is 5; give a text"):
         lookalike.connect(url)
+
+
+def test_an_address_with_a_port_that_no_server_has_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="'http://a.test:70000' has the port 70000; give one of 1 to 65535"):
+        lookalike.connect("http://a.test:70000")
+    for good in (
+        "http://a.test:65535",
+        "http://[::1]:8080",
+        "https://bücher.test/below",
+        "http://my_host.",
+        "http://10.0.0.1",
+    ):
+        lookalike.connect(good).close()
 
 
 def test_an_address_without_the_version_is_wanted() -> None:

@@ -1,6 +1,7 @@
 """Where a server is, and how it is asked: what the blocking and the async client share."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -16,6 +17,9 @@ KEY_VARIABLE = "LOOKALIKE_API_KEY"
 CONNECT_S = 10.0
 # The server ends connections that were idle for 5 s; one that is about to be ended must not be used again.
 IDLE_S = 3.0
+# What can be looked up: parts of letters, digits, - and _. The HTTP library takes more, and fails when it asks.
+HOST = re.compile(rb"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+PORTS = range(1, 65536)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,10 @@ class Connection:
             url = URL(self.address)
         except InvalidURL as error:
             raise UsageError(f"{self.address!r} is no address of a server: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        if url.scheme not in ("http", "https") or not _is_host(url) or url.query or url.fragment:
             raise UsageError(f"{self.address!r} is no address of a server; give one like http://127.0.0.1:8080")
+        if url.port is not None and url.port not in PORTS:
+            raise UsageError(f"{self.address!r} has the port {url.port}; give one of 1 to 65535")
         if url.path.rstrip("/").endswith("/v1"):
             raise UsageError(f"{self.address!r} ends in /v1, which requests bring themselves; leave it out")
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
@@ -63,6 +69,11 @@ class Connection:
         """Return the error of an answer that ended before its end."""
         why = str(error) or f"nothing came for {self.timeout_s:g} s"
         return ServerUnreachable(f"the answer of {self.address} broke off: {why}; ask again for all of it")
+
+
+def _is_host(url: URL) -> bool:
+    """Tell whether a URL has a host that can be looked up, or an IPv6 address, which the HTTP library has checked."""
+    return ":" in url.host or HOST.fullmatch(url.raw_host) is not None
 
 
 def connection_to(url: str, key: str | None, timeout_s: float, retries: int) -> Connection:
