@@ -244,11 +244,30 @@ def test_what_is_no_http_is_answered_with_a_problem_and_hung_up_on(running: Runn
     asyncio.run(story())
 
 
-def test_what_is_no_http_is_not_answered_in_the_place_of_a_request_before_it(running: Running) -> None:
+@pytest.mark.parametrize("ahead", [b"", BY_ID, BY_ID + BY_ID])
+def test_whole_requests_are_answered_before_what_is_no_http_after_them_ends_the_connection(
+    running: Running, ahead: bytes
+) -> None:
     async def story() -> None:
-        slow = await Client.to(running.place, UPLOAD)
+        slow = await Client.to(running.place, UPLOAD + ahead)
         await until(running.slow.begun)
         slow.writer.write(b"bad header\r\n\r\n")
+        await slow.writer.drain()
+        await asyncio.sleep(0.1)
+        running.slow.let.set()
+        answers = [await slow.answer() for _ in range(1 + ahead.count(b"POST"))]
+        assert {status for status, _, _ in answers} == {200}
+        assert await slow.reader.read() == b""
+        slow.writer.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_no_http_is_not_answered_in_the_place_of_a_request_before_it(running: Running) -> None:
+    chunked = BY_ID.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\nno size"
+
+    async def story() -> None:
+        slow = await Client.to(running.place, UPLOAD + chunked)
         assert await slow.reader.read() == b""
         slow.writer.close()
 

@@ -81,10 +81,17 @@ class EarlyRefusals(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that what came is no HTTP, and hang up: nobody can tell where the next request begins."""
+        """Say that what came is no HTTP, and hang up: nobody can tell where the next request begins.
+
+        Whole requests that came before it are answered first; nothing is said then.
+        """
         at_work = self.cycle is not None and not self.cycle.response_complete
+        if at_work and not self.cycle.more_body:
+            self.flow.pause_reading()
+            self.cycle.keep_alive = False  # of the last of them: with its answer the connection ends
+            return
         # Nothing is said where it would be taken for the answer to a request before.
-        if self._dropped is None and not (at_work and (self.cycle.response_started or not self.cycle.more_body)):
+        if self._dropped is None and not (at_work and (self.cycle.response_started or self.pipeline)):
             status = HTTPStatus.BAD_REQUEST
             answer = problem("BadRequest", status, f"this is no HTTP/1.1 request: {_why_not() or msg}")
             self._write(status, *_bytes_of(answer), stays=False)
