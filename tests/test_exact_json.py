@@ -120,6 +120,26 @@ def test_a_number_of_a_form_is_spelled_as_json_spells_it(client: TestClient, nam
     assert answer.json()["detail"].startswith(f"{name} is ") and answer.json()["detail"].endswith(remedy)
 
 
+def test_every_number_of_an_address_is_spelled_as_json_spells_it(client: TestClient) -> None:
+    spellings = {"integer": ("1_0", " 10", "+10", "10.0", "1e1", "010", "١٠"), "number": ("0_1", " 0.5", "+.5", ".5")}
+    paths = client.get("/openapi.json").json()["paths"]
+    seen: set[str] = set()
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                kinds = {one.get("type") for one in (schema, *schema.get("anyOf", ()))}
+                for text in (one for kind in kinds & spellings.keys() for one in spellings[kind]):
+                    given, query = {"job_id": "1", **PARTS}, dict[str, str]()
+                    (given if parameter["in"] == "path" else query)[parameter["name"]] = text
+                    answer = client.request(method, path.format(**given), params=query)
+                    said = answer.json()["detail"]
+                    assert answer.status_code == 422, (method, path, parameter["name"], text, said)
+                    assert f'{parameter["name"]} is "{text}"; give a' in said, said
+                    seen.add(parameter["name"])
+    assert seen >= {"limit", "size", "image_id", "job_id", "threshold", "max_fraction", "keeper"}
+
+
 @pytest.mark.parametrize(
     "text", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "\\u0061": 2}}]', '{"\\ud800": 1, "\\ud800": 2}']
 )

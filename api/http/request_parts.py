@@ -1,6 +1,5 @@
 """What handlers take from a request: the workspace, the collection, and bodies of JSON or of forms."""
 
-import re
 from collections.abc import Collection as Some
 from typing import Annotated, Any, Protocol, TypeVar, get_args
 
@@ -8,10 +7,12 @@ from fastapi import Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import PydanticKnownError
 from starlette.datastructures import FormData, UploadFile
 
 from api.http.all_lines import Lines
 from api.http.exact_json import exact_json
+from api.http.exact_numbers import REQUIRED, Whole
 from api.http.lines import Line
 from api.http.safe_fetch import Fetch
 from api.shapes.base import Shape
@@ -20,11 +21,6 @@ from search.errors import UsageError
 from search.records import Collection, ImageRecord
 
 Body = TypeVar("Body", bound=Shape)
-# How forms spell numbers, and pydantic's word for what is none.
-NUMBERS = {
-    int: (re.compile(r"-?[0-9]+"), "int_parsing"),
-    float: (re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"), "float_parsing"),
-}
 ONE_OF = "give exactly one of: the picture in the form field `image`, `id`, `key`, `url`"
 
 
@@ -49,10 +45,10 @@ def _target(collection: str, workspace: Work) -> Collection:
 
 
 Target = Annotated[Collection, Depends(_target)]
-Limit = Annotated[int, Query(ge=1, le=1000)]
+Limit = Annotated[Whole, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,16}$", description="next_cursor of the page before")]
 # Ids are below 2^53, so that every JSON reader keeps them.
-ImageId = Annotated[int, PathParameter(ge=0, lt=2**53)]
+ImageId = Annotated[Whole, PathParameter(ge=0, lt=2**53)]
 
 
 def fetcher(request: Request) -> Fetch:
@@ -117,16 +113,19 @@ def parsed_form(shape: type[Body], form: FormData, lists: Some[str] = ()) -> Bod
 
 
 def _require_plain(shape: type[Shape], name: str, text: str) -> None:
-    """Refuse a text of a field that is a number where JSON would not have it so, as 1_0, " 1" and 1.0 for a whole one.
+    """Refuse a text of a field that is a number where JSON would not have it so.
 
     Raises:
         RequestValidationError: it is one.
     """
     field = shape.model_fields.get(name)
     kinds = () if field is None else _kinds(field.annotation)
-    for kind, (spelled, mistake) in NUMBERS.items():
-        if kind in kinds and not spelled.fullmatch(text):
-            raise RequestValidationError([{"type": mistake, "loc": (name,), "input": text}])
+    for kind, require in REQUIRED.items():
+        if kind in kinds:
+            try:
+                require(text)
+            except PydanticKnownError as error:
+                raise RequestValidationError([{"type": error.type, "loc": (name,), "input": text}]) from error
 
 
 def _kinds(annotation: Any) -> tuple[object, ...]:

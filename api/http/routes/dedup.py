@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
+from api.http.exact_numbers import Number, Whole
 from api.http.job_requests import iso, start_job
 from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import Cursor, ImageId, Limit, Target, Work, lines
@@ -51,7 +52,9 @@ def reports(workspace: Work, target: Target) -> Page[Report]:
 def groups(  # noqa: PLR0913, PLR0917 -- the parts of a request
     workspace: Work,
     target: Target,
-    threshold: Annotated[float | None, Query(ge=-1, le=1, description="of a report that somebody chose it for")] = None,
+    threshold: Annotated[
+        Number | None, Query(ge=-1, le=1, description="of a report that somebody chose it for")
+    ] = None,
     kind: Annotated[list[DuplicateKind] | None, Query(description="only copies of these kinds")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -82,7 +85,7 @@ async def difference(
     workspace: Work,
     target: Target,
     image_id: ImageId,
-    keeper: Annotated[int, Query(ge=0, lt=2**53, description="id of the image that it is a copy of")],
+    keeper: Annotated[Whole, Query(ge=0, lt=2**53, description="id of the image that it is a copy of")],
 ) -> Response:
     """Return a JPEG of the keeper in pale grey, which glows where the image shows something else."""
     find = workspace.store.catalogue.image_by_id

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.http.access import needs
+from api.http.exact_numbers import Whole
 from api.http.problems import unsupported_media
 from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import (
@@ -139,7 +140,7 @@ def thumbnail(
     workspace: Work,
     target: Target,
     image_id: ImageId,
-    size: Annotated[int, Query(ge=16, le=MAX_THUMBNAIL, description="long side in pixels")] = 320,
+    size: Annotated[Whole, Query(ge=16, le=MAX_THUMBNAIL, description="long side in pixels")] = 320,
 ) -> Response:
     """Return a JPEG of an image, without its metadata."""
     image = workspace.store.catalogue.image_by_id(target.id, image_id)

@@ -8,6 +8,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import StreamingResponse
 
 from api.http.access import CalledBy, needs
+from api.http.exact_numbers import Whole
 from api.http.job_events import JobEvents
 from api.http.job_requests import jobs_of, require_role, seen_by, shape_of, tell_again
 from api.http.request_parts import Cursor, Limit, Work
@@ -17,7 +18,7 @@ from search.records import JobState
 from search.storing.due_webhooks import DueWebhooks
 
 router = APIRouter()
-JobId = Annotated[int, PathParameter(ge=1, lt=2**53)]
+JobId = Annotated[Whole, PathParameter(ge=1, lt=2**53)]
 EVENTS = "text/event-stream"
 _streamed: dict[int | str, dict[str, Any]] = {
     200: {"content": {EVENTS: {"schema": {"type": "string"}}}, "description": "events named `job`, each with a Job"},

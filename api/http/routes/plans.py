@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 
 from api.http.access import needs
+from api.http.exact_numbers import Number
 from api.http.job_requests import start_job
 from api.http.repeats import SAME_REQUEST, OnceRoute, names_itself
 from api.http.request_parts import Cursor, Limit, Target, Work
@@ -87,7 +88,7 @@ def plan_preview(  # noqa: PLR0913, PLR0917 -- the parts of a request
     include: Annotated[
         list[Literal["near"]] | None, Query(max_length=1, description="also what nobody confirmed")
     ] = None,
-    max_fraction: Annotated[float | None, Query(gt=0, le=1, description="of an indexed folder's images")] = None,
+    max_fraction: Annotated[Number | None, Query(gt=0, le=1, description="of an indexed folder's images")] = None,
 ) -> Preview:
     """Tell what `apply` would do with the same words, by what is written down; no file is looked at."""
     asked = wanted(ApplyBody(action=action, include=include or [], max_fraction=max_fraction))
