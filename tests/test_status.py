@@ -114,6 +114,29 @@ def test_status_counts_what_was_seen_indexed_and_failed(filled: Store, photos: P
     assert shape["index"] == counts | transform | {"explanation": explanation}
 
 
+def test_files_that_are_no_images_are_counted_below_each_folder_by_the_newest_job_that_saw_all_of_it(
+    filled: Store, photos: Path, draw: Draw, tmp_path: Path
+) -> None:
+    def ignored(*folders: Path) -> int:
+        index(filled, *folders)
+        return look(filled).ignored
+
+    notes = [photos / name for name in ("a.txt", "b.txt", "below/c.txt")]
+    for note in notes:
+        note.parent.mkdir(exist_ok=True)
+        note.write_text("no image")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    draw("other.png", 99).rename(elsewhere / "other.png")
+    assert ignored(photos) == 3
+    assert ignored(elsewhere) == 3, "what another folder holds tells nothing of this one"
+    (elsewhere / "d.txt").write_text("no image")
+    assert ignored(elsewhere) == 4
+    assert ignored(photos / "below") == 4, "it was counted with the folder around it"
+    notes[0].unlink()
+    assert ignored(photos) == 3
+
+
 def test_a_tombstone_is_counted_and_no_fault(filled: Store) -> None:
     change(filled, update(collection).values(sequence=collection.c.sequence + 1))
     change(filled, update(image).where(image.c.id == 1).values(deleted=True, sequence=text("2")))

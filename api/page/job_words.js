@@ -47,12 +47,21 @@ export function resultLine(job) {
   if (state === "cancelled") return "Ended by somebody; what it did until then stays.";
   if (result === null) return null;
   if (OF_PLANS.has(kind)) return outcome(job).title;
+  if (kind === "import") return imported(result);
   if ("groups" in result) {
     const copies = result.members === undefined ? "" : `, ${count(result.members, "copy", "copies")}`;
     return `${count(result.groups, "group")}${copies}${result.bytes === undefined ? "" : `, ${size(result.bytes)} reclaimable`}`;
   }
   const told = Object.entries(result).filter(([, value]) => typeof value === "number");
   return told.map(([name, value]) => `${name.replaceAll("_", " ")}: ${number(value)}`).join(" · ") || null;
+}
+
+/** Return what an import did with files of the server's machine, and with pictures that it took in one by one. */
+function imported({ index = {}, outcomes = {} }) {
+  const done = ["indexed", "unchanged", "moved", "failed"].filter((name) => index[name]).map((name) => [name, index[name]]);
+  const words = [...done, ...Object.entries(outcomes)].map(([name, files]) => `${number(files)} ${name}`);
+  if (index.ignored) words.push(`no images, ignored: ${number(index.ignored)}`);
+  return words.join(" · ") || "Nothing was there to take in";
 }
 
 /** Return how telling somebody of a job's end went; null where nobody is to be told. */

@@ -133,13 +133,17 @@ class IndexJob:
         finally:
             pipeline.close()
             self._publisher.close()
-            seen = {} if self._sighting is None else {"sighting": self._sighting.as_json()}
-            committer.finish(state, self._counts.as_json() | seen)
+            committer.finish(state, self._counts.as_json() | self._seen())
         if self._target.labels_from is not None and options.labeller is not None:
             self._store.catalogue.labels.settle(self._target)
         self._publish()
         apart = {visit.uri: visit.apart for visit in found.visits.values() if visit.apart}
         return self._summary(pipeline, apart, time.perf_counter() - began)
+
+    def _seen(self) -> dict[str, object]:
+        """Return where the job looked and what it saw there, for `status`."""
+        walked: dict[str, object] = {"walked": self._spectator.walked}
+        return walked if self._sighting is None else walked | {"sighting": self._sighting.as_json()}
 
     def _unchanged(self, options: IndexOptions) -> dict[str, tuple[str, int]]:
         """Return the archives that need not be opened. Those of a retry must be: what is to be tried lies inside."""

@@ -25,6 +25,9 @@ class Spectator:
         # What a glob does not show of a remote folder is none of the job's, and its uris cannot be told apart.
         self._clear = all(source.pattern is None for source in self._sources) and len(self._sources) <= MOST_ROOTS
         self._roots = tuple(source.uri for source in self._sources)
+        # All that was looked into, archives and manifests too; none where those are too many to keep.
+        self.walked = [source.uri for source in sources if source.kind != "offline"]
+        self.walked = self.walked if len(self.walked) <= MOST_ROOTS else []
         self._below = tuple(f"{root.rstrip('/')}/" for root in self._roots)
         self._began = store.catalogue.collection(target.name).sequence
 

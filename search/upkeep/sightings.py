@@ -5,7 +5,7 @@ knew as images or in the ledger (`indexer.jobs.index_images`). It also writes do
 ids are never used twice and removed images are tombstones, so that number can be counted again later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def disagreements(connection: Connection, target: Collection) -> dict[str, int]:
             if gone > 0:
                 told = "1 image is" if gone == 1 else f"{gone:,} images are"
                 found[f"{told} gone that nobody removed since the last `index`; {REMEDY}"] = gone
-        if not all(_below(root, looked) for root in sighting.roots) and sighting.lost:
+        if not _all_below(sighting.roots, looked) and sighting.lost:
             found[_told(sighting)] = sighting.lost
         looked += sighting.roots
     return found
@@ -62,11 +62,35 @@ def disagreements(connection: Connection, target: Collection) -> dict[str, int]:
 REMEDY = "`lookalike verify --deep` tells what else is wrong, and a backup has them"
 
 
-def _sightings(connection: Connection, collection_id: int) -> list[Sighting]:
-    """Return what finished jobs saw, the newest first."""
+def ignored_files(connection: Connection, target: Collection) -> int:
+    """Return how many files that are no images were met: below each place, by the newest job that walked all of it."""
+    counted: list[tuple[list[str], int]] = []
+    for progress in _finished(connection, target.id):
+        roots, ignored = progress.get("walked") or [], progress.get("ignored")
+        looked = [root for others, _ in counted for root in others]
+        if not isinstance(ignored, int) or (counted and _all_below(roots, looked)):
+            continue
+        # What a newer job met inside of this one's folders is a part of it.
+        counted = [one for one in counted if not _all_below(one[0], roots)]
+        counted.append((roots, ignored))
+    return sum(ignored for _, ignored in counted)
+
+
+def _all_below(roots: Sequence[str], others: list[str]) -> bool:
+    """Tell whether places lie below others; places that nobody knows do."""
+    return all(_below(root, others) for root in roots)
+
+
+def _finished(connection: Connection, collection_id: int) -> list[Mapping[str, Any]]:
+    """Return what finished jobs wrote down, the newest first."""
     done = (job.c.collection_id == collection_id) & (job.c.kind == "index") & (job.c.state == "done")
     newest = select(job.c.progress).where(done).order_by(job.c.id.desc()).limit(LOOKED_BACK)
-    kept = [progress.get("sighting") for progress in connection.execute(newest).scalars()]
+    return list(connection.execute(newest).scalars())
+
+
+def _sightings(connection: Connection, collection_id: int) -> list[Sighting]:
+    """Return what finished jobs saw, the newest first."""
+    kept = [progress.get("sighting") for progress in _finished(connection, collection_id)]
     return [_sighting(one) for one in kept if one]
 
 

@@ -21,7 +21,7 @@ from search.regions import IN_REGIONS
 from search.spaces.space_upgrade import upgrade_as_json
 from search.storing.region_rows import count_images_with_regions
 from search.storing.store import Store, spec_of
-from search.upkeep.sightings import disagreements
+from search.upkeep.sightings import disagreements, ignored_files
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class CollectionStatus:
     seen: files that indexing jobs have seen, by their own count (search/upkeep/sightings.py); images + ledger_only, or
     something is missing, which disagreements tell. ledger_only: files in the ledger that are no image: a picture that
     went bad after it was indexed is both.
-    ignored: files that the last job passed over. embedded: images that have an embedding in the collection's space.
+    ignored: files that jobs passed over. embedded: images that have an embedding in the collection's space.
     last_job: how the last indexing job ended, None before the first. damage: why nothing can be searched, if so.
     upgrade: the way to another space, None when there is none (search/spaces/space_upgrade.py). labels_of: the
     space whose labels the images have, None for the collection's own. index_facts: what was measured of an approximate
@@ -322,9 +322,8 @@ def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
         .join(image, image.c.content_id == embedding.c.content_id)
         .where(here, embedding.c.space_id == target.space_id)
     )
-    last = select(job.c.state, job.c.progress).where(job.c.collection_id == target.id, job.c.kind == "index")
+    last = select(job.c.state).where(job.c.collection_id == target.id, job.c.kind == "index")
     newest = connection.execute(last.order_by(job.c.id.desc()).limit(1)).first()
-    ignored = newest.progress.get("ignored", 0) if newest is not None else 0
     in_space = (embedding.c.space_id == target.space_id) & (embedding.c.region == 0)
     embedded = exists().where(embedding.c.content_id == image.c.content_id, in_space)
     images = connection.execute(select(func.count()).where(here, ~image.c.deleted)).scalar_one()
@@ -341,7 +340,7 @@ def _counts(connection: Connection, target: Collection) -> dict[str, Any]:
         "tombstones": connection.execute(select(func.count()).where(here, image.c.deleted)).scalar_one(),
         "failed": connection.execute(select(func.count()).where(ledger.c.collection_id == target.id)).scalar_one(),
         "segments": connection.execute(used).scalar_one(),
-        "ignored": ignored if isinstance(ignored, int) else 0,
+        "ignored": ignored_files(connection, target),
         "embedded": connection.execute(select(func.count()).where(here, ~image.c.deleted, embedded)).scalar_one(),
         "last_job": None if newest is None else newest.state,
         "with_regions": count_images_with_regions(connection, target) if target.regions_rule else 0,
