@@ -70,12 +70,16 @@ class IndexRequest:
 
 
 Telling = Callable[[Sequence[Source]], AbstractContextManager[Progress]]
+Note = Callable[[str], None]
 
 
-def run_index(session: Session, request: IndexRequest, told: Telling | None = None) -> tuple[IndexSummary, bool]:
+def run_index(
+    session: Session, request: IndexRequest, told: Telling | None = None, note: Note = say
+) -> tuple[IndexSummary, bool]:
     """Index the sources into the session's collection; return the summary and whether the store is new.
 
-    told: gives whom to tell how far it is, by the sources; None for people, as the session says.
+    told: gives whom to tell how far it is, by the sources; None for people, as the session says. note: takes what else
+    people should know, a sentence at a time.
 
     With `watch`, the summary is that of all passes until Ctrl-C or SIGTERM came while nothing was being indexed.
 
@@ -87,7 +91,7 @@ def run_index(session: Session, request: IndexRequest, told: Telling | None = No
     with ExitStack() as stack:
         store = None if created else stack.enter_context(Store(session.store))
         known = _collection(store, session.collection)
-        sources = _sources(store, known, request)
+        sources = _sources(store, known, request, note)
         watcher = stack.enter_context(Watcher(sources, session.store)) if request.watch else None
         # All that can be refused comes first: it must leave neither a store nor a download behind.
         accepted = _consent(store, known, request)
@@ -96,7 +100,7 @@ def run_index(session: Session, request: IndexRequest, told: Telling | None = No
         backbone = _backbone(known, request)
         regions = _wants_regions(known, request)
         frames = None if gpu is None else _device_frames(gpu, backbone.preparation)
-        labeller = _labeller(known, request, backbone)
+        labeller = _labeller(known, request, backbone, note)
         store = store or stack.enter_context(Store.create(session.store))
         target = store.open_collection(
             session.collection,
@@ -186,7 +190,9 @@ def _wants_regions(known: Collection | None, request: IndexRequest) -> bool:
     return wanted
 
 
-def _labeller(known: Collection | None, request: IndexRequest, backbone: PreparedBackbone) -> Labeller | None:
+def _labeller(
+    known: Collection | None, request: IndexRequest, backbone: PreparedBackbone, note: Note
+) -> Labeller | None:
     """Return what labels new images, None when nobody wants that, or only the collection remembers it and nothing can.
 
     Raises:
@@ -196,7 +202,7 @@ def _labeller(known: Collection | None, request: IndexRequest, backbone: Prepare
         return backbone.labeller() if request.labels else None
     labeller = backbone.labeller_if_any() if known.labels else None
     if known.labels and labeller is None:
-        say(f"{backbone.space.backbone} names nothing: new images get no labels; --no-labels stops asking for them")
+        note(f"{backbone.space.backbone} names nothing: new images get no labels; --no-labels stops asking for them")
     return labeller
 
 
@@ -212,7 +218,7 @@ def _local(known: Collection | None, request: IndexRequest) -> bool:
     return wanted
 
 
-def _sources(store: Store | None, known: Collection | None, request: IndexRequest) -> list[Source]:
+def _sources(store: Store | None, known: Collection | None, request: IndexRequest, note: Note) -> list[Source]:
     """Return the checked sources.
 
     Raises:
@@ -227,7 +233,7 @@ def _sources(store: Store | None, known: Collection | None, request: IndexReques
         listed = ", ".join(f"{source.path} ({source.detail})" for source in offline)
         raise GuardRefused(f"offline: {listed}; the images that were indexed there are kept")
     for source in offline:
-        say(f"offline: {source.path} ({source.detail}); the images that were indexed there are kept")
+        note(f"offline: {source.path} ({source.detail}); the images that were indexed there are kept")
     return sources
 
 

@@ -27,6 +27,10 @@ Keep = Literal["original", "thumbnail", "none"]
 OnDuplicate = Literal["allow", "link", "reject"]
 Outcome = Literal["added", "replaced", "linked", "exists", "rejected"]
 SMALL_PIXELS: Final = 1_024  # long side of what is kept instead of an original
+OTHER_LABELS: Final = (
+    "the labels that were sent do not count: those of a picture are written once, for all images that hold its file; "
+    "what is to differ between images goes into their metadata"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class Ingested:
     image: ImageRecord | None
     error: LookalikeError | None = None
     check: Check | None = None
+
+    def has_other_labels(self, sent: Sent) -> bool:
+        """Tell whether the labels that came with the picture do not count, as its file has others (`OTHER_LABELS`)."""
+        if sent.labels is None or self.image is None or self.outcome == "rejected":
+            return False
+        wanted, there = (
+            sorted((one.label, one.probability) for one in some) for some in (sent.labels, self.image.labels)
+        )
+        return wanted != there
 
 
 class Ingest:

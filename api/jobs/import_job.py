@@ -15,8 +15,8 @@ from api.http.allowed_sources import AllowedSources
 from api.http.ingest_requests import fetched, sent_of
 from api.http.problems import document_of
 from api.http.safe_fetch import FetchNothing, SafeFetch
-from api.indexing import IndexRequest, run_index
-from api.ingesting import Ingest, Ingested, Sent
+from api.indexing import IndexRequest, Note, run_index
+from api.ingesting import OTHER_LABELS, Ingest, Ingested, Sent
 from api.jobs.progress import Meter
 from api.jobs.task import Task
 from api.progress import Total
@@ -38,19 +38,22 @@ WEB: Final = ("http://", "https://")
 def run_import(task: Task) -> Mapping[str, object]:
     """Return what became of the pictures: `index` as of the command, and `outcomes` of those taken in one by one.
 
+    `notes` are sentences on what was asked for and did not count.
+
     Raises:
         LookalikeError: by name, whatever stopped it; what was acknowledged until then stays.
     """
     body = ImportBody.model_validate(task.request)
     sources = AllowedSources(task.roots, SafeFetch() if task.allow_url else FetchNothing())
-    result: dict[str, object] = {}
+    notes: list[str] = []
+    result: dict[str, object] = {"notes": notes}
     local = local_sources(sources, body)
     if local:
-        result["index"] = _indexed(task, local)
+        result["index"] = _indexed(task, local, notes.append)
     single = [sent_of(one) for one in body.manifest] + [
         Sent(b"", one, uri=one) for one in body.sources if one.startswith(WEB)
     ]
-    return result | asyncio.run(_taken(task, sources, single, body))
+    return result | asyncio.run(_taken(task, sources, single, body, notes.append))
 
 
 def local_sources(sources: AllowedSources, body: ImportBody) -> list[str]:
@@ -66,15 +69,18 @@ def local_sources(sources: AllowedSources, body: ImportBody) -> list[str]:
     return paths
 
 
-def _indexed(task: Task, paths: Sequence[str]) -> Mapping[str, object]:
+def _indexed(task: Task, paths: Sequence[str], note: Note) -> Mapping[str, object]:
     session = Session(task.root, task.collection, json=True, progress="none")
     request = IndexRequest(list(paths), weights=task.weights, device=task.device, workers=2)
-    summary, _ = run_index(session, request, lambda sources: _told(task.meter, sources))
+    summary, _ = run_index(session, request, lambda sources: _told(task.meter, sources), note)
     return summary.as_json()
 
 
-async def _taken(task: Task, sources: AllowedSources, single: Sequence[Sent], body: ImportBody) -> dict[str, object]:
+async def _taken(
+    task: Task, sources: AllowedSources, single: Sequence[Sent], body: ImportBody, note: Note
+) -> dict[str, object]:
     outcomes: Counter[str] = Counter()
+    labelled: list[str] = []
     rejected: list[dict[str, Any]] = []
     if single:
         with (
@@ -89,10 +95,15 @@ async def _taken(task: Task, sources: AllowedSources, single: Sequence[Sent], bo
                     done = await _one(ingest, target, sources, sent, body)
                 outcomes[done.outcome] += 1
                 task.meter.advance("taken in", outcomes.total(), len(single))
+                if done.has_other_labels(sent):
+                    labelled.append(sent.key or sent.uri or sent.name)
                 if done.error is not None and len(rejected) < NAMED:
                     rejected.append({"uri": sent.uri, "problem": document_of(done.error).model_dump(exclude_none=True)})
 
             await asyncio.gather(*map(take, single))
+    if labelled:
+        more = f" and {len(labelled) - 1:,} more" if len(labelled) > 1 else ""
+        note(f"{labelled[0]}{more}: {OTHER_LABELS}")
     return {"outcomes": dict(outcomes), "rejected": rejected}
 
 

@@ -57,11 +57,11 @@ export function resultLine(job) {
 }
 
 /** Return what an import did with files of the server's machine, and with pictures that it took in one by one. */
-function imported({ index = {}, outcomes = {} }) {
+function imported({ index = {}, outcomes = {}, notes = [] }) {
   const done = ["indexed", "unchanged", "moved", "failed"].filter((name) => index[name]).map((name) => [name, index[name]]);
   const words = [...done, ...Object.entries(outcomes)].map(([name, files]) => `${number(files)} ${name}`);
   if (index.ignored) words.push(`no images, ignored: ${number(index.ignored)}`);
-  return words.join(" · ") || "Nothing was there to take in";
+  return [words.join(" · ") || "Nothing was there to take in", ...notes].join(". ");
 }
 
 /** Return how telling somebody of a job's end went; null where nobody is to be told. */

@@ -17,7 +17,7 @@ from api.http.ingest_requests import Wanted, fetched, wanted_images, wanted_put
 from api.http.once import IdempotencyKey, once
 from api.http.problems import document_of
 from api.http.request_parts import Target, inlined, lines, parsed
-from api.ingesting import Ingest, Sent
+from api.ingesting import OTHER_LABELS, Ingest, Sent
 from api.ingesting import Ingested as Done
 from api.shapes.base import Shape
 from api.shapes.checks import CheckAnswer
@@ -27,10 +27,6 @@ from search.errors import BadImage, LookalikeError, UsageError
 from search.records import Collection
 
 router = APIRouter()
-OTHER_LABELS: Final = (
-    "the labels that were sent do not count: those of a picture are written once, for all images that hold its file; "
-    "what is to differ between images goes into their metadata"
-)
 NOTHING_NEW: Final = frozenset({"exists", "rejected"})
 
 
@@ -167,10 +163,6 @@ def _told(done: Done, sent: Sent) -> Ingested:
         told.problem = document_of(done.error)
     if done.check is not None:
         told.check = CheckAnswer.model_validate(done.check.as_json())
-    if sent.labels is not None and done.image is not None and done.outcome != "rejected":
-        wanted, there = (
-            sorted((one.label, one.probability) for one in some) for some in (sent.labels, done.image.labels)
-        )
-        if wanted != there:
-            told.note = OTHER_LABELS
+    if done.has_other_labels(sent):
+        told.note = OTHER_LABELS
     return told

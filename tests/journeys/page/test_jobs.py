@@ -109,12 +109,17 @@ def test_the_progress_of_a_job_is_live(page: Page) -> None:
 
 def test_an_import_says_what_became_of_the_files_and_how_many_were_no_images(page: Page) -> None:
     index = {"seen": 5, "indexed": 3, "unchanged": 1, "moved": 0, "vanished": 0, "ignored": 2, "failed": 1}
-    result = {"index": index, "outcomes": {"added": 4, "rejected": 1}, "rejected": []}
+    result = {
+        "index": index,
+        "outcomes": {"added": 4, "rejected": 1},
+        "rejected": [],
+        "notes": ["builtin names nothing"],
+    }
     imported = JOB | {"kind": "import", "state": "done", "progress": None, "result": result}
     page.route("**/v1/jobs?*", lambda route: route.fulfill(json={"items": [imported], "next_cursor": None}))
     view(page, "jobs")
     expect(page.locator(".job")).to_contain_text(
-        "3 indexed · 1 unchanged · 1 failed · 4 added · 1 rejected · no images, ignored: 2"
+        "3 indexed · 1 unchanged · 1 failed · 4 added · 1 rejected · no images, ignored: 2. builtin names nothing"
     )
 
 
