@@ -321,8 +321,8 @@ def test_a_manifest_that_names_a_place_outside_is_refused(sound: Path, tmp_path:
     evil = Manifest("2026-11-22T00:00:00+00:00", None, (), (BackupFile("../../evil", 1, "0" * 64),))
     with pytest.raises(CorruptFile, match="which no backup holds"):
         load_manifest(evil.dump(), tmp_path)
-    newer = json.loads((sound / "backup" / MANIFEST).read_bytes()) | {"format": 3}
-    with pytest.raises(StoreTooNew, match="format 3"):
+    newer = json.loads((sound / "backup" / MANIFEST).read_bytes()) | {"format": 4}
+    with pytest.raises(StoreTooNew, match="format 4"):
         load_manifest(json.dumps(newer).encode(), tmp_path)
 
 

@@ -28,6 +28,7 @@ def backup(
     """Copy the store, whole and checked, also while others index and search."""
     from search.moving.backup import back_up
     from search.storing.store import Store
+    from search.storing.uploads import FOLDER as UPLOADS
 
     session: Session = context.obj
     with Store(session.store) as store, work_progress(session.progress, "copied", "bytes") as advance:
@@ -42,7 +43,8 @@ def backup(
         f"{size_text(size)} in {report.place}"
     )
     for name in report.left_out:
-        say(f"{name} is not in it: it was changed since `apply` wrote it, and no `undo` goes by it")
+        changed = "it was changed since `apply` wrote it, and no `undo` goes by it"
+        say(f"{name} is not in it: {'it is gone or damaged' if name.startswith(UPLOADS) else changed}")
 
 
 def restore(

@@ -16,8 +16,8 @@ Step = Rule | Literal["own"]
 CONSIDERED: Final = 64  # copies of one picture, the best at first sight
 
 _OF_PIXELS: Final[tuple[Rule, ...]] = ("view", "lossless", "resolution", "untouched", "quality")
-# What tells nothing of the picture. Before these, files of one's own come before uploads: backups leave those out, and
-# they go with their image, so that nothing else may go for the sake of one that is no better.
+# What tells nothing of the picture. Before these, files of one's own come before uploads: they go
+# with their image, so that nothing else may go for the sake of one that is no better.
 _BESIDE: Final[tuple[Rule, ...]] = ("metadata", "date", "path")
 _PROTECTED, _FIRST = "in a protected folder", "indexed first"
 _REASONS: Final[dict[Step, str]] = {

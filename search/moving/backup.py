@@ -1,7 +1,8 @@
 """Job: copy a store into a backup while others index and search. Reads only.
 
-First the catalogue, as of one moment; then every segment that this catalogue names, and the plans: segments never
-change, so copying them later is right. A segment that compaction removed meanwhile means: take the catalogue again.
+First the catalogue, as of one moment; then every segment and every uploaded picture that this catalogue names, and the
+plans: these files never change, so copying them later is right. One that went meanwhile, since compaction or somebody
+removed what it was for, means: take the catalogue again.
 Generations are a cache and stay behind. The backup is made beside its place and renamed at the end, so that at its
 place there is a whole one or none.
 """
@@ -27,7 +28,10 @@ from search.moving.backup_files import CATALOGUE, BackupFile, BackupWriter, Fold
 from search.moving.partial_folders import partial_folder
 from search.moving.plan_copies import copied_plans, objection_to
 from search.moving.table_copy import copy_tables
+from search.moving.upload_copies import is_named, named_uploads, size_of, upload_bytes
+from search.records import uri_of_path
 from search.storing.store import Store
+from search.storing.uploads import SMALL, folder_of
 
 ATTEMPTS = 5
 BUSY_S = 60.0  # to wait for writers before the catalogue is copied
@@ -36,8 +40,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup holds. attempts: how often the catalogue had to be taken. left_out: journals that were changed by
-    somebody, by name, so that no `undo` goes by them.
+    """What a backup holds. attempts: how often the catalogue had to be taken. left_out: by name, journals that were
+    changed by somebody, so that no `undo` goes by them, and uploads that are gone or damaged.
     """
 
     place: Path
@@ -92,6 +96,7 @@ class _Backup:
         self._folder = folder
         self._writer = writer
         self._progress = progress
+        self._uploads = folder_of(store.settings)
         self._copied: dict[str, BackupFile] = {}
         self.left_out: list[str] = []
 
@@ -103,14 +108,15 @@ class _Backup:
                 leftover.unlink(missing_ok=True)
             copy_catalogue(self._store.database, working)
             collections, segments = _slimmed(working)
-            if not self._copy(segments):
+            if not (self._copy(segments) and self._copy_uploads(working)):
                 continue
             self._copied[CATALOGUE] = self._writer.add(CATALOGUE, np.memmap(working, np.uint8, mode="r"))
             working.unlink()
             self._copy_plans()
             files = tuple(self._copied.values())
-            return Manifest(made_at, self._store.settings.accept_license, collections, files), attempt
-        raise StoreUnavailable(f"segments were compacted away {ATTEMPTS} times during the backup; try again")
+            place = uri_of_path(str(self._uploads))
+            return Manifest(made_at, self._store.settings.accept_license, collections, files, place), attempt
+        raise StoreUnavailable(f"files were compacted or removed {ATTEMPTS} times during the backup; try again")
 
     def _copy_plans(self) -> None:
         for name, data in copied_plans(self._store.root):
@@ -118,6 +124,33 @@ class _Backup:
                 self._copied[name] = self._writer.add(name, np.frombuffer(data, np.uint8))
             else:
                 self.left_out.append(name)
+
+    def _copy_uploads(self, catalogue: Path) -> bool:
+        """Copy the uploads that are not copied yet; return whether none was removed with its last image meanwhile."""
+        copied = Database(f"sqlite:///{catalogue}")
+        try:
+            with copied.reading() as connection:
+                names = [name for name in named_uploads(connection, self._uploads) if name not in self._copied]
+        finally:
+            copied.close()
+        missing: list[str] = []
+        done = sum(file.bytes for file in self._copied.values())
+        total = done + sum(size_of(self._uploads, name) for name in names)
+        for name in names:
+            try:
+                self._copied[name] = self._writer.add(name, upload_bytes(self._uploads, name))
+                done += self._copied[name].bytes
+            except FileNotFoundError:
+                if not name.endswith(SMALL):  # of which nobody can tell whether it was ever kept
+                    missing.append(name)
+            except CorruptFile:
+                missing.append(name)
+            self._progress(done, total)
+        with self._store.database.reading() as connection:
+            if not all(name.endswith(SMALL) or is_named(connection, self._uploads, name) for name in missing):
+                return False
+        self.left_out += missing
+        return True
 
     def _copy(self, segments: dict[str, tuple[int, str]]) -> bool:
         """Copy the segments that are not copied yet; return whether all of them were still there."""

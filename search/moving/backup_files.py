@@ -1,9 +1,9 @@
-"""The files of a backup, in a folder or in a plain .tar: `catalogue.sqlite`, `segments/*`, `plans/*`, manifest.
+"""The files of a backup, in a folder or in a plain .tar: `catalogue.sqlite`, `segments/*`, `plans/*`, `uploads/*/*`.
 
-`backup.json` is written last: `{format, made_at, accept_license, collections, files: [{name, bytes, sha256}], sha256}`,
-where the last sha256 is over all the rest of it. A backup without a whole manifest is none. What is read is hostile
-until proved otherwise: names follow one pattern, links and other kinds of members are refused, nothing is unpacked by
-a name of its own choosing.
+`backup.json`, the manifest, is written last: `{format, made_at, accept_license, collections, files: [{name, bytes,
+sha256}], uploads, sha256}`, where the last sha256 is over all the rest of it. A backup without a whole manifest is
+none. What is read is hostile until proved otherwise: names follow one pattern, links and other kinds of members are
+refused, nothing is unpacked by a name of its own choosing.
 """
 
 import hashlib
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from search.blobs.blobs import sync_folder
 from search.errors import CorruptFile, LookalikeError, StoreTooNew, UsageError
 from search.faults import fault
-from search.moving.plan_copies import COPIED
+from search.moving import plan_copies, upload_copies
 
-FORMAT = 2  # 1 had no plans
+FORMAT = 3  # 1 had no plans, 2 no uploads
 MANIFEST = "backup.json"
 CATALOGUE = "catalogue.sqlite"
-NAME = re.compile(rf"catalogue\.sqlite|segments/[A-Za-z0-9][A-Za-z0-9._-]{{0,200}}|{COPIED.pattern}")
+PLAIN = f"{plan_copies.COPIED.pattern}|{upload_copies.COPIED.pattern}"
+NAME = re.compile(rf"catalogue\.sqlite|segments/[A-Za-z0-9][A-Za-z0-9._-]{{0,200}}|{PLAIN}")
 PIECE_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 1 << 30
 
@@ -45,12 +46,16 @@ class BackupFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds. made_at: ISO 8601, UTC. collections: {name, images, sequence} each."""
+    """What a backup holds. made_at: ISO 8601, UTC. collections: {name, images, sequence} each.
+
+    uploads: uri of the folder where the store had its uploads, None in backups without any.
+    """
 
     made_at: str
     accept_license: str | None
     collections: tuple[Mapping[str, object], ...]
     files: tuple[BackupFile, ...]
+    uploads: str | None = None
 
     def dump(self) -> bytes:
         """Return backup.json."""
@@ -76,7 +81,8 @@ def load_manifest(data: bytes, place: Path) -> Manifest:
         if said != _sum_of(shape):
             raise ValueError("its own checksum differs")
         files = tuple(BackupFile(str(one["name"]), int(one["bytes"]), str(one["sha256"])) for one in shape["files"])
-        manifest = Manifest(shape["made_at"], shape["accept_license"], tuple(shape["collections"]), files)
+        uploads = shape.get("uploads")
+        manifest = Manifest(shape["made_at"], shape["accept_license"], tuple(shape["collections"]), files, uploads)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"the manifest of {place} is damaged ({error}); use another backup") from error
     for file in files:
@@ -114,7 +120,7 @@ class FolderWriter:
     def add(self, name: str, data: NDArray[np.uint8]) -> BackupFile:
         """Copy one file."""
         path = self._folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         pieces = _HashedPieces(data)
         with path.open("xb") as file:
             fault("backup.file")
@@ -131,7 +137,7 @@ class FolderWriter:
             file.write(manifest)
             file.flush()
             os.fsync(file.fileno())
-        for folder in (path for path in self._folder.iterdir() if path.is_dir()):
+        for folder in (path for path in self._folder.rglob("*") if path.is_dir()):
             sync_folder(folder)
         sync_folder(self._folder)
         return self._folder
@@ -259,7 +265,8 @@ class _Folder:
         path = self._folder / name
         try:
             # A link could lead to any file of this machine.
-            if path.parent.is_symlink() or not stat.S_ISREG(path.lstat().st_mode):
+            above = (self._folder / one for one in Path(name).parents)
+            if any(one.is_symlink() for one in above if one != self._folder) or not stat.S_ISREG(path.lstat().st_mode):
                 raise CorruptFile(f"{path} is no plain file; do not use this backup")
             return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         except FileNotFoundError as error:

@@ -1,8 +1,8 @@
 """Job: make a store of a backup, in an empty place.
 
-Every byte is checked on its way. Segments come first, under fresh names, and plans; then the catalogue, at once; then
-store.toml, which makes the folder a store. A restore that was killed leaves no store, and the next one into the same
-folder clears what it left, also in a PostgreSQL database or beside an SQLite catalogue elsewhere
+Every byte is checked on its way. Segments come first, under fresh names, uploads and plans; then the catalogue, at
+once; then store.toml, which makes the folder a store. A restore that was killed leaves no store, and the next one into
+the same folder clears what it left, also in a PostgreSQL database or beside an SQLite catalogue elsewhere
 (`search.moving.claims`), and begins again.
 Search indexes are built anew: what FAISS reads was always written here, never by who supplied the backup.
 """
@@ -26,6 +26,7 @@ from search.errors import CorruptFile, GuardRefused, LookalikeError, UsageError
 from search.faults import fault
 from search.finding.generations import Generations
 from search.local.published import LocalIndexes
+from search.moving import upload_copies as uploads
 from search.moving.backup_files import CATALOGUE, NAME, BackupReader, Manifest, open_backup
 from search.moving.catalogue_file import clear, put, require_free, working_file
 from search.moving.claims import free_own
@@ -34,6 +35,7 @@ from search.moving.restore_folder import Hold, cannot_write, held
 from search.moving.table_copy import copy_tables, is_empty
 from search.settings import CATALOGUE_FILE, FILE, StoreSettings, new_settings, publish_settings
 from search.storing.store import Store, blobs_of
+from search.storing.uploads import folder_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +119,10 @@ class _Restore:
         self._place = settings.root / CATALOGUE_FILE if self._file is None else self._file
         self._working = working_file(self._place, hold.word)
         self._written: list[str] = []
+        self._uploads = folder_of(settings)
+        self._uploaded: list[Path] = []
         self._progress = progress
+        self._total = sum(file.bytes for file in backup.manifest.files if file.name != CATALOGUE)
         self.bytes = 0
 
     def restore(self) -> None:
@@ -128,6 +133,7 @@ class _Restore:
         try:
             schema.upgrade(database)
             self._restore_segments(database)
+            self._restore_uploads(database)
             self._restore_plans()
             if self._file is None:
                 self._load(database)
@@ -155,6 +161,8 @@ class _Restore:
         # As a sweep that knows everything but these.
         self._blobs.sweep(FOLDER, frozenset(self._blobs.names(FOLDER)) - frozenset(self._written), -1.0)
         try:
+            for path in self._uploaded:
+                path.unlink(missing_ok=True)
             clear(self._place, self._hold.word)
         except OSError as error:
             self._leave(error)
@@ -199,7 +207,6 @@ class _Restore:
         columns = (segment.c.id, segment.c.name, segment.c.size_bytes, segment.c.sha256)
         with database.reading() as connection:
             rows = connection.execute(select(*columns).order_by(segment.c.id)).all()
-        total = sum(row.size_bytes for row in rows)
         names: list[tuple[int, str]] = []
         for row in rows:
             known = self._backup.file(row.name) if NAME.fullmatch(row.name) else None
@@ -208,11 +215,26 @@ class _Restore:
             fault("restore.file")
             names.append((row.id, self._blobs.write(FOLDER, SUFFIX, self._backup.pieces(row.name), point="segment")))
             self._written.append(names[-1][1])
-            self.bytes += row.size_bytes
-            self._progress(self.bytes, total)
+            self._advance(row.size_bytes)
         with database.writing() as connection:
             for segment_id, name in names:
                 connection.execute(update(segment).where(segment.c.id == segment_id).values(name=name))
+
+    def _restore_uploads(self, database: Database) -> None:
+        before = self._backup.manifest.uploads
+        for file in (one for one in self._backup.manifest.files if uploads.COPIED.fullmatch(one.name)):
+            fault("restore.file")
+            self._uploaded.append(uploads.put_upload(self._uploads, file.name, self._backup.pieces(file.name)))
+            self._advance(file.bytes)
+        if self._uploaded:
+            uploads.sync_uploads(self._uploads)
+        if before is not None:
+            with database.writing() as connection:
+                uploads.lead_to(connection, before, self._uploads)
+
+    def _advance(self, size: int) -> None:
+        self.bytes += size
+        self._progress(self.bytes, self._total)
 
     def _restore_plans(self) -> None:
         for name in (file.name for file in self._backup.manifest.files if COPIED.fullmatch(file.name)):
@@ -223,7 +245,7 @@ class _Restore:
                     f"{name} of the backup is not what `apply` writes: {objection}; do not use this backup"
                 )
             put_plan(self._settings.root, name, data)
-            self.bytes += len(data)
+            self._advance(len(data))
 
     def _load(self, copied: Database) -> None:
         database = Database(self._settings.catalogue)

@@ -20,6 +20,7 @@ from search.moving.catalogue_file import clear
 from search.moving.claims import Mark, found_mark, new_word, note_catalogue
 from search.plans.plan_files import FOLDER as PLANS
 from search.settings import CATALOGUE_FILE, FILE
+from search.storing.uploads import FOLDER as UPLOADS
 
 MARK = ".restoring"  # lies in a folder while it is being restored into
 LOST = "lost+found"  # lies in a file system of its own
@@ -42,7 +43,7 @@ class Hold:
     def clear(self) -> None:
         """Remove what an unfinished restore left in the folder."""
         self.cleared = True
-        for folder in (FOLDER, PLANS):
+        for folder in (FOLDER, PLANS, UPLOADS):
             shutil.rmtree(self.root / folder, ignore_errors=True)
         clear(self.root / CATALOGUE_FILE, self.word)
         for partial in self.root.glob(f"{FILE}.*.partial"):

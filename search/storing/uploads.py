@@ -19,12 +19,13 @@ from search.blobs.blobs import sync_folder
 from search.database.tables import content, image
 from search.errors import StoreUnavailable
 from search.records import path_of_uri, uri_of_path
+from search.settings import StoreSettings
 from search.storing.store import Store
 
 FOLDER: Final = "uploads"
 SCHEME: Final = "upload:"  # of the uri of a picture whose file nobody kept
 _FORMAT: Final = re.compile("[a-z0-9]{1,8}")
-_SMALL: Final = ".small.jpg"
+SMALL: Final = ".small.jpg"  # after the sha256: the small picture of a content
 
 
 def is_upload(uri: str, folder: Path) -> bool:
@@ -33,18 +34,28 @@ def is_upload(uri: str, folder: Path) -> bool:
     return uri.startswith(SCHEME) or (path is not None and folder in path.parents)
 
 
+def folder_of(settings: StoreSettings) -> Path:
+    """Return where the uploads of a store lie; it may not be there yet."""
+    blobs = settings.blobs
+    return ((blobs if isinstance(blobs, Path) else settings.root) / FOLDER).absolute()
+
+
+def place_of(name: str) -> str:
+    """Return where a file lies below the folder of the uploads."""
+    return f"{name[:2]}/{name}"
+
+
 class Uploads:
     """The pictures that one store keeps. Safe for several threads and processes."""
 
     def __init__(self, store: Store) -> None:
-        blobs = store.settings.blobs
-        self._folder = (blobs if isinstance(blobs, Path) else store.root) / FOLDER
+        self._folder = folder_of(store.settings)
         self._database = store.database
 
     @property
     def folder(self) -> Path:
         """Return where the files lie; it may not be there yet."""
-        return self._folder.absolute()
+        return self._folder
 
     @contextlib.contextmanager
     def adding(self) -> Iterator[None]:
@@ -71,12 +82,12 @@ class Uploads:
         Raises:
             StoreUnavailable: the disk is full or refuses the write.
         """
-        self._write(f"{sha256.hex()}{_SMALL}", jpeg)
+        self._write(f"{sha256.hex()}{SMALL}", jpeg)
 
     def small(self, sha256: bytes) -> bytes | None:
         """Return the small picture of a content, None where none is kept."""
         try:
-            return self._place(f"{sha256.hex()}{_SMALL}").read_bytes()
+            return self._place(f"{sha256.hex()}{SMALL}").read_bytes()
         except OSError:
             return None
 
@@ -94,7 +105,7 @@ class Uploads:
             if mine and path is not None and not self._named(image.c.uri == uri):
                 path.unlink(missing_ok=True)
             if not self._named((content.c.sha256 == sha256) & image.c.uri.startswith(SCHEME)):
-                self._place(f"{sha256.hex()}{_SMALL}").unlink(missing_ok=True)
+                self._place(f"{sha256.hex()}{SMALL}").unlink(missing_ok=True)
 
     def _named(self, condition: object) -> bool:
         living = select(image.c.id).join(content, content.c.id == image.c.content_id)
@@ -103,7 +114,7 @@ class Uploads:
             return bool(connection.execute(query).scalar_one())
 
     def _place(self, name: str) -> Path:
-        return self._folder / name[:2] / name
+        return self._folder / place_of(name)
 
     def _write(self, name: str, data: bytes) -> Path:
         path = self._place(name)
