@@ -6,7 +6,7 @@ import { follow, hasEnded, rest } from "./following.js";
 import { actsOnPlan, duration, kindOf, progressBar, progressLine, resultLine, stateBadge, webhookLine } from "./job_words.js";
 import { announce } from "./notices.js";
 import { refusals } from "./role.js";
-import { cancelJob, jobs } from "./server.js";
+import { cancelJob, jobs, sendWebhook } from "./server.js";
 import { statusHead } from "./status_head.js";
 import { panel } from "./teaching.js";
 import { moment } from "./words.js";
@@ -78,6 +78,7 @@ class Jobs {
     const running = !hasEnded(job);
     const words = running ? progressLine(job) : resultLine(job);
     const told = webhookLine(job);
+    const again = !running && job.webhook_delivery?.state === "failed" ? this.sendAgain(row, job) : null;
     const took = job.started_at && job.ended_at ? `, took ${duration((new Date(job.ended_at) - new Date(job.started_at)) / 1000)}` : "";
     const held = row.contains(document.activeElement);
     row.replaceChildren(
@@ -85,7 +86,7 @@ class Jobs {
       el("p", { class: "quiet" }, el("time", { datetime: job.created_at }, moment(job.created_at)), took),
       running ? progressBar(job, `How far ${kindOf(job).toLowerCase()} is`) : "",
       words === null ? "" : el("p", { class: job.problem ? "trouble" : "" }, words),
-      told === null ? "" : el("p", { class: "quiet" }, told),
+      told === null ? "" : el("p", { class: "quiet" }, told, again && " ", again),
     );
     if (held) row.querySelector("button, a")?.focus();
   }
@@ -93,14 +94,32 @@ class Jobs {
   /** What can be done about a job: end it, or look at what it found. */
   ends(job, running) {
     if (!running) return found(job);
-    const refusal = this.refused(job.kind === "import" ? "write" : "dedup");
+    const refusal = this.refusalFor(job);
     if (refusal !== null) return el("span", { class: "quiet ends-why", title: refusal }, "Your key cannot end it");
-    const button = el("button", { type: "button", class: "button quiet small" }, "Cancel");
+    return this.button("Cancel", () => cancelJob(job.id));
+  }
+
+  /** Return a button that tells a job's receiver of its end again; null where this page's key may not. */
+  sendAgain(row, job) {
+    if (this.refusalFor(job) !== null) return null;
+    return this.button("Send again", async () => {
+      this.draw(row, await sendWebhook(job.id));
+      announce(`The end of ${kindOf(job).toLowerCase()} is told again`);
+    });
+  }
+
+  refusalFor(job) {
+    return this.refused(job.kind === "import" ? "write" : "dedup");
+  }
+
+  button(words, press) {
+    const button = el("button", { type: "button", class: "button quiet small" }, words);
     button.addEventListener("click", async () => {
       button.disabled = true;
       try {
-        await cancelJob(job.id);
+        await press();
       } catch (error) {
+        button.disabled = false;
         this.view.fail(error);
       }
     });

@@ -108,6 +108,11 @@ export function cancelJob(id) {
   return ask(`/v1/jobs/${encodeURIComponent(id)}/cancel`, { method: "POST" });
 }
 
+/** Tell the receiver of a job of its end once more; return the job as it is now. */
+export function sendWebhook(id) {
+  return ask(`/v1/jobs/${encodeURIComponent(id)}/webhook`, { method: "POST" });
+}
+
 /** Return a job as it is now and whenever it changes, until it has ended or the server ends the stream. */
 export async function* jobEvents(id, signal) {
   const headers = { Accept: "text/event-stream" };

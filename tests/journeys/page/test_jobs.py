@@ -143,6 +143,33 @@ def test_a_job_says_who_was_told_of_its_end(page: Page) -> None:
     expect(job).not_to_contain_text("secret")
 
 
+def test_a_receiver_that_could_not_be_told_is_told_again_with_one_press(page: Page) -> None:
+    problem = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "the receiver answered 500"}
+    failed = {"state": "failed", "attempts": 10, "next_at": None, "problem": problem}
+    due = {"state": "due", "attempts": 0, "next_at": "2026-11-24T14:03:00.000Z", "problem": None}
+    ended = JOB | {"state": "done", "webhook": "https://hooks.example/a"}
+    pressed = threading.Event()
+
+    def again(route: Route) -> None:
+        assert route.request.method == "POST"
+        pressed.set()
+        route.fulfill(status=202, json=ended | {"webhook_delivery": due})
+
+    def jobs(route: Route) -> None:
+        now = ended | {"webhook_delivery": due if pressed.is_set() else failed}
+        route.fulfill(json={"items": [now], "next_cursor": None})
+
+    page.route("**/v1/jobs?*", jobs)
+    page.route("**/v1/jobs/7/webhook", again)
+    view(page, "jobs")
+    job = page.locator(".job")
+    expect(job).to_contain_text("hooks.example could not be told: the receiver answered 500")
+    picture_of(page, "jobs-webhook-failed")
+    job.get_by_role("button", name="Send again").click()
+    expect(job).to_contain_text("hooks.example is being told")
+    expect(job.get_by_role("button", name="Send again")).to_have_count(0)
+
+
 def test_a_job_whose_events_are_refused_is_asked_for_instead_and_can_be_ended(page: Page, watch: Watch) -> None:
     watch.expected = ("Failed to load resource: the server responded with a status of 429",)
     cancelled = threading.Event()
