@@ -9,12 +9,12 @@ from api.http.access import needs
 from api.http.compressed import packed, takes_gzip
 
 _SCRIPTS = (
-    "addresses box_drawing browse_view comparison conditions dedup_job docs duplicates_head duplicates_view elements "
-    "events examples facet_panel failures_view filter_box following group_rows job_words jobs_view key_view keys "
-    "kind_filter label_chooser large_view live_review map_canvas map_pictures map_points map_view notices page "
-    "picture_trouble pictures plan_form plan_groups plan_purge plan_result plan_view plan_words plans_view query_side "
-    "review role score_histogram search_view server start_view status_head status_view teaching theme theme_switch "
-    "threshold_control tiles timeline what_differs when_near words"
+    "addresses bar box_drawing browse_view comparison conditions dedup_job docs duplicates_head duplicates_view "
+    "elements events examples facet_panel failures_view filter_box following group_rows job_words jobs_view key_view "
+    "keys kind_filter known label_chooser large_view live_review map_canvas map_pictures map_points map_view notices "
+    "page picture_trouble pictures plan_form plan_groups plan_purge plan_result plan_view plan_words plans_view "
+    "query_side review role score_histogram search_view server start_view status_head status_view teaching theme "
+    "theme_switch threshold_control tiles timeline what_differs when_near words"
 )
 _STYLES = "browse docs duplicates evidence large map page plans search status teaching tiles"
 PAGE: Final = {

@@ -1,6 +1,7 @@
 // The page: which view shows, what is remembered for Back, which collection it is about, and what happens on errors.
 
 import { address, read, withoutLook } from "./addresses.js";
+import { drawBar, viewAddress } from "./bar.js";
 import { showBrowse } from "./browse_view.js";
 import { showDuplicates } from "./duplicates_view.js";
 import { showFailures } from "./failures_view.js";
@@ -8,25 +9,24 @@ import { showJobs } from "./jobs_view.js";
 import { el } from "./elements.js";
 import { hasKey, useKey } from "./keys.js";
 import { keyView } from "./key_view.js";
+import { collectionOf, forget, home, known, refresh } from "./known.js";
 import { closeLargeView, lookAsAddressed } from "./large_view.js";
 import { showMap } from "./map_view.js";
 import { showPlans } from "./plans_view.js";
 import { announce, clearNotices, notice } from "./notices.js";
 import { acceptPictures, chooser, focusChooser, isPicture, isReadable, isWeb, keep } from "./pictures.js";
 import { themeSwitch } from "./theme_switch.js";
-import { alive, collections, keyFacts, notReady, ServerGone } from "./server.js";
+import { alive, notReady, ServerGone } from "./server.js";
 import { statusHead } from "./status_head.js";
 import { showStatus } from "./status_view.js";
 import { showSearch } from "./search_view.js";
 import { emptyCollection, emptyStore, failed, nowhere, panel, waiting } from "./teaching.js";
 import { focusTile } from "./tiles.js";
-import { count, licence, number } from "./words.js";
+import { number } from "./words.js";
 
 const SHOWS = { search: showSearch, browse: showBrowse, map: showMap, duplicates: showDuplicates, plans: showPlans, status: showStatus, jobs: showJobs, failures: showFailures };
 const TITLES = { search: "Search", browse: "Browse", map: "Map", duplicates: "Duplicates", plans: "Plans", status: "Status", jobs: "Jobs", failures: "Failures", nowhere: "No such view" };
-const PART_OF = { plans: "duplicates", jobs: "status", failures: "status" }; // which view leads to it
 const WITHOUT_IMAGES = new Set(["plans", "status", "jobs", "failures"]);
-const FRESH_MS = 5000;
 const ASK_AGAIN_MS = 500;
 const PATIENCE_MS = 15000;
 const MEMORIES = 30;
@@ -34,7 +34,6 @@ const MOST_PICTURES = 8; // of one query
 
 const main = document.getElementById("main");
 const memories = new Map();
-const known = { collections: [], at: -Infinity, ready: false, may: null }; // may: what the server allows this page
 let current = null;
 
 /** Show the view of the address. A place visited before shows what it showed then, scrolled as it was. */
@@ -97,7 +96,7 @@ async function show(visit, again) {
   const { signal } = visit.leaving;
   const shown = again && visit.memory.scroll !== undefined;
   try {
-    const refreshed = refreshCollections(signal);
+    const refreshed = refresh(signal);
     // Known counts will do at first, so that Back waits for nothing.
     if (known.at === -Infinity) await refreshed;
     const where = read(visit.hash);
@@ -221,8 +220,7 @@ function reload() {
   clearNotices();
   current.leaving = new AbortController();
   current.hash = withoutLook(location.hash);
-  known.at = -Infinity;
-  known.may = null; // another key, or another server, may allow other things
+  forget(); // another key, or another server, may show and allow other things
   show(current, true);
 }
 
@@ -288,63 +286,17 @@ async function waitForImages(signal, ...teaching) {
   while (JSON.stringify(known.collections) === before) {
     await pause(3 * ASK_AGAIN_MS);
     known.at = -Infinity;
-    await refreshCollections(signal);
+    await refresh(signal);
   }
   reload();
-}
-
-async function refreshCollections(signal) {
-  if (performance.now() - known.at < FRESH_MS) return;
-  [known.collections, known.may] = await Promise.all([collections(signal), known.may ?? keyFacts(signal)]);
-  known.at = performance.now();
 }
 
 /** Something was moved, or came back: forget what other views remember, and show how many images there are by now. */
 async function recount(visit, where) {
   for (const entry of memories.keys()) if (entry !== visit.entry) memories.delete(entry);
   known.at = -Infinity;
-  await refreshCollections(visit.leaving.signal);
+  await refresh(visit.leaving.signal);
   if (visit === current) drawBar(where);
-}
-
-function collectionOf(where) {
-  return known.collections.find((one) => one.name === (where.collection ?? home()));
-}
-
-/** The collection that #/ means. */
-function home() {
-  return (known.collections.find((one) => one.name === "default") ?? known.collections[0])?.name;
-}
-
-function drawBar(where) {
-  const { view } = where;
-  const collection = collectionOf(where);
-  for (const link of document.querySelectorAll("[data-view]")) {
-    const here = link.dataset.view === (PART_OF[view] ?? view);
-    link.ariaCurrent = here ? "page" : null;
-    if (collection) link.href = viewAddress(link.dataset.view, collection.name);
-  }
-  document.getElementById("bar-choose").hidden = view === "search" || !collection;
-  const options = known.collections.map(({ name }) =>
-    el("option", { value: name, selected: name === collection?.name }, name),
-  );
-  document.getElementById("collection").replaceChildren(...options);
-  document.getElementById("choice").hidden = known.collections.length < 2;
-  document.getElementById("counts").replaceChildren(...(collection ? counts(collection) : []));
-  document.getElementById("forget").hidden = !hasKey();
-  document.getElementById("about").textContent = collection ? licence(collection) : "\u00a0";
-}
-
-function viewAddress(view, collection) {
-  if (view === "nowhere") return viewAddress("search", collection);
-  return view === "search" && collection === home() ? "#/" : address(view, collection);
-}
-
-function counts({ name, images, searchable, failed: notIndexed }) {
-  const words = `${number(notIndexed)} failed`;
-  const shown = notIndexed ? el("a", { href: address("failures", name), title: "Which files, and why" }, words) : words;
-  const lost = el("li", { class: notIndexed ? "lost" : "" }, shown);
-  return [el("li", {}, count(images, "image")), el("li", {}, `${number(searchable)} searchable`), lost];
 }
 
 function pause(ms) {
