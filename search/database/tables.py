@@ -1,4 +1,4 @@
-"""The SQL tables, nothing else; Alembic compares its migrations with them.
+"""The SQL tables, nothing else; Alembic compares its migrations with them. Those of servers are in server_tables.py.
 
 Image ids are below 2^53 and never reused. `image.sequence` is the commit in which its content last changed, so that
 readers find what a generation does not know yet with one indexed query. A deleted image stays as a tombstone.
@@ -14,7 +14,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -23,26 +22,37 @@ from sqlalchemy import (
     text,
 )
 
+from search.database.server_tables import api_key, duplicate_group, duplicate_report, kept_answer, server_job
+from search.database.table_base import Id, metadata, table
 from search.letters import AsciiLower
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+__all__ = [
+    "api_key",
+    "calibration",
+    "collection",
+    "content",
+    "content_label",
+    "duplicate_group",
+    "duplicate_report",
+    "embedding",
+    "generation",
+    "image",
+    "job",
+    "kept_answer",
+    "label",
+    "ledger",
+    "metadata",
+    "post_transform",
+    "reembedding",
+    "segment",
+    "server_job",
+    "source",
+    "space",
+    "synonym",
+    "verdict",
+]
 
-# SQLite counts ids by itself only in a column of exactly this type.
-Id = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _table(name: str, *columns: Column[object] | UniqueConstraint | Index) -> Table:
-    return Table(name, metadata, *columns, sqlite_autoincrement=True)
-
-
-space = _table(
+space = table(
     "space",
     Column("id", Id, primary_key=True),
     Column("fingerprint", String(64), nullable=False, unique=True),
@@ -59,7 +69,7 @@ space = _table(
     Column("licence_accepted_at", Float),
 )
 
-collection = _table(
+collection = table(
     "collection",
     Column("id", Id, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
@@ -81,7 +91,7 @@ collection = _table(
     Column("local", Boolean, nullable=False, server_default=false()),
 )
 
-content = _table(
+content = table(
     "content",
     Column("id", Id, primary_key=True),
     Column("sha256", LargeBinary(32), nullable=False, unique=True),
@@ -99,7 +109,7 @@ content = _table(
     Index("ix_content_taken_at", "taken_at"),
 )
 
-image = _table(
+image = table(
     "image",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -134,7 +144,7 @@ image = _table(
 # By the beginning of the path, as `like` compares it.
 Index("ix_image_collection_id_path", image.c.collection_id, AsciiLower(image.c.path), image.c.deleted)
 # An archive or manifest that images came from; folders need no row.
-source = _table(
+source = table(
     "source",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -145,7 +155,7 @@ source = _table(
     UniqueConstraint("collection_id", "uri"),
 )
 
-segment = _table(
+segment = table(
     "segment",
     Column("id", Id, primary_key=True),
     Column("space_id", ForeignKey("space.id"), nullable=False),
@@ -170,7 +180,7 @@ embedding = Table(
     Index("ix_embedding_segment_id", "segment_id"),
 )
 
-label = _table(
+label = table(
     "label",
     Column("id", Id, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
@@ -197,7 +207,7 @@ content_label = Table(
     Index("ix_content_label_space_id_label_id", "space_id", "label_id", "content_id"),
 )
 
-generation = _table(
+generation = table(
     "generation",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -216,7 +226,7 @@ generation = _table(
     Index("ix_generation_collection_id", "collection_id"),
 )
 
-ledger = _table(
+ledger = table(
     "ledger",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -229,7 +239,7 @@ ledger = _table(
     UniqueConstraint("collection_id", "uri"),
 )
 
-job = _table(
+job = table(
     "job",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -242,7 +252,7 @@ job = _table(
 )
 
 # A collection on its way to another backbone: filling, ready, promoted, rolled_back or abandoned.
-reembedding = _table(
+reembedding = table(
     "reembedding",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -257,7 +267,7 @@ reembedding = _table(
 
 # The transform of a collection's embeddings as it was fitted: scores and what was calibrated by them depend on it, and
 # nothing could compute it again once images went. rows: of the sample. mean, matrix: float32, little-endian.
-post_transform = _table(
+post_transform = table(
     "post_transform",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -272,7 +282,7 @@ post_transform = _table(
 
 # What the scores of a collection mean after one transform (its fingerprint): search/calibration/calibration.py. The
 # newest counts; findings: everything else that is known of it.
-calibration = _table(
+calibration = table(
     "calibration",
     Column("id", Id, primary_key=True),
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
@@ -284,7 +294,7 @@ calibration = _table(
 )
 
 # What people say about two contents, by their sha256, the lower one first: of any collection, and longer than it.
-verdict = _table(
+verdict = table(
     "verdict",
     Column("id", Id, primary_key=True),
     Column("first", LargeBinary(32), nullable=False),
@@ -292,86 +302,4 @@ verdict = _table(
     Column("verdict", Text, nullable=False),
     Column("made_at", Float, nullable=False),
     UniqueConstraint("first", "second"),
-)
-
-# Keys of the HTTP API. What the key is, nobody can read here: its sha256 is enough to know it again, as it is random.
-# Rows are never removed: a server of which all keys were revoked still asks for one.
-api_key = _table(
-    "api_key",
-    Column("id", Id, primary_key=True),
-    Column("name", Text, nullable=False),
-    # How it begins, to tell keys apart in lists.
-    Column("prefix", Text, nullable=False),
-    Column("sha256", LargeBinary(32), nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    # The only collection it is for; NULL for all.
-    Column("collection_id", ForeignKey("collection.id")),
-    Column("created_at", Float, nullable=False),
-    Column("expires_at", Float),
-    Column("revoked_at", Float),
-)
-
-# What servers do that outlasts a request: runs of search/storing/server_jobs.py. request, progress, result, problem and
-# webhook_outcome are JSON as text. collection: its name. version: grows with each change. owner: the server that runs
-# it, or tells of its end, until lease_until unless it says that it still lives. attempts: how often a server began it.
-server_job = _table(
-    "server_job",
-    Column("id", Id, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("collection", Text),
-    Column("state", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("started_at", Float),
-    Column("ended_at", Float),
-    Column("version", BigInteger, nullable=False),
-    Column("request", Text, nullable=False),
-    Column("progress", Text),
-    Column("result", Text),
-    Column("problem", Text),
-    Column("cancelled", Boolean, nullable=False, server_default=false()),
-    Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("host", Text),
-    Column("owner", Text),
-    Column("lease_until", Float),
-    # Who is told of its end; when next, NULL for never again; how often that was tried, and what came of it.
-    Column("webhook", Text),
-    Column("webhook_due", Float),
-    Column("webhook_attempts", Integer, nullable=False, server_default=text("0")),
-    Column("webhook_outcome", Text),
-    Index("ix_server_job_state", "state"),
-    Index("ix_server_job_webhook_due", "webhook_due"),
-)
-
-# Answers to requests that name themselves (Idempotency-Key), so that one sent again is answered the same and does
-# nothing twice. digest: sha256 of what was asked. status: NULL while the first is at work.
-kept_answer = _table(
-    "kept_answer",
-    Column("id", Id, primary_key=True),
-    Column("collection_id", BigInteger, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("digest", LargeBinary(32), nullable=False),
-    Column("made_at", Float, nullable=False),
-    Column("status", Integer),
-    Column("body", Text),
-    UniqueConstraint("collection_id", "name"),
-    Index("ix_kept_answer_made_at", "made_at"),
-)
-
-# The groups of a finished dedup job (search/duplicates/kept_reports.py): what they were then. facts and groups are JSON
-# as text. No foreign keys: a report goes when newer ones came, and nothing else depends on it.
-duplicate_report = _table(
-    "duplicate_report",
-    Column("id", Id, primary_key=True),
-    Column("collection_id", BigInteger, nullable=False),
-    Column("made_at", Float, nullable=False),
-    Column("facts", Text, nullable=False),
-    Index("ix_duplicate_report_collection_id", "collection_id"),
-)
-
-duplicate_group = Table(
-    "duplicate_group",
-    metadata,
-    Column("report_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("shape", Text, nullable=False),
 )
