@@ -16,11 +16,14 @@ from search.database.database import CHUNK, Database, chunks
 from search.database.tables import collection, content, embedding, image, ledger, segment
 from search.errors import CollectionNotFound, CorruptFile, ImageNotFound
 from search.records import Collection, ImageRecord, LedgerEntry
+from search.storing.changed_rows import Located, changed_rows
 from search.storing.collection_rows import COLLECTION_NAMED, STATE_NAMED, collection_in, every_collection
 from search.storing.image_records import ids_of_content, image_in, images_of, images_with, records
 from search.storing.labels import Labels
 from search.storing.local_rows import LocalRows
 from search.storing.quick_records import quick_records
+
+__all__ = ["Catalogue", "KnownFile", "Located"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +36,6 @@ class KnownFile:
     content_id: int
     size_bytes: int
     mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """Where embeddings lie: parallel arrays, (N,) each, ordered by image id.
-
-    deleted marks tombstones, whose segment and row mean nothing.
-    """
-
-    ids: NDArray[np.int64]
-    segments: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    deleted: NDArray[np.bool_]
 
 
 class Catalogue:
@@ -270,35 +260,8 @@ class Catalogue:
 
     def changed_since(self, collection_id: int, space_id: int, sequence: int, *, until: int) -> Located:
         """Return where the embeddings of images lie that changed in commits (sequence, until], tombstones too."""
-        mine = (
-            (embedding.c.content_id == image.c.content_id)
-            & (embedding.c.space_id == space_id)
-            & (embedding.c.region == 0)
-        )
-        # A tombstone must be seen also when compaction has dropped its embedding: an index may still know the image.
-        query = (
-            select(
-                image.c.id,
-                func.coalesce(embedding.c.segment_id, 0),
-                func.coalesce(embedding.c.row, 0),
-                image.c.deleted,
-            )
-            .outerjoin(embedding, mine)
-            .where(
-                image.c.collection_id == collection_id,
-                image.c.sequence > sequence,
-                image.c.sequence <= until,
-                image.c.deleted | embedding.c.segment_id.is_not(None),
-            )
-            .order_by(image.c.id)
-        )
-        pages = [np.empty((0, 4), np.int64)]
         with self._database.reading() as connection:
-            # A page at a time: as Python objects the rows of a large collection would fill ten times the memory.
-            for page in connection.execute(query.execution_options(yield_per=PAGE_ROWS)).partitions():
-                pages.append(np.array([tuple(row) for row in page], np.int64).reshape(-1, 4))
-        table = np.concatenate(pages)
-        return Located(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), table[:, 3].astype(np.bool_))
+            return changed_rows(connection, collection_id, space_id, sequence, until=until)
 
     def count_changed_since(self, collection_id: int, sequence: int) -> int:
         """Return how many images changed in commits after `sequence`, tombstones too."""
@@ -341,7 +304,6 @@ class Catalogue:
         return {row.uri: LedgerEntry(*row) for row in rows}
 
 
-PAGE_ROWS = 10_000
 _KNOWN_FILE = (
     image.c.id,
     image.c.key,

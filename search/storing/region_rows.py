@@ -16,7 +16,7 @@ from search.database.tables import collection, embedding, image
 from search.errors import UsageError
 from search.records import Collection, ContentFacts, Embeddings
 from search.regions import FIRST, LAST, REGIONS, rows_of_images
-from search.storing.catalogue import PAGE_ROWS, Located
+from search.storing.changed_rows import PAGE_ROWS, Located
 
 EMBEDDING_COLUMNS = ("content_id", "space_id", "region", "segment_id", "row")
 _is_region = embedding.c.region.between(FIRST, LAST)
