@@ -74,6 +74,9 @@ WORKERS ?= 2
 
 # Threads that wait shall sleep, as in the program itself (api/__main__.py): the other worker has use for the core.
 test: export OMP_WAIT_POLICY := PASSIVE
+# OpenBLAS has no such policy: its threads spin beside every small product of matrices, and some tests took twice the
+# work. `make soak` leaves it all cores.
+test: export OPENBLAS_NUM_THREADS := 1
 # Tests start hundreds of Python programs, which shall not compile everything again, whatever the environment says.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## the tests; one of them: make test ARGS='-k mirrored'
