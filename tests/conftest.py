@@ -23,14 +23,15 @@ from platformdirs import user_cache_path
 
 from search.records import Collection
 from search.storing.store import Store
+from tests import quick_networks, quick_stores
 from tests.album_rows import filled
 from tests.fakes import FakeBackbone
-from tests.quick_stores import be_quick
 
 if TYPE_CHECKING:
     from tests.object_server import ObjectServer
 
-be_quick()
+quick_stores.be_quick()
+quick_networks.be_quick()
 
 Draw = Callable[..., Path]
 MEMORY = Path("/dev/shm")  # where the system has it
