@@ -33,6 +33,17 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> Non
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.parametrize("name", ["a%20b", "100 %", "which?", "a#b", "ümlaut & more", "x?mode=ro"])
+def test_a_store_lies_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    with Store.create(tmp_path / name) as store:
+        store.open_collection("mine", FakeBackbone().space)
+    assert {path.name for path in (tmp_path / name).iterdir()} >= {"catalogue.sqlite", "store.toml"}
+    with Store(tmp_path / name) as again:
+        assert [one.name for one in again.catalogue.collections()] == ["mine"]
+        assert again.catalogue.collection("mine").name == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_down_and_up_again_is_the_same(store: Store) -> None:
     schema.downgrade(store.database, "0001")
     assert schema.pending(store.database) == [

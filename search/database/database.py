@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -29,6 +29,7 @@ CACHE_KIB = 64 * 1024
 # Of connections beyond those kept open. A search that reads one answer row by row may open a segment meanwhile, which
 # asks for another connection: were there a limit, as many searches could wait for each other.
 UNLIMITED = -1
+SQLITE = "sqlite:///"
 # Words of errors that waiting does not mend.
 LASTING = ("readonly", "does not exist", "unable to open", "authentication", "permission")
 FULL = ("is full", "No space left")
@@ -160,7 +161,9 @@ def _translated(engine: Engine) -> Iterator[None]:
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True, max_overflow=UNLIMITED)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=UNLIMITED)
+    # What follows is the path as it is: as part of a URL, % and ? in the name of a folder would mean something else.
+    place = URL.create("sqlite", database=url.removeprefix(SQLITE))
+    engine = create_engine(place, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=UNLIMITED)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
