@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import TypeAdapter
+from threadpoolctl import threadpool_limits
 
 from api.http.app import MAX_BODY_BYTES, Parts, create_app
 from api.http.early_refusals import refusing_early
@@ -39,6 +40,9 @@ BACKLOG = 2048
 # How long a thread may hold Python while others wait for it. The loop that reads and answers has little to do, but
 # often: with Python's own 5 ms it would wait for searches so often that even refusals were slow.
 SWITCH_S = 0.0005
+# The threads of requests share the cores already, and those of OpenBLAS spin after each product, however small it was:
+# they took the core that the other half of a check was to have (docs/benchmarks.md, "Ingest gate").
+BLAS_THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def serve_on(
         LookalikeError: as `run_server`.
     """
     sys.setswitchinterval(SWITCH_S)
+    threadpool_limits(BLAS_THREADS, user_api="blas")
     children = max(1, usable_cores() // 2)
     with ExitStack() as stack:
         workspace = stack.enter_context(

@@ -14,9 +14,13 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+import uvicorn
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from api.cli import main
-from api.http.server import listen
+from api.http.key_gate import Guard
+from api.http.server import listen, serve_on
+from api.jobs.supervising import Launch
 from tests.conftest import painted
 from tests.served import server
 
@@ -52,6 +56,23 @@ def test_the_server_answers_keeps_its_address_and_ends_when_asked(store: Path) -
         process.wait(timeout=20)
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+def test_products_of_a_server_take_one_thread_each(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(*_: object, **__: object) -> None:
+        counted.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+    counted: list[int] = []
+    monkeypatch.setattr(uvicorn.Server, "run", threads)
+    before, switching = threadpool_limits(2, user_api="blas"), sys.getswitchinterval()
+    try:
+        with listen("127.0.0.1", 0) as listening:
+            serve_on(listening, Launch(store, "cpu", None), ["*"], Guard("none", public=False), lambda: None)
+    finally:
+        before.restore_original_limits()
+        sys.setswitchinterval(switching)
+    assert counted
+    assert set(counted) == {1}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux shows what a process has loaded")
