@@ -16,11 +16,9 @@ from tests.test_lines import Caller, Work, until
 class Answers:
     """Answers a name with its letters turned round, as soon as the test lets it. asked: each batch."""
 
-    def __init__(self, *, at_once: bool = False) -> None:
+    def __init__(self) -> None:
         self.let = threading.Event()
         self.asked: list[list[str]] = []
-        if at_once:
-            self.let.set()
 
     def __call__(self, names: Sequence[str]) -> Sequence[bytes | Exception]:
         self.asked.append([*names])
@@ -96,6 +94,27 @@ def test_an_error_is_told_to_whom_it_belongs_and_one_of_all_to_all() -> None:
         failed = await asyncio.gather(*failing, return_exceptions=True)
         assert [str(one) for one in failed] == ["a defect"] * 3
         assert line.inside == 0
+        line.close()
+
+    asyncio.run(story())
+
+
+def test_those_who_are_being_answered_do_not_wait() -> None:
+    """Else every batch would use up the reserve that is there for crowds."""
+
+    async def story() -> None:
+        line, first, others = BatchedLine("finds"), Answers(), Answers()
+        alone = asking(line, first, "ab", "x")
+        rest = [asking(line, others, f"{number:02d}", "y") for number in range(MOST)]
+        await until(lambda: line.inside == MOST + 1)
+        assert (line.at_work, line.waiting) == (1, MOST)
+        first.let.set()
+        await alone
+        await until(lambda: bool(others.asked))
+        assert (line.inside, line.at_work, line.waiting) == (MOST, MOST, 0)
+        others.let.set()
+        await asyncio.gather(*rest)
+        assert (line.at_work, line.waiting) == (1, 0)
         line.close()
 
     asyncio.run(story())

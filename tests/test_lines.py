@@ -105,8 +105,8 @@ def test_a_line_of_long_work_has_few_places(monkeypatch: pytest.MonkeyPatch) -> 
     async def story() -> None:
         line = Line("looks", 2, waiting=40)
         assert line.most() == 42
-        monkeypatch.setattr(line, "_mean_s", 0.1)  # of its work
-        assert line.most() == 2 + 10, "who is answered within half a second"
+        monkeypatch.setattr(line, "_mean_s", 0.06)  # of its work
+        assert line.most() == 2 + 10, "who is answered within .3 seconds"
         monkeypatch.setattr(line, "_mean_s", 1000.0)
         assert line.most() == 2 + lines.STANDING, "in any case"
         monkeypatch.setattr(line, "_reserve", 0.0)

@@ -49,8 +49,13 @@ class BatchedLine(Line):
     def __init__(self, name: str, waiting: int = WAITING) -> None:
         super().__init__(name, 1, waiting, brief=True)
         self._asked = deque[_Waiting]()
-        self._is_answering = False
+        self._answering = 0
         self._is_closed = False
+
+    @property
+    def at_work(self) -> int:
+        """How many requests are being answered: those of a batch all at once."""
+        return max(self.threads, self._answering)
 
     async def ask(self, request: Request, asked: Asked, together: Together[Asked]) -> bytes:
         """Return the answer to what is asked, perhaps together with what others ask.
@@ -62,14 +67,14 @@ class BatchedLine(Line):
         client, loop = self._let_in(request), asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._asked.append(_Waiting(client, asked, together, request.scope.get(GONE, bool), answer))
-        if not self._is_answering:
+        if not self._answering:
             self._answer_next()
         return await answer
 
     def _answer_next(self) -> None:
         """Let the thread answer those who are first; called when it is free, and when somebody asks."""
         batch = self._taken()
-        self._is_answering = bool(batch)
+        self._answering = len(batch)
         if batch:
             running = asyncio.wrap_future(self._threads.submit(self._answers, batch))
             running.add_done_callback(partial(self._answered, batch))

@@ -35,7 +35,7 @@ P = ParamSpec("P")
 WAITING: Final = 64  # requests in front of each line's threads, with all of the reserve
 STANDING: Final = 8  # without it; fewer, where they would wait longer than this, but one for each thread:
 STANDING_S: Final = 0.1
-RESERVE_S: Final = 0.5  # with the reserve, too: fewer than WAITING, but STANDING in any case
+RESERVE_S: Final = 0.3  # with the reserve, too: fewer than WAITING, but STANDING in any case
 REFILL_S: Final = 1.0  # of nobody waiting, in all, after which the reserve is whole again
 HELD: Final = "lookalike.place"  # of a request's scope
 WEIGHT: Final = 0.05  # of the newest in the mean time that work takes
@@ -60,14 +60,19 @@ class Line(Places):
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     @property
+    def at_work(self) -> int:
+        """How many requests are being answered at once, where so many are there."""
+        return self.threads
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for a thread."""
-        return max(0, self.inside - self.threads)
+        return max(0, self.inside - self.at_work)
 
     def most(self) -> int:
         """Return how many may be inside: few, and what is left of the reserve."""
         standing = self._standing()
-        return self.threads + min(self._longest(), int(max(self.waiting, standing) + self._reserve))
+        return self.at_work + min(self._longest(), int(max(self.waiting, standing) + self._reserve))
 
     def _longest(self) -> int:
         """Return how many may wait with all of the reserve."""
